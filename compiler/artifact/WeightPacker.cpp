@@ -1,0 +1,234 @@
+//===- WeightPacker.cpp - Weights of a module as bytes --------------------===//
+
+#include "compiler/artifact/WeightPacker.h"
+
+#include "compiler/artifact/RecipeTensor.h"
+#include "dialects/moeq/MoeqDialect.h"
+#include "runtime/abi/moe_abi.h"
+
+#include "llvm/Support/MathExtras.h"
+#include "llvm/Support/xxhash.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace moec;
+using namespace mlir;
+
+WeightSupply::~WeightSupply() = default;
+
+//===----------------------------------------------------------------------===//
+// Sizes and offsets
+//===----------------------------------------------------------------------===//
+
+Type moec::getStoredElementType(moe::WeightOp op) {
+  if (auto format = op.getFormatAttr())
+    return format.getStorageType();
+  return op.getTensorType().getElementType();
+}
+
+static unsigned storedElementBytes(moe::WeightOp op) {
+  return getStoredElementType(op).getIntOrFloatBitWidth() / 8;
+}
+
+static WeightLayoutAttrInterface layoutOf(moe::WeightOp op) {
+  if (auto layout = op.getLayoutAttr())
+    return layout;
+  return moeq::RowMajorLayoutAttr::get(op.getContext());
+}
+
+FailureOr<WeightPlan> moec::planWeights(ModuleOp module) {
+  WeightPlan plan;
+  for (auto op : module.getOps<moe::WeightOp>()) {
+    if (!getStoredElementType(op))
+      return op.emitError() << "format " << op.getFormatAttr()
+                            << " has several codes per weight; expected one";
+    PlacedWeight weight;
+    weight.op = op;
+    weight.offset = llvm::alignTo(plan.segmentBytes, MOE_ALIGNMENT);
+    weight.bytes = layoutOf(op).getStorageBytes(op.getTensorType().getShape(),
+                                                storedElementBytes(op));
+    plan.segmentBytes = weight.offset + weight.bytes;
+    plan.weights.push_back(weight);
+  }
+  return plan;
+}
+
+//===----------------------------------------------------------------------===//
+// Packing
+//===----------------------------------------------------------------------===//
+
+LogicalResult moec::packWeights(WeightPlan &plan, WeightSupply &supply,
+                                SegmentSink sink) {
+  std::vector<char> codes, storage;
+  for (PlacedWeight &weight : plan.weights) {
+    moe::WeightOp op = weight.op;
+    auto shape = op.getTensorType().getShape();
+    unsigned elementBytes = storedElementBytes(op);
+    codes.resize(op.getTensorType().getNumElements() * elementBytes);
+    if (failed(supply.supply(op, codes)))
+      return failure();
+    llvm::StringRef bytes(codes.data(), codes.size());
+    WeightLayoutAttrInterface layout = layoutOf(op);
+    if (!isa<moeq::RowMajorLayoutAttr>(layout)) {
+      storage.assign(weight.bytes, 0);
+      layout.relayout(shape, elementBytes, codes, storage);
+      bytes = llvm::StringRef(storage.data(), storage.size());
+    }
+    weight.checksum = llvm::xxh3_64bits(bytes);
+    if (llvm::Error error = sink(weight.offset, bytes))
+      return op.emitError() << llvm::toString(std::move(error));
+  }
+  return success();
+}
+
+/// Writes `numbers` in the format of `op`.
+static void encode(moe::WeightOp op, llvm::ArrayRef<float> numbers,
+                   MutableArrayRef<char> codes) {
+  if (auto format = op.getFormatAttr())
+    return format.encode(numbers, codes);
+  auto type = cast<FloatType>(op.getTensorType().getElementType());
+  cast<QuantFormatAttrInterface>(
+      moeq::PlainFormatAttr::get(op.getContext(), type))
+      .encode(numbers, codes);
+}
+
+//===----------------------------------------------------------------------===//
+// From a checkpoint
+//===----------------------------------------------------------------------===//
+
+/// The builtin type of stored elements that a recipe can begin with.
+static Type elementType(MLIRContext *context, DType dtype) {
+  switch (dtype) {
+  case DType::F32:
+    return Float32Type::get(context);
+  case DType::BF16:
+    return BFloat16Type::get(context);
+  case DType::F16:
+    return Float16Type::get(context);
+  case DType::I32:
+    return IntegerType::get(context, 32);
+  default:
+    return {};
+  }
+}
+
+static FailureOr<RecipeTensor> readTensor(moe::WeightOp op,
+                                          const TensorFiles &files,
+                                          moe::TensorStepAttr step) {
+  llvm::StringRef alias = step.getFile() ? step.getFile().getValue() : "";
+  llvm::StringRef name = step.getName();
+  FoundTensor found = files.find(alias, name);
+  if (!found) {
+    InFlightDiagnostic error = op.emitError() << "tensor '" << name
+                                              << "' is in no weight file";
+    if (!alias.empty())
+      error << " of '" << alias << "'";
+    llvm::StringRef near = files.suggest(alias, name);
+    if (!near.empty())
+      error.attachNote() << "did you mean '" << near << "'?";
+    return failure();
+  }
+  Type element = elementType(op.getContext(), found.info->dtype);
+  if (!element)
+    return op.emitError() << "tensor '" << name << "' of '"
+                          << found.source->path()
+                          << "': expected f32, bf16, f16 or i32, found "
+                          << dtypeName(found.info->dtype);
+  auto data = found.source->data(*found.info);
+  if (!data)
+    return op.emitError() << "tensor '" << name << "' of '"
+                          << found.source->path()
+                          << "': " << llvm::toString(data.takeError());
+  return RecipeTensor(element, found.info->shape, *data);
+}
+
+LogicalResult FileWeights::supply(moe::WeightOp op,
+                                  MutableArrayRef<char> codes) {
+  llvm::SmallVector<RecipeTensor, 2> stack;
+  llvm::StringRef tensorName;
+  auto emitError = [&] {
+    return op.emitError() << "tensor '" << tensorName << "': ";
+  };
+  for (Attribute step : op.getRecipe()) {
+    if (auto tensor = dyn_cast<moe::TensorStepAttr>(step)) {
+      tensorName = tensor.getName();
+      FailureOr<RecipeTensor> read = readTensor(op, files, tensor);
+      if (failed(read))
+        return failure();
+      stack.push_back(std::move(*read));
+    } else if (stack.empty()) {
+      return op.emitError("expected the recipe to begin with a tensor");
+    } else if (failed(stack.back().apply(step, emitError))) {
+      return failure();
+    }
+  }
+  if (stack.size() != 1)
+    return op.emitError() << "expected the recipe to leave one tensor, found "
+                          << stack.size();
+  const RecipeTensor &result = stack.back();
+  RankedTensorType type = op.getTensorType();
+  if (result.shape() != type.getShape() ||
+      result.elementType() != type.getElementType()) {
+    return emitError() << "expected " << type.getElementType() << " "
+                       << describeShape(type.getShape()) << ", found "
+                       << result.elementType() << " "
+                       << describeShape(result.shape());
+  }
+  // Numbers that already have the stored type keep their bits.
+  if (getStoredElementType(op) == result.elementType())
+    result.copyElements(codes);
+  else
+    encode(op, result.numbers(), codes);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Without a checkpoint
+//===----------------------------------------------------------------------===//
+
+/// The generator splitmix64: 64 random bits from a counter.
+static uint64_t splitmix(uint64_t &state) {
+  uint64_t z = state += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/// A number of mean 0 and deviation 1: the sum of 12 uniform ones. Integers
+/// only, so that no mathematical library has a say in the value.
+static float standardNormal(uint64_t &state) {
+  int64_t sum = 0;
+  for (int word = 0; word < 3; ++word) {
+    uint64_t bits = splitmix(state);
+    for (int part = 0; part < 4; ++part, bits >>= 16)
+      sum += static_cast<int64_t>(bits & 0xffff);
+  }
+  // The mean of 12 numbers in 0 .. 65535 is 6 * 65535.
+  return static_cast<float>(sum - 6 * 65535) / 65536.0f;
+}
+
+static bool isNorm(moe::WeightOp op) {
+  return op.getTensorType().getRank() == 1 &&
+         (op.getRole().contains("norm") || op.getSymName().contains("norm"));
+}
+
+LogicalResult SyntheticWeights::supply(moe::WeightOp op,
+                                       MutableArrayRef<char> codes) {
+  RankedTensorType type = op.getTensorType();
+  if (!isa<FloatType>(type.getElementType())) {
+    std::fill(codes.begin(), codes.end(), 0);
+    return success();
+  }
+  std::vector<float> numbers(type.getNumElements(), 1.0f);
+  if (!isNorm(op)) {
+    uint64_t state = seed ^ llvm::xxh3_64bits(op.getSymName());
+    // Sqrt is correctly rounded everywhere.
+    int64_t fanIn = type.getRank() == 0 ? 1 : type.getShape().back();
+    float deviation = 1.0f / std::sqrt(static_cast<float>(fanIn));
+    for (float &number : numbers)
+      number = deviation * standardNormal(state);
+  }
+  encode(op, numbers, codes);
+  return success();
+}

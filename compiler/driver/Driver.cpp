@@ -1,0 +1,330 @@
+//===- Driver.cpp - What moec does ----------------------------------------===//
+
+#include "compiler/driver/Driver.h"
+
+#include "compiler/artifact/OutputFile.h"
+#include "compiler/driver/MlirDiagnostics.h"
+#include "compiler/driver/Options.h"
+#include "compiler/driver/Registration.h"
+#include "compiler/plugin/PluginLoader.h"
+#include "frontend/AstPrinter.h"
+#include "frontend/Frontend.h"
+#include "frontend/IRGen.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/CrashRecoveryContext.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace moec;
+using namespace mlir;
+
+namespace {
+/// One compilation. Every step returns failure after printing an error.
+class Compilation {
+public:
+  Compilation(const DriverOptions &options, DialectRegistry &registry,
+              PluginLoader &plugins)
+      : options(options), registry(registry), plugins(plugins),
+        diagnostics(sources), context(registry),
+        mlirDiagnostics(context, sources, llvm::errs(),
+                        {options.colour, options.remarks}) {}
+
+  LogicalResult run();
+
+private:
+  LogicalResult importSource();
+  LogicalResult parseIr();
+  LogicalResult runPhases();
+  LogicalResult runPhase(Phase phase);
+  LogicalResult dump(Phase phase);
+  LogicalResult emit();
+  LogicalResult emitArtifact();
+  LogicalResult openWeights(TensorFiles &files);
+  LogicalResult writeText(llvm::StringRef text);
+  std::string printModule();
+  LogicalResult report(llvm::Error error) {
+    return emitError(UnknownLoc::get(&context))
+           << llvm::toString(std::move(error));
+  }
+  /// Prints the frontend's messages so far; MLIR's come as they arise.
+  LogicalResult flush() {
+    diagnostics.flush(llvm::errs(), options.colour);
+    return success(!diagnostics.hasErrors());
+  }
+  /// Line of -v.
+  llvm::raw_ostream &log() {
+    return (options.verbose ? llvm::errs() : llvm::nulls()) << "moec: ";
+  }
+
+  const DriverOptions &options;
+  DialectRegistry &registry;
+  PluginLoader &plugins;
+  SourceManager sources;
+  Diagnostics diagnostics;
+  MLIRContext context;
+  MlirDiagnostics mlirDiagnostics;
+  DefaultTimingManager timing;
+  TimingScope scope;
+  OwningOpRef<ModuleOp> module;
+};
+} // namespace
+
+LogicalResult Compilation::run() {
+  timing.setEnabled(options.timeReport);
+  timing.setDisplayMode(DefaultTimingManager::DisplayMode::Tree);
+  scope = timing.getRootScope();
+  context.loadAllAvailableDialects();
+  diagnostics.setRemarks(options.remarks);
+  if (options.inputIsIr ? failed(parseIr()) : failed(importSource()))
+    return failure();
+  if (!module) // --emit=ast is done
+    return success();
+  if (failed(runPhases()))
+    return failure();
+  return emit();
+}
+
+//===----------------------------------------------------------------------===//
+// Input
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::importSource() {
+  TimingScope inner = scope.nest("import");
+  std::unique_ptr<ast::File> file =
+      parseFile(options.input, sources, diagnostics);
+  if (!file)
+    return flush();
+  if (options.emit == EmitKind::Ast) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    ast::print(*file, stream);
+    return failed(flush()) ? failure() : writeText(text);
+  }
+  ImportOptions import;
+  import.folder = llvm::sys::path::parent_path(options.input).str();
+  if (import.folder.empty())
+    import.folder = ".";
+  if (!options.compute.empty())
+    import.compute =
+        options.compute == "f32" ? ComputeType::F32 : ComputeType::BF16;
+  if (options.syntheticSeed)
+    import.weights = WeightsMode::None;
+  import.loadPlugin = [&](llvm::StringRef name) -> llvm::Error {
+    if (llvm::Error error = plugins.use(name, import.folder))
+      return error;
+    context.appendDialectRegistry(registry);
+    context.loadAllAvailableDialects();
+    return llvm::Error::success();
+  };
+  module = importModel(*file, diagnostics, context, import);
+  if (failed(flush()) || !module)
+    return failure();
+  if (failed(verifyPhase(*module, Phase::Import)))
+    return failure();
+  return dump(Phase::Import);
+}
+
+LogicalResult Compilation::parseIr() {
+  TimingScope inner = scope.nest("parse");
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(options.input);
+  if (!buffer)
+    return emitError(UnknownLoc::get(&context))
+           << "cannot read '" << options.input
+           << "': " << buffer.getError().message();
+  llvm::SourceMgr sourceManager;
+  sourceManager.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+  module = parseSourceFile<ModuleOp>(sourceManager, &context);
+  return success(static_cast<bool>(module));
+}
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::runPhases() {
+  int first =
+      std::max(static_cast<int>(options.from), static_cast<int>(Phase::Graph));
+  for (int phase = first; phase <= static_cast<int>(options.to); ++phase)
+    if (failed(runPhase(static_cast<Phase>(phase))))
+      return failure();
+  return success();
+}
+
+LogicalResult Compilation::runPhase(Phase phase) {
+  const PhaseEntry &entry = getPhases()[static_cast<size_t>(phase)];
+  TimingScope inner = scope.nest(entry.name);
+  log() << "phase " << entry.name << ": " << entry.text << '\n';
+  PassManager passes(&context, ModuleOp::getOperationName(),
+                     OpPassManager::Nesting::Implicit);
+  passes.enableTiming(inner);
+  if (failed(applyPassManagerCLOptions(passes)) ||
+      failed(buildPhase(phase, options.pipeline, context, passes)) ||
+      failed(passes.run(*module)))
+    return failure();
+  return dump(phase);
+}
+
+std::string Compilation::printModule() {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module->print(stream);
+  stream << '\n';
+  return text;
+}
+
+LogicalResult Compilation::dump(Phase phase) {
+  if (options.dumpPhases.empty())
+    return success();
+  if (std::error_code code =
+          llvm::sys::fs::create_directories(options.dumpPhases))
+    return emitError(UnknownLoc::get(&context))
+           << "cannot make the folder '" << options.dumpPhases
+           << "': " << code.message();
+  llvm::SmallString<128> path(options.dumpPhases);
+  llvm::SmallString<32> name;
+  llvm::raw_svector_ostream(name)
+      << llvm::format("%02u-", static_cast<unsigned>(phase) + 1)
+      << getPhases()[static_cast<size_t>(phase)].name << ".mlir";
+  llvm::sys::path::append(path, name);
+  auto file = OutputFile::create(path);
+  if (!file)
+    return report(file.takeError());
+  if (llvm::Error error = file->append(printModule()))
+    return report(std::move(error));
+  if (llvm::Error error = file->commit())
+    return report(std::move(error));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Output
+//===----------------------------------------------------------------------===//
+
+LogicalResult Compilation::writeText(llvm::StringRef text) {
+  if (options.output == "-") {
+    llvm::outs() << text;
+    llvm::outs().flush();
+    if (!llvm::outs().has_error())
+      return success();
+    std::error_code code = llvm::outs().error();
+    llvm::outs().clear_error();
+    return emitError(UnknownLoc::get(&context))
+           << "cannot write to standard output: " << code.message();
+  }
+  auto file = OutputFile::create(options.output);
+  if (!file)
+    return report(file.takeError());
+  if (llvm::Error error = file->append(text))
+    return report(std::move(error));
+  if (llvm::Error error = file->commit())
+    return report(std::move(error));
+  return success();
+}
+
+LogicalResult Compilation::emit() {
+  TimingScope inner = scope.nest("emit");
+  CodeKind kind = CodeKind::Object;
+  switch (options.emit) {
+  case EmitKind::Ast:
+    return success();
+  case EmitKind::Moe:
+  case EmitKind::Mlir:
+  case EmitKind::MlirLlvm:
+    return writeText(printModule());
+  case EmitKind::Artifact:
+    return emitArtifact();
+  case EmitKind::Llvm:
+    kind = CodeKind::LlvmIr;
+    break;
+  case EmitKind::Assembly:
+    kind = CodeKind::Assembly;
+    break;
+  case EmitKind::Object:
+    break;
+  }
+  llvm::SmallVector<char, 0> code;
+  if (failed(
+          emitModelCode(*module, options.artifact, options.output, kind, code)))
+    return failure();
+  return writeText(llvm::StringRef(code.data(), code.size()));
+}
+
+LogicalResult Compilation::openWeights(TensorFiles &files) {
+  auto list = (*module)->getAttrOfType<ArrayAttr>("moe.weight_files");
+  if (!list)
+    return success();
+  for (auto pair : list.getAsRange<ArrayAttr>()) {
+    auto alias =
+        pair.size() == 2 ? dyn_cast<StringAttr>(pair[0]) : StringAttr();
+    auto path = alias ? dyn_cast<StringAttr>(pair[1]) : StringAttr();
+    if (!path)
+      return module->emitError()
+             << "expected pairs of alias and path in 'moe.weight_files', found "
+             << pair;
+    if (!files.add(alias, path, /*directory=*/".", SourceRange(), diagnostics))
+      return flush();
+  }
+  return flush();
+}
+
+LogicalResult Compilation::emitArtifact() {
+  LogicalResult result = failure();
+  if (options.syntheticSeed) {
+    SyntheticWeights weights(*options.syntheticSeed);
+    result = writeArtifact(*module, options.artifact, weights, options.output);
+  } else {
+    TensorFiles files;
+    if (options.artifact.weights != WeightPlace::Absent &&
+        failed(openWeights(files)))
+      return failure();
+    FileWeights weights(files);
+    result = writeArtifact(*module, options.artifact, weights, options.output);
+  }
+  if (succeeded(result))
+    log() << "wrote " << options.output << '\n';
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// The program
+//===----------------------------------------------------------------------===//
+
+static int compile(int argc, char **argv) {
+  DialectRegistry registry;
+  registerAllMoecDialects(registry);
+  registerAllMoecPasses();
+  // Before the options are parsed, so that options of plugins exist by then.
+  PluginLoader plugins(registry);
+  if (llvm::Error error = plugins.takeArguments(argc, argv)) {
+    llvm::errs() << "moec: error: " << llvm::toString(std::move(error)) << '\n';
+    return ExitError;
+  }
+  DriverOptions options;
+  if (std::optional<int> code = parseOptions(argc, argv, options))
+    return *code;
+  Compilation compilation(options, registry, plugins);
+  return succeeded(compilation.run()) ? ExitSuccess : ExitError;
+}
+
+int moec::runDriver(int argc, char **argv) {
+  // LLVM's back end ends the process where it cannot go on; here that is caught
+  // and told apart from an error in the input.
+  llvm::CrashRecoveryContext::Enable();
+  llvm::CrashRecoveryContext recovery;
+  recovery.DumpStackAndCleanupOnFailure = true;
+  int code = ExitInternal;
+  if (recovery.RunSafely([&] { code = compile(argc, argv); }))
+    return code;
+  llvm::errs() << "moec: internal error: the compiler crashed; please report "
+                  "the command and its input\n";
+  return ExitInternal;
+}

@@ -1,0 +1,62 @@
+//===- Options.h - The command line of moec ---------------------*- C++ -*-===//
+#ifndef MOEC_COMPILER_DRIVER_OPTIONS_H
+#define MOEC_COMPILER_DRIVER_OPTIONS_H
+
+#include "compiler/artifact/ArtifactWriter.h"
+#include "compiler/pipeline/Pipeline.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moec {
+
+/// Exit codes of our tools.
+enum ExitCode : int {
+  ExitSuccess = 0,
+  ExitError = 1,    ///< an error in the input, with a diagnostic
+  ExitUsage = 2,    ///< a command line that makes no sense
+  ExitInternal = 70 ///< an error of ours (EX_SOFTWARE of sysexits.h)
+};
+
+/// What the driver writes.
+enum class EmitKind {
+  Ast,
+  Moe,
+  Mlir,
+  MlirLlvm,
+  Llvm,
+  Assembly,
+  Object,
+  Artifact
+};
+
+/// One command line, checked.
+struct DriverOptions {
+  std::string input; ///< "-": standard input
+  bool inputIsIr = false;
+  /// "-": standard output, for text only.
+  std::string output;
+  EmitKind emit = EmitKind::Artifact;
+  Phase from = Phase::Import;
+  Phase to = Phase::Target;
+  PipelineOptions pipeline;
+  ArtifactOptions artifact;
+  std::optional<uint64_t> syntheticSeed;
+  std::string compute; ///< "", "f32", "bf16"
+  std::string dumpPhases;
+  bool verbose = false;
+  bool timeReport = false;
+  bool remarks = true;
+  bool colour = false;
+};
+
+/// Parses the command line. Returns an exit code where there is nothing left
+/// to do: after --help, --version and the like, or a usage error that has been
+/// printed.
+std::optional<int> parseOptions(int argc, char **argv, DriverOptions &options);
+
+} // namespace moec
+
+#endif // MOEC_COMPILER_DRIVER_OPTIONS_H

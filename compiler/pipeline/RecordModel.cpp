@@ -1,0 +1,114 @@
+//===- RecordModel.cpp - What later phases no longer show -----------------===//
+
+#include "compiler/pipeline/Pipeline.h"
+
+#include "dialects/interfaces/RoutingInterfaces.h"
+#include "dialects/moe/MoeDialect.h"
+
+using namespace moec;
+using namespace mlir;
+
+namespace moec {
+#define GEN_PASS_DEF_RECORDMODEL
+#include "compiler/pipeline/Passes.h.inc"
+} // namespace moec
+
+static FailureOr<Attribute> recordOutput(func::FuncOp function, unsigned index,
+                                         Builder &builder) {
+  auto name = function.getResultAttrOfType<StringAttr>(index, "moe.output");
+  auto type = dyn_cast<RankedTensorType>(function.getResultTypes()[index]);
+  if (!name || !type || type.getRank() != 2 || type.isDynamicDim(1))
+    return function.emitError() << "expected result " << index
+                                << " to be a tensor<?xWxf32> with 'moe.output'";
+  return Attribute(builder.getArrayAttr(
+      {name, builder.getI64IntegerAttr(type.getDimSize(1))}));
+}
+
+static FailureOr<Attribute> recordFunction(func::FuncOp function) {
+  Builder builder(function.getContext());
+  auto facts = function->getAttrOfType<DictionaryAttr>("moe.function");
+  if (!facts)
+    return function.emitError("expected a step function with 'moe.function'");
+  SmallVector<Attribute> outputs;
+  for (unsigned i = 0; i < function.getNumResults(); ++i) {
+    FailureOr<Attribute> output = recordOutput(function, i, builder);
+    if (failed(output))
+      return failure();
+    outputs.push_back(*output);
+  }
+  NamedAttrList record(facts);
+  record.set("name", function.getSymNameAttr());
+  record.set("outputs", builder.getArrayAttr(outputs));
+  return Attribute(record.getDictionary(function.getContext()));
+}
+
+/// A router that joins the results of others decides nothing itself.
+static bool joinsRoutings(Operation *op) {
+  return llvm::any_of(op->getOperands(), [](Value operand) {
+    return isa_and_present<RoutingOpInterface>(operand.getDefiningOp());
+  });
+}
+
+/// The weight nearest to the router's logits, going back from them.
+static moe::WeightOp findRouterWeight(Operation *router, SymbolTable &symbols) {
+  // Norms, casts and products lie between; anything further is no router.
+  constexpr unsigned mostVisited = 16;
+  SmallVector<Value> queue{router->getOperand(0)};
+  for (unsigned next = 0; next < queue.size() && next < mostVisited; ++next) {
+    Operation *definition = queue[next].getDefiningOp();
+    if (auto reference = dyn_cast_if_present<moe::WeightRefOp>(definition))
+      return symbols.lookup<moe::WeightOp>(reference.getWeight());
+    if (definition)
+      llvm::append_range(queue, definition->getOperands());
+  }
+  return {};
+}
+
+static Attribute recordRouter(RoutingOpInterface router, SymbolTable &symbols) {
+  Builder builder(router.getContext());
+  std::string name = router->getName().getStringRef().str();
+  int64_t layer = -1;
+  if (moe::WeightOp weight = findRouterWeight(router, symbols)) {
+    StringRef weightName = weight.getSymName();
+    weightName.consume_back(".weight");
+    name = weightName.str();
+    layer = weight.getLayer();
+  }
+  SmallVector<Attribute> guarantees;
+  for (const std::string &guarantee : router.getGuarantees().names())
+    guarantees.push_back(builder.getStringAttr(guarantee));
+  return builder.getDictionaryAttr(
+      {builder.getNamedAttr("layer", builder.getI64IntegerAttr(layer)),
+       builder.getNamedAttr("name", builder.getStringAttr(name)),
+       builder.getNamedAttr("experts",
+                            builder.getI64IntegerAttr(router.getNumExperts())),
+       builder.getNamedAttr(
+           "slots", builder.getI64IntegerAttr(router.getSlotsPerToken())),
+       builder.getNamedAttr("guarantees", builder.getArrayAttr(guarantees))});
+}
+
+namespace {
+struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    Builder builder(module.getContext());
+    SymbolTable symbols(module);
+    SmallVector<Attribute> functions, routers;
+    llvm::SetVector<Attribute> distinct;
+    for (auto function : module.getOps<func::FuncOp>()) {
+      FailureOr<Attribute> record = recordFunction(function);
+      if (failed(record))
+        return signalPassFailure();
+      functions.push_back(*record);
+      // Step functions share layers, and so routers.
+      function.walk([&](RoutingOpInterface router) {
+        if (!joinsRoutings(router))
+          distinct.insert(recordRouter(router, symbols));
+      });
+    }
+    routers.append(distinct.begin(), distinct.end());
+    module->setAttr(functionsAttrName, builder.getArrayAttr(functions));
+    module->setAttr(routersAttrName, builder.getArrayAttr(routers));
+  }
+};
+} // namespace

@@ -1,0 +1,179 @@
+//===- Routing.cpp - Routing, plans, combination --------------------------===//
+#include "compiler/targets/generic/Kernels.h"
+#include "compiler/targets/generic/RowBody.h"
+
+#include "passes/target/StepFunctions.h"
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::generic;
+
+//===----------------------------------------------------------------------===//
+// Plan
+//===----------------------------------------------------------------------===//
+
+/// Counting sort of the valid pairs of `ids`. Each participant sorts the pairs
+/// of its own experts: it finds by itself where they begin, so no counters are
+/// shared. Until the end offsets[e + 1] is the cursor of expert e.
+static void buildPlan(Kernel &kernel, Value ids, Value rows, Value offsets,
+                      Value slotRows, int64_t experts, int64_t slots) {
+  CodeBuilder &b = kernel.b;
+  Type i32 = b.getI32Type();
+  Value worker = kernel.arguments.worker;
+  Value thread = target::abi::getThread(b, worker);
+  Value threads = target::abi::getThreads(b, worker);
+  TaskRange mine = splitTasks(b, b.i64(experts), thread, threads);
+  Value pairs = b.mul(kernel.arguments.rows, slots);
+  Value zero = b.i64(0);
+  auto cursor = [&](Value expert) {
+    return b.element(offsets, b.add(expert, 1), i32);
+  };
+
+  b.loop(mine.low, mine.high, 1,
+         [&](Value expert) { b.store(b.i32(0), cursor(expert)); });
+  Value isFirst = b.compare(arith::CmpIPredicate::eq, thread, zero);
+  b.ifThen(isFirst, [&] { b.store(b.i32(0), offsets); });
+
+  // Pairs of lower experts come before; those of its own are counted.
+  Value before =
+      b.loop(zero, pairs, b.i64(1), ValueRange{zero},
+             [&](Value pair, ValueRange carried) -> CodeBuilder::Values {
+               Value id = b.widen(b.load(ids, pair, i32));
+               Value isValid =
+                   b.compare(arith::CmpIPredicate::sge, id, zero);
+               Value isBelow = b.lessThan(id, mine.low);
+               Value isBefore = b.create<arith::AndIOp>(isValid, isBelow);
+               Value isMine = b.create<arith::AndIOp>(
+                   b.compare(arith::CmpIPredicate::sge, id, mine.low),
+                   b.lessThan(id, mine.high));
+               b.ifThen(isMine, [&] {
+                 Value count = b.load(cursor(id), i32);
+                 b.store(b.add(count, b.i32(1)), cursor(id));
+               });
+               return {b.select(isBefore, b.add(carried[0], 1), carried[0])};
+             })[0];
+  Value start = b.create<arith::TruncIOp>(i32, before);
+  b.loop(mine.low, mine.high, b.i64(1), ValueRange{start},
+         [&](Value expert, ValueRange carried) -> CodeBuilder::Values {
+           Value count = b.load(cursor(expert), i32);
+           b.store(carried[0], cursor(expert));
+           return {b.add(carried[0], count)};
+         });
+
+  b.loop(zero, kernel.arguments.rows, 1, [&](Value token) {
+    b.loop(zero, b.i64(slots), 1, [&](Value slot) {
+      Value pair = b.add(b.mul(token, slots), slot);
+      Value id = b.widen(b.load(ids, pair, i32));
+      Value isMine = b.create<arith::AndIOp>(
+          b.compare(arith::CmpIPredicate::sge, id, mine.low),
+          b.lessThan(id, mine.high));
+      b.ifThen(isMine, [&] {
+        Value row = b.load(cursor(id), i32);
+        b.store(b.create<arith::TruncIOp>(i32, token), rows, b.widen(row));
+        b.store(row, slotRows, pair);
+        b.store(b.add(row, b.i32(1)), cursor(id));
+      });
+      Value isNone = b.lessThan(id, zero);
+      b.ifThen(b.create<arith::AndIOp>(isNone, isFirst),
+               [&] { b.store(b.i32(-1), slotRows, pair); });
+    });
+  });
+}
+
+LogicalResult generic::emitPlan(Kernel &kernel, moex::PlanOp op) {
+  ArrayRef<Value> pointers = kernel.arguments.pointers;
+  int64_t slots = cast<MemRefType>(op.getIds().getType()).getDimSize(1);
+  buildPlan(kernel, pointers[0], pointers[1], pointers[2], pointers[3],
+            op.getExperts(), slots);
+  return success();
+}
+
+LogicalResult generic::emitRouteSort(Kernel &kernel, moex::RouteSortOp op) {
+  CodeBuilder &b = kernel.b;
+  unsigned numIns = op.getIns().size();
+  for (unsigned i = 0; i < numIns; ++i)
+    if (failed(requireLayout(kernel.request, i, {})))
+      return failure();
+  Block &body = op.getBody().front();
+  LogicalResult status = success();
+  TaskRange range = splitRows(kernel, kernel.arguments.rows);
+  b.loop(range.low, range.high, 1, [&](Value token) {
+    RowBody rowBody(b, kernel.module);
+    for (auto [i, argument] : llvm::enumerate(body.getArguments())) {
+      MemRefType type = kernel.request.operands[i].type;
+      bool isUniform = type.getRank() == 0 || !type.isDynamicDim(0);
+      rowBody.bind(argument, isUniform ? kernel.arguments.pointers[i]
+                                       : rowPointer(kernel, i, token));
+    }
+    if (failed(rowBody.run(body))) {
+      status = failure();
+      return;
+    }
+    for (unsigned i : {0u, 1u})
+      rowBody.store(body.getTerminator()->getOperand(i),
+                    rowPointer(kernel, numIns + i, token));
+    status = rowBody.getStatus();
+  });
+  if (failed(status))
+    return failure();
+  // The plan needs the ids of all tokens.
+  target::abi::callBarrier(b, kernel.arguments.step, kernel.arguments.worker);
+  ArrayRef<Value> pointers =
+      ArrayRef<Value>(kernel.arguments.pointers).drop_front(numIns);
+  int64_t slots = cast<MemRefType>(op.getIds().getType()).getDimSize(1);
+  buildPlan(kernel, pointers[0], pointers[2], pointers[3], pointers[4],
+            op.getExperts(), slots);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Combination
+//===----------------------------------------------------------------------===//
+
+/// Columns [column, column + active) of the weighted sum of one token.
+static void combineColumns(Kernel &kernel, Value token, int64_t slots,
+                           Value column, int64_t active) {
+  CodeBuilder &b = kernel.b;
+  ArrayRef<Value> pointers = kernel.arguments.pointers;
+  Type from = kernel.request.operands[0].getElementType();
+  Type to = kernel.request.operands[3].getElementType();
+  Value zero = b.constant(b.vectorOf(b.getF32Type()), 0.0);
+  Value sum =
+      b.loop(b.i64(0), b.i64(slots), b.i64(1), ValueRange{zero},
+             [&](Value slot, ValueRange carried) -> CodeBuilder::Values {
+               Value pair = b.add(b.mul(token, slots), slot);
+               Value row =
+                   b.widen(b.load(pointers[1], pair, b.getI32Type()));
+               Value isThere =
+                   b.compare(arith::CmpIPredicate::sge, row, b.i64(0));
+               return b.choose(
+                   isThere,
+                   [&]() -> CodeBuilder::Values {
+                     Value weight = b.load(pointers[2], pair, b.getF32Type());
+                     Value x = b.toF32(b.loadLanes(rowPointer(kernel, 0, row),
+                                                   column, from, active));
+                     // Two roundings on every level: the product is f32.
+                     return {b.mulAdd(x, b.splat(weight), carried[0],
+                                      /*fused=*/false)};
+                   },
+                   [&]() -> CodeBuilder::Values { return {carried[0]}; });
+             })[0];
+  b.storeLanes(b.fromF32(sum, to), rowPointer(kernel, 3, token), column,
+               active);
+}
+
+LogicalResult generic::emitCombineRows(Kernel &kernel, moex::CombineRowsOp op) {
+  CodeBuilder &b = kernel.b;
+  int64_t slots = kernel.request.operands[1].type.getDimSize(1);
+  int64_t width = kernel.request.operands[3].type.getDimSize(1);
+  int64_t whole = width / kLanes * kLanes;
+  TaskRange range = splitRows(kernel, kernel.arguments.rows);
+  b.loop(range.low, range.high, 1, [&](Value token) {
+    b.loop(b.i64(0), b.i64(whole), kLanes, [&](Value column) {
+      combineColumns(kernel, token, slots, column, kLanes);
+    });
+    if (width > whole)
+      combineColumns(kernel, token, slots, b.i64(whole), width - whole);
+  });
+  return success();
+}

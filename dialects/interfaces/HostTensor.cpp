@@ -1,0 +1,46 @@
+//===- HostTensor.cpp - Dense tensors for reference evaluation ------------===//
+#include "dialects/interfaces/HostTensor.h"
+
+#include <functional>
+#include <numeric>
+
+using namespace moec;
+
+static int64_t product(llvm::ArrayRef<int64_t> shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1},
+                         std::multiplies<int64_t>());
+}
+
+HostTensor HostTensor::zerosF32(llvm::ArrayRef<int64_t> shape) {
+  HostTensor tensor;
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.floats.assign(product(shape), 0.0f);
+  return tensor;
+}
+
+HostTensor HostTensor::zerosI32(llvm::ArrayRef<int64_t> shape) {
+  HostTensor tensor;
+  tensor.shape.assign(shape.begin(), shape.end());
+  tensor.isFloatKind = false;
+  tensor.ints.assign(product(shape), 0);
+  return tensor;
+}
+
+int64_t HostTensor::getNumElements() const { return product(shape); }
+
+int64_t HostTensor::rowSize() const {
+  return product(llvm::ArrayRef<int64_t>(shape).drop_front());
+}
+
+llvm::ArrayRef<float> HostTensor::rowF32(int64_t r) const {
+  return llvm::ArrayRef<float>(floats).slice(r * rowSize(), rowSize());
+}
+llvm::ArrayRef<int32_t> HostTensor::rowI32(int64_t r) const {
+  return llvm::ArrayRef<int32_t>(ints).slice(r * rowSize(), rowSize());
+}
+llvm::MutableArrayRef<float> HostTensor::rowF32(int64_t r) {
+  return llvm::MutableArrayRef<float>(floats).slice(r * rowSize(), rowSize());
+}
+llvm::MutableArrayRef<int32_t> HostTensor::rowI32(int64_t r) {
+  return llvm::MutableArrayRef<int32_t>(ints).slice(r * rowSize(), rowSize());
+}

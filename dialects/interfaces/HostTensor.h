@@ -1,0 +1,55 @@
+//===- HostTensor.h - Dense tensors for reference evaluation ----*- C++ -*-===//
+//
+// A small owning tensor for ReferenceOpInterface, for weight recipes and for
+// tests. Clarity before speed: kernels never use it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_DIALECTS_INTERFACES_HOSTTENSOR_H
+#define MOEC_DIALECTS_INTERFACES_HOSTTENSOR_H
+
+#include "mlir/IR/BuiltinTypes.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace moec {
+
+/// A dense row-major tensor of f32 or i32 elements. Other element types are
+/// widened on entry (bf16, f16 to f32; i8 to i32), so that an evaluation reads
+/// one of two kinds.
+class HostTensor {
+public:
+  HostTensor() = default;
+  static HostTensor zerosF32(llvm::ArrayRef<int64_t> shape);
+  static HostTensor zerosI32(llvm::ArrayRef<int64_t> shape);
+
+  llvm::ArrayRef<int64_t> getShape() const { return shape; }
+  int64_t getRank() const { return static_cast<int64_t>(shape.size()); }
+  int64_t getNumElements() const;
+  bool isFloat() const { return isFloatKind; }
+
+  /// Elements in row-major order. f32() is empty for an integer tensor and the
+  /// other way round.
+  llvm::MutableArrayRef<float> f32() { return floats; }
+  llvm::ArrayRef<float> f32() const { return floats; }
+  llvm::MutableArrayRef<int32_t> i32() { return ints; }
+  llvm::ArrayRef<int32_t> i32() const { return ints; }
+
+  /// Row r of the outermost dimension.
+  llvm::ArrayRef<float> rowF32(int64_t r) const;
+  llvm::ArrayRef<int32_t> rowI32(int64_t r) const;
+  llvm::MutableArrayRef<float> rowF32(int64_t r);
+  llvm::MutableArrayRef<int32_t> rowI32(int64_t r);
+
+private:
+  int64_t rowSize() const;
+
+  std::vector<int64_t> shape;
+  bool isFloatKind = true;
+  std::vector<float> floats;
+  std::vector<int32_t> ints;
+};
+
+} // namespace moec
+
+#endif // MOEC_DIALECTS_INTERFACES_HOSTTENSOR_H

@@ -1,0 +1,1 @@
+//===- PchAnchor.cpp - Owner of the precompiled header --------------------===//

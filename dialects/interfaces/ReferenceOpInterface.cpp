@@ -1,0 +1,4 @@
+//===- ReferenceOpInterface.cpp - Reference semantics ---------------------===//
+#include "dialects/interfaces/ReferenceOpInterface.h"
+
+#include "dialects/interfaces/ReferenceOpInterface.cpp.inc"

@@ -1,0 +1,73 @@
+//===- RoutingInterfaces.h - What a router promises -------------*- C++ -*-===//
+//
+// The seam for new routers. docs/guides/add-a-router.md walks through it;
+// examples/routing-plugin is a router outside this tree.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_DIALECTS_INTERFACES_ROUTINGINTERFACES_H
+#define MOEC_DIALECTS_INTERFACES_ROUTINGINTERFACES_H
+
+#include "dialects/interfaces/Signature.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/OpDefinition.h"
+
+#include <string>
+#include <vector>
+
+namespace moec {
+
+/// What a router promises for every input.
+struct RoutingGuarantees {
+  /// The valid ids of one token differ.
+  bool distinct = false;
+  /// The weights of one token sum to one (to rounding).
+  bool normalized = false;
+  /// A token's result depends on that token's operands alone.
+  bool tokenLocal = false;
+  /// Every slot holds a valid id.
+  bool dropFree = false;
+
+  /// The names that hold, in the manifest's spelling.
+  std::vector<std::string> names() const;
+};
+
+/// The routing of one token: ids `tensor<Kxi32>`, weights `tensor<Kxf32>`.
+struct RoutedRow {
+  mlir::Value ids;
+  mlir::Value weights;
+};
+
+/// The stages of moe.route, in the order in which they act.
+enum class StageKind { Score, Rank, Groups, Select, Weigh, Renorm, Scale };
+
+/// The word for `kind` in .moe files, in diagnostics and in IR.
+llvm::StringRef stringifyStageKind(StageKind kind);
+
+/// State of one token between stages, as values of the `row` dialect.
+struct StageState {
+  mlir::Value logits;  ///< tensor<Exf32>
+  mlir::Value scores;  ///< tensor<Exf32>, after `score`
+  mlir::Value rank;    ///< tensor<Exf32>, what `select` looks at
+  mlir::Value ids;     ///< tensor<Kxi32>, after `select`; pool-relative
+  mlir::Value weights; ///< tensor<Kxf32>, after `weigh`
+  mlir::Value operand; ///< the operand of the present stage, or null
+};
+
+/// The same as plain numbers.
+struct StageValues {
+  std::vector<float> logits, scores, rank;
+  std::vector<int32_t> ids;
+  std::vector<float> weights;
+  llvm::ArrayRef<float> operand;
+};
+
+} // namespace moec
+
+#include "dialects/interfaces/RoutingOpInterfaces.h.inc"
+
+#include "dialects/interfaces/RoutingAttrInterfaces.h.inc"
+
+#endif // MOEC_DIALECTS_INTERFACES_ROUTINGINTERFACES_H

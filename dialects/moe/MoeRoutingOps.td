@@ -1,0 +1,132 @@
+//===- MoeRoutingOps.td - Routers --------------------------*- tablegen -*-===//
+#ifndef MOEC_DIALECTS_MOE_MOEROUTINGOPS
+#define MOEC_DIALECTS_MOE_MOEROUTINGOPS
+
+include "dialects/moe/MoeBase.td"
+include "dialects/interfaces/RoutingInterfaces.td"
+include "dialects/interfaces/ReferenceOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+
+def Moe_Logits : Type<And<[
+    RankedTensorOf<[F32]>.predicate,
+    CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2">,
+    CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(0)">,
+    CPred<"!::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(1)">]>,
+    "logits tensor<?xExf32>", "::mlir::RankedTensorType">;
+
+class Moe_RoutingOp<string mnemonic, list<Trait> traits = []>
+    : Moe_Op<mnemonic, [Pure, DeclareOpInterfaceMethods<RoutingOpInterface,
+          ["getGuarantees"]>,
+          DeclareOpInterfaceMethods<ReferenceOpInterface>] # traits>;
+
+def Moe_RouteOp : Moe_RoutingOp<"route",
+    [InferTypeOpAdaptor]> {
+  let summary = "routing composed of stages";
+  let description = [{
+    The routing normal form: most published gates are one pipeline with
+    different stages. Each stage is an attribute with
+    `RoutingStageAttrInterface`; they act in the order in which they are
+    written, on one token at a time, in f32:
+
+    - `score` turns the logits into scores,
+    - `rank` says what selection looks at,
+    - `select` chooses the experts of the K slots (ties go to the lower id),
+    - `weigh` says from what the weights are taken,
+    - `renorm` and `scale` change the weights.
+
+    Operand 0 holds the logits, one column per expert of the pool; a stage that
+    asks for an operand (`rank(#moe.biased_score)`) finds it among
+    `stage_operands`, in stage order. Ids are counted from `pool_start`.
+
+    Constraints:
+    - (C1) every stage is of the kind of its place
+    - (C2) every stage accepts the pool's width and the number of slots
+    - (C3) there are as many stage operands as stages ask for, of the pool's
+      width
+
+    Example:
+    ```mlir
+    func.func @f(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+      %ids, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+        select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+        : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+      return %ids, %w : tensor<?x2xi32>, tensor<?x2xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Moe_Logits:$logits,
+                       Variadic<AnyRankedTensor>:$stage_operands,
+                       RoutingStageAttrInterface:$score,
+                       RoutingStageAttrInterface:$rank,
+                       RoutingStageAttrInterface:$select,
+                       RoutingStageAttrInterface:$weigh,
+                       RoutingStageAttrInterface:$renorm,
+                       RoutingStageAttrInterface:$scale,
+                       DefaultValuedAttr<I64Attr, "0">:$pool_start);
+  let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
+  let assemblyFormat = [{
+    $logits (`operands` `(` $stage_operands^ `:` type($stage_operands) `)`)?
+    `score` `(` $score `)` `rank` `(` $rank `)` `select` `(` $select `)`
+    `weigh` `(` $weigh `)` `renorm` `(` $renorm `)` `scale` `(` $scale `)`
+    (`pool_start` `=` $pool_start^)? attr-dict `:` type($logits) `->` type($ids)
+    `,` type($weights)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The stages in the order in which they act.
+    ::llvm::SmallVector<::moec::RoutingStageAttrInterface> getStages();
+    /// Number of logit columns.
+    int64_t getPoolWidth() {
+      return ::llvm::cast<::mlir::RankedTensorType>(getLogits().getType())
+          .getDimSize(1);
+    }
+  }];
+}
+
+def Moe_SelectRoutingOp : Moe_RoutingOp<"select_routing",
+    [AttrSizedOperandSegments]> {
+  let summary = "one of several routings, by modality";
+  let description = [{
+    Token t takes the routing of the arm whose modality id is kinds[t]: its ids,
+    raised by the arm's offset, and its weights. A token of another modality has
+    no experts. Arms with fewer slots than the result leave the last ones unused.
+
+    This is how modality groups share one expert table: each arm's experts are a
+    range of it (contract 4.8).
+
+    Constraints:
+    - (C1) modalities, offsets, ids and weights have one element per arm, and
+      modalities differ
+    - (C2) ids and weights of an arm have the same number of slots, at most the
+      result's
+
+    Example:
+    ```mlir
+    func.func @f(%k: tensor<?xi8>, %i0: tensor<?x2xi32>, %w0: tensor<?x2xf32>,
+                 %i1: tensor<?x2xi32>, %w1: tensor<?x2xf32>) -> tensor<?x2xi32> {
+      %i, %w = moe.select_routing %k ids(%i0, %i1) weights(%w0, %w1)
+        modalities = [0, 1] offsets = [0, 4] experts = 8
+        : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x2xi32>), (tensor<?x2xf32>, tensor<?x2xf32>)
+        -> tensor<?x2xi32>, tensor<?x2xf32>
+      return %i : tensor<?x2xi32>
+    }
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$kinds,
+                       Variadic<AnyRankedTensor>:$arm_ids,
+                       Variadic<AnyRankedTensor>:$arm_weights,
+                       DenseI64ArrayAttr:$modalities,
+                       DenseI64ArrayAttr:$offsets, I64Attr:$experts);
+  let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
+  let assemblyFormat = [{
+    $kinds `ids` `(` $arm_ids `)` `weights` `(` $arm_weights `)`
+    `modalities` `=` $modalities `offsets` `=` $offsets `experts` `=` $experts
+    attr-dict `:` type($kinds) `,` `(` type($arm_ids) `)` `,` `(`
+    type($arm_weights) `)` `->`
+    type($ids) `,` type($weights)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // MOEC_DIALECTS_MOE_MOEROUTINGOPS

@@ -1,0 +1,47 @@
+//===- Plain.cpp - One number per weight ----------------------------------===//
+#include "dialects/moeq/MoeqDialect.h"
+
+#include "llvm/ADT/APFloat.h"
+
+#include <cstring>
+
+using namespace mlir;
+using namespace moec::moeq;
+
+LogicalResult
+PlainFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                        FloatType type) {
+  if (type.isF32() || type.isBF16() || type.isF16())
+    return success();
+  return emitError() << "expected f32, bf16 or f16, found " << type;
+}
+
+double PlainFormatAttr::getBitsPerWeight() const {
+  return getType().getIntOrFloatBitWidth();
+}
+
+Type PlainFormatAttr::getStorageType() const { return getType(); }
+
+void PlainFormatAttr::encode(ArrayRef<float> numbers,
+                             MutableArrayRef<char> codes) const {
+  if (getType().isF32()) {
+    std::memcpy(codes.data(), numbers.data(), numbers.size() * sizeof(float));
+    return;
+  }
+  const llvm::fltSemantics &semantics = getType().getFloatSemantics();
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    uint16_t bits;
+    uint32_t word;
+    std::memcpy(&word, &numbers[i], sizeof(word));
+    if (getType().isBF16() && (word & 0x7f800000u) != 0x7f800000u) {
+      // The common case by hand: a checkpoint has billions of weights.
+      bits = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
+    } else {
+      llvm::APFloat value(numbers[i]);
+      bool losesInfo;
+      value.convert(semantics, llvm::APFloat::rmNearestTiesToEven, &losesInfo);
+      bits = value.bitcastToAPInt().getZExtValue();
+    }
+    std::memcpy(codes.data() + i * sizeof(bits), &bits, sizeof(bits));
+  }
+}

@@ -1,0 +1,274 @@
+//===- NnDialect.cpp - The rest of a decoder ------------------------------===//
+#include "dialects/nn/NnDialect.h"
+#include "dialects/interfaces/KeepConstantsInside.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace moec::nn;
+
+#include "dialects/nn/NnDialect.cpp.inc"
+#include "dialects/nn/NnEnums.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/nn/NnOps.cpp.inc"
+
+void NnDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/nn/NnOps.cpp.inc"
+      >();
+  addInterfaces<moec::KeepConstantsInside>();
+}
+
+static int64_t widthOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape().back();
+}
+
+/// Checks that `weight` is a map from the width of `from` to that of `to`.
+static LogicalResult verifyMap(Operation *op, StringRef name, Value weight,
+                               int64_t to, int64_t from) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  if (type.getDimSize(0) == to && type.getDimSize(1) == from)
+    return success();
+  return op->emitOpError("expected ")
+         << name << " to be [" << to << ", " << from << "], found " << type;
+}
+
+static LogicalResult verifyBias(Operation *op, Value bias, int64_t width) {
+  if (!bias || widthOf(bias) == width)
+    return success();
+  return op->emitOpError("expected a bias of width ")
+         << width << ", found " << bias.getType();
+}
+
+//===----------------------------------------------------------------------===//
+// State
+//===----------------------------------------------------------------------===//
+
+LogicalResult StateOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !type.hasStaticShape() || type.getRank() != 1 ||
+      !isa<FloatType>(type.getElementType())) // C1
+    return emitOpError("expected a static float tensor of rank 1, found ")
+           << getType();
+  if (getCacheTokens() < 1) // C2
+    return emitOpError("expected at least one cached token, found ")
+           << getCacheTokens();
+  return success();
+}
+
+/// Looks up `state` and compares its rows with the given width and type.
+static LogicalResult verifyState(Operation *op, FlatSymbolRefAttr symbol,
+                                 int64_t width, Type element,
+                                 SymbolTableCollection &symbols) {
+  auto state = symbols.lookupNearestSymbolFrom<StateOp>(op, symbol);
+  if (!state)
+    return op->emitOpError("expected an nn.state ") << symbol << ", found none";
+  auto type = cast<RankedTensorType>(state.getType());
+  if (type.getDimSize(0) == width &&
+      (!element || type.getElementType() == element))
+    return success();
+  InFlightDiagnostic diagnostic =
+      op->emitOpError("expected a state of width ")
+      << width << ", " << symbol << " is " << type;
+  diagnostic.attachNote(state.getLoc()) << "the state is declared here";
+  return diagnostic;
+}
+
+LogicalResult
+StateAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyState(*this, getStateAttr(), widthOf(getRows()),
+                     getRows().getType().getElementType(), symbols); // C1
+}
+
+//===----------------------------------------------------------------------===//
+// Into the stream
+//===----------------------------------------------------------------------===//
+
+LogicalResult EmbedOp::verify() {
+  if (widthOf(getTable()) != widthOf(getResult())) // C1
+    return emitOpError("expected a result of width ")
+           << widthOf(getTable()) << ", found " << widthOf(getResult());
+  if (bool(getKinds()) != getKind().has_value()) // C2
+    return emitOpError("expected 'kind' exactly when there are kinds");
+  return success();
+}
+
+LogicalResult PatchesOp::verify() {
+  int64_t size = getSize();
+  if (size < 1 || getHeight() % size != 0 || getWidth() % size != 0) // C2
+    return emitOpError("expected a size that divides ")
+           << getHeight() << " and " << getWidth() << ", found " << size;
+  if (widthOf(getImages()) !=
+      int64_t(getHeight() * getWidth() * getChannels())) // C1
+    return emitOpError("expected images of ")
+           << getHeight() * getWidth() * getChannels() << " elements, found "
+           << widthOf(getImages());
+  if (widthOf(getResult()) != int64_t(size * size * getChannels()) ||
+      getImages().getType().getElementType() !=
+          getResult().getType().getElementType()) // C3
+    return emitOpError("expected patches of ")
+           << size * size * getChannels() << " elements, found "
+           << getResult().getType();
+  return success();
+}
+
+LogicalResult AddPositionsOp::verify() {
+  if (widthOf(getTable()) != widthOf(getInput())) // C1
+    return emitOpError("expected a table of width ")
+           << widthOf(getInput()) << ", found " << getTable().getType();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Maps and norms
+//===----------------------------------------------------------------------===//
+
+LogicalResult MapOp::verify() {
+  Block &block = getBody().front();
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (block.getNumArguments() != getInputs().size() || !yield ||
+      yield.getValues().size() != 1 ||
+      !yield.getValues()[0].getType().isF32()) // C2
+    return emitOpError("expected a body from ")
+           << getInputs().size() << " elements to one f32";
+  for (auto [input, argument] :
+       llvm::zip(getInputs(), block.getArguments())) {
+    auto type = cast<RankedTensorType>(input.getType());
+    if (type.getRank() != 2 || (type.getDimSize(1) != widthOf(getResult()) &&
+                                type.getDimSize(1) != 1)) // C1
+      return emitOpError("expected operands of width ")
+             << widthOf(getResult()) << " or 1, found " << type;
+    Type expected = type.getElementType().isInteger(8)
+                        ? type.getElementType()
+                        : Float32Type::get(getContext());
+    if (argument.getType() != expected) // C2
+      return emitOpError("expected a body argument of type ")
+             << expected << ", found " << argument.getType();
+  }
+  return success();
+}
+
+LogicalResult NormOp::verify() {
+  int64_t width = widthOf(getInput()), group = widthOf(getWeight());
+  if (group == 0 || width % group != 0) // C1
+    return emitOpError("expected a weight whose width divides ")
+           << width << ", found " << getWeight().getType();
+  if (widthOf(getResult()) != width) // C3
+    return emitOpError("expected a result of width ")
+           << width << ", found " << widthOf(getResult());
+  return verifyBias(*this, getBias(), group); // C2
+}
+
+LogicalResult LinearOp::verify() {
+  if (failed(verifyMap(*this, "weight", getWeight(), widthOf(getResult()),
+                       widthOf(getInput())))) // C1
+    return failure();
+  return verifyBias(*this, getBias(), widthOf(getResult())); // C2
+}
+
+LogicalResult JointLinearOp::verify() {
+  int64_t to = widthOf(getResult());
+  for (Value weight : getWeights())
+    if (failed(verifyMap(*this, "weight", weight, to,
+                         widthOf(getInput())))) // C1
+      return failure();
+  if (!getBiases().empty() && getBiases().size() != getWeights().size()) // C2
+    return emitOpError("expected one bias per weight, found ")
+           << getBiases().size();
+  for (Value bias : getBiases())
+    if (failed(verifyBias(*this, bias, to))) // C2
+      return failure();
+  Block &block = getBody().front();
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  auto isF32 = [](Type type) { return type.isF32(); };
+  if (block.getNumArguments() != getWeights().size() || !yield ||
+      yield.getValues().size() != 1 ||
+      !isF32(yield.getValues()[0].getType()) ||
+      !llvm::all_of(block.getArgumentTypes(), isF32)) // C3
+    return emitOpError("expected a body from ")
+           << getWeights().size() << " f32 to f32";
+  return success();
+}
+
+LogicalResult GluOp::verify() {
+  int64_t width = widthOf(getDown()), hidden = widthOf(getInput());
+  if (failed(verifyMap(*this, "gate", getGate(), width, hidden)) ||
+      failed(verifyMap(*this, "up", getUp(), width, hidden))) // C1
+    return failure();
+  return verifyMap(*this, "down", getDown(), widthOf(getResult()), width); // C1
+}
+
+LogicalResult MlpOp::verify() {
+  int64_t width = widthOf(getDown());
+  if (failed(verifyMap(*this, "up", getUp(), width, widthOf(getInput()))) ||
+      failed(verifyMap(*this, "down", getDown(), widthOf(getResult()),
+                       width))) // C1
+    return failure();
+  if (failed(verifyBias(*this, getUpBias(), width))) // C2
+    return failure();
+  return verifyBias(*this, getDownBias(), widthOf(getResult())); // C2
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult RotaryTableOp::verify() {
+  if (!getResult().getType().getElementType().isF32() ||
+      widthOf(getResult()) % 2 != 0) // C1
+    return emitOpError("expected an f32 result of even width, found ")
+           << getResult().getType();
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  if (widthOf(getInput()) % widthOf(getTable()) != 0) // C1
+    return emitOpError("expected a table whose width divides ")
+           << widthOf(getInput()) << ", found " << getTable().getType();
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  int64_t heads = getHeads(), kvHeads = getKvHeads();
+  if (kvHeads < 1 || heads < 1 || heads % kvHeads != 0) // C1
+    return emitOpError("expected heads to be a multiple of kv_heads, found ")
+           << heads << " and " << kvHeads;
+  bool operands = getKey() && getValue() && !getKeyState() && !getValueState();
+  bool states = !getKey() && !getValue() && getKeyState() && getValueState();
+  if (!operands && !states) // C3
+    return emitOpError("expected keys and values as operands or as states");
+  if (widthOf(getQuery()) % heads != 0 || widthOf(getResult()) % heads != 0)
+    return emitOpError("expected query and result to hold ")
+           << heads << " heads, found widths " << widthOf(getQuery())
+           << " and " << widthOf(getResult()); // C2
+  if (operands &&
+      (widthOf(getKey()) != widthOf(getQuery()) / heads * kvHeads ||
+       widthOf(getValue()) != widthOf(getResult()) / heads * kvHeads)) // C2
+    return emitOpError("expected keys and values of ")
+           << kvHeads << " heads, found widths " << widthOf(getKey()) << " and "
+           << widthOf(getValue());
+  return success();
+}
+
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (!getKeyState())
+    return success();
+  int64_t heads = getHeads(), kvHeads = getKvHeads();
+  if (failed(verifyState(*this, getKeyStateAttr(),
+                         widthOf(getQuery()) / heads * kvHeads, Type(),
+                         symbols))) // C2
+    return failure();
+  return verifyState(*this, getValueStateAttr(),
+                     widthOf(getResult()) / heads * kvHeads, Type(),
+                     symbols); // C2
+}
+
+void AttentionOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  // Reading a state must not move across the append that fills it.
+  if (getKeyState())
+    effects.emplace_back(MemoryEffects::Read::get());
+}

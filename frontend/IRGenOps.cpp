@@ -1,0 +1,531 @@
+//===- IRGenOps.cpp - Operations on streams -------------------------------===//
+
+#include "frontend/IRGenOps.h"
+
+#include "dialects/moe/MoeDialect.h"
+#include "dialects/nn/NnDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::irgen;
+
+//===----------------------------------------------------------------------===//
+// Small parts
+//===----------------------------------------------------------------------===//
+
+int64_t Expander::width(Value stream) {
+  return cast<RankedTensorType>(stream.getType()).getDimSize(1);
+}
+
+Type Expander::elementOf(Value stream) {
+  return cast<RankedTensorType>(stream.getType()).getElementType();
+}
+
+RankedTensorType Expander::streamType(int64_t width, Type element) {
+  return RankedTensorType::get({ShapedType::kDynamic, width}, element);
+}
+
+/// Keeps a stream of each width at hand, for `zero`.
+void Expander::remember(Value stream) {
+  if (fn->armDepth == 0)
+    fn->streamOfWidth[width(stream)] = stream;
+}
+
+Value Expander::map(Location loc, ValueRange inputs, int64_t width,
+                    Type element, Body body) {
+  auto op = nn::MapOp::create(builder, loc, streamType(width, element), inputs);
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&op.getBody());
+  SmallVector<Value> arguments;
+  for (Value input : inputs) {
+    bool isInteger = elementOf(input).isInteger(8);
+    Type type = isInteger ? Type(builder.getI8Type()) : builder.getF32Type();
+    Value argument = block->addArgument(type, loc);
+    // Raw bytes are unsigned (docs/ir-conventions.md).
+    if (isInteger)
+      argument =
+          arith::UIToFPOp::create(builder, loc, builder.getF32Type(), argument);
+    arguments.push_back(argument);
+  }
+  Value result = body(builder, arguments);
+  nn::YieldOp::create(builder, loc, result);
+  remember(op.getResult());
+  return op.getResult();
+}
+
+Value Expander::convert(Location loc, Value value, Type element) {
+  if (elementOf(value) == element)
+    return value;
+  return map(loc, value, width(value), element,
+             [](OpBuilder &, ValueRange arguments) { return arguments[0]; });
+}
+
+static Value constant(OpBuilder &b, Location loc, double value) {
+  return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
+}
+
+/// Stands for what an error was reported about, so that the walk goes on and
+/// finds others; the module is dropped in the end.
+Value Expander::placeholder(RankedTensorType type) {
+  return UnrealizedConversionCastOp::create(builder, builder.getUnknownLoc(),
+                                            type, ValueRange())
+      .getResult(0);
+}
+
+/// The result of an operation on `x` about which an error was reported, where
+/// its width is known: that of the operand, or the one given.
+Operand Expander::recover(const Operand &x, std::optional<int64_t> width) {
+  if (!x.is(OperandKind::Value))
+    return Operand();
+  return Operand::ofValue(
+      placeholder(streamType(width.value_or(Expander::width(x.value)),
+                             elementOf(x.value))),
+      x.rows);
+}
+
+WeightUse Expander::weightUse(const BoundCall &call, StringRef argument,
+                              StringRef formula,
+                              SmallVector<DimSource, 2> dims) {
+  WeightUse use;
+  use.operation = call.operation.name;
+  use.argument = argument;
+  use.formula = formula;
+  use.dims = std::move(dims);
+  use.role = argument;
+  use.layer = fn->layer;
+  return use;
+}
+
+Value Expander::weightRef(const WeightTerm &term, WeightUse use) {
+  Location where = loc(term.range);
+  use.loc = where;
+  std::optional<WeightSymbol> symbol = weights.get(term, use);
+  if (!symbol)
+    return placeholder(RankedTensorType::get(use.shape(), dtype));
+  return moe::WeightRefOp::create(builder, where, symbol->type,
+                                  symbol->name.getValue());
+}
+
+//===----------------------------------------------------------------------===//
+// Into the stream
+//===----------------------------------------------------------------------===//
+
+Operand Expander::buildEmbed(const BoundCall &call) {
+  Operand ids = evaluate(*call.get("ids"));
+  std::optional<WeightMap> table = weight(call, "table", false);
+  std::optional<int64_t> to = size(call, "to");
+  if (ids && !ids.is(OperandKind::Ids)) {
+    wrongKind(call, "ids", ids, "the token ids of a modality");
+    return Operand();
+  }
+  if (!ids || !table || !to)
+    return Operand();
+  DimSource vocab;
+  vocab.value = ids.modality->vocab;
+  WeightUse use =
+      weightUse(call, "table", "ids x to", {vocab, dim(call, "to", *to)});
+  use.role = "embed";
+  Value ref = weightRef(table->weight, use);
+  if (!ref)
+    return Operand();
+  // Tokens of other modalities have no id of this one.
+  bool alone = fn->modalities.size() == 1;
+  auto op = nn::EmbedOp::create(
+      builder, loc(call.call.range), streamType(*to, dtype), ids.value, ref,
+      alone ? Value() : fn->kinds,
+      alone ? IntegerAttr() : builder.getI64IntegerAttr(ids.modality->id));
+  remember(op.getResult());
+  return Operand::ofValue(op.getResult(), ids.rows);
+}
+
+/// Rows of a raw input as tokens: patches of one row each.
+Value Expander::cutRows(Value value, ArrayRef<int64_t> dims,
+                        SourceRange range) {
+  return nn::PatchesOp::create(
+      builder, loc(range), streamType(dims[1], elementOf(value)), value,
+      dims[0], /*width=*/1, dims[1], /*size=*/1, nn::PatchOrder::Hwc);
+}
+
+Operand Expander::buildPatches(const BoundCall &call) {
+  const ast::Expr &source = *call.get("pixels");
+  Operand pixels = evaluate(source);
+  std::optional<int64_t> size = this->size(call, "size");
+  std::optional<std::string> order = word(call, "order", {"hwc", "chw"});
+  if (!pixels || !size || !order)
+    return Operand();
+  if (!pixels.is(OperandKind::Raw)) {
+    wrongKind(call, "pixels", pixels, "a raw input");
+    return Operand();
+  }
+  ArrayRef<int64_t> dims = pixels.modality->dims;
+  if (dims.size() != 3) {
+    diagnostics.error(DiagId::E505, source.range,
+                      "patches() cuts raw inputs of height, width and "
+                      "channels, this one has " +
+                          Twine(dims.size()) + " dimensions");
+    return Operand();
+  }
+  if (dims[0] % *size != 0 || dims[1] % *size != 0) {
+    diagnostics.error(DiagId::E304, call.get("size")->range,
+                      "patches of " + Twine(*size) +
+                          " do not divide an image of " + Twine(dims[0]) +
+                          " x " + Twine(dims[1]));
+    return Operand();
+  }
+  Location where = loc(call.call.range);
+  Value input = convert(where, pixels.value, builder.getF32Type());
+  int64_t width = *size * *size * dims[2];
+  auto op = nn::PatchesOp::create(
+      builder, where, streamType(width, builder.getF32Type()), input, dims[0],
+      dims[1], dims[2], *size,
+      *order == "hwc" ? nn::PatchOrder::Hwc : nn::PatchOrder::Chw);
+  return Operand::ofValue(op.getResult(),
+                          (dims[0] / *size) * (dims[1] / *size));
+}
+
+Operand Expander::buildAddPositions(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  std::optional<WeightMap> table = weight(call, "table", false);
+  if (!x || !table)
+    return recover(x);
+  if (x.rows == 0) {
+    diagnostics.error(DiagId::E504, call.call.range,
+                      "add_positions() counts the tokens of a raw input, so "
+                      "it stands in the expression of a modality");
+    return Operand();
+  }
+  DimSource rows, columns;
+  rows.value = x.rows;
+  columns.value = width(x.value);
+  WeightUse use = weightUse(call, "table", "tokens x width", {rows, columns});
+  use.role = "position";
+  Value ref = weightRef(table->weight, use);
+  if (!ref)
+    return Operand();
+  auto op = nn::AddPositionsOp::create(builder, loc(call.call.range),
+                                       x.value.getType(), x.value, ref);
+  remember(op.getResult());
+  return Operand::ofValue(op.getResult(), x.rows);
+}
+
+//===----------------------------------------------------------------------===//
+// Maps and norms
+//===----------------------------------------------------------------------===//
+
+Value Expander::linear(const LinearUse &use) {
+  DimSource from;
+  from.value = width(use.input);
+  WeightUse matrixUse =
+      weightUse(use.call, use.argument, use.formula, {use.to, from});
+  if (use.argument == "weight")
+    matrixUse.role = "linear";
+  Value matrix = weightRef(use.map.weight, matrixUse);
+  Value bias;
+  if (use.map.bias) {
+    WeightUse biasUse = weightUse(use.call, use.argument, "to", {use.to});
+    biasUse.role = "bias";
+    bias = weightRef(*use.map.bias, biasUse);
+    if (!bias)
+      return {};
+  }
+  if (!matrix)
+    return {};
+  auto op = nn::LinearOp::create(
+      builder, loc(use.range), streamType(use.to.value, use.precision.element),
+      use.input, matrix, bias, use.precision.compute);
+  remember(op.getResult());
+  return op.getResult();
+}
+
+Operand Expander::buildLinear(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  std::optional<WeightMap> map = weight(call, "weight", true);
+  std::optional<int64_t> to = size(call, "to");
+  std::optional<Precision> precision = this->precision(call);
+  if (!x || !map || !to || !precision)
+    return to ? recover(x, to) : Operand();
+  Value result = linear({call, "weight", "to x from", *map, x.value,
+                         dim(call, "to", *to), *precision, call.call.range});
+  return Operand::ofValue(result, x.rows);
+}
+
+Operand Expander::buildNorm(const BoundCall &call) {
+  bool isLayer = call.operation.name == "layer_norm";
+  if (const ast::CallArgument *over = call.find("over")) {
+    diagnostics.error(DiagId::E203, over->range,
+                      "'over' belongs to the norms of queries and keys");
+    return Operand();
+  }
+  Operand x = stream(call, "x");
+  std::optional<WeightMap> map = weight(call, "weight", isLayer);
+  std::optional<double> eps = real(call, "eps");
+  std::optional<Precision> precision = this->precision(call);
+  if (!x || !map || !eps || !precision)
+    return recover(x);
+  Value result = norm({call, isLayer, *map, x.value, *eps, width(x.value),
+                       "norm", precision->element});
+  return Operand::ofValue(result, x.rows);
+}
+
+Value Expander::norm(const NormUse &use) {
+  DimSource size;
+  size.value = use.group;
+  WeightUse weightUse = this->weightUse(use.call, "weight", "width", {size});
+  weightUse.role = use.role;
+  Value weight = weightRef(use.map.weight, weightUse);
+  Value bias;
+  if (use.map.bias) {
+    weightUse.role = "bias";
+    bias = weightRef(*use.map.bias, weightUse);
+    if (!bias)
+      return {};
+  }
+  if (!weight)
+    return {};
+  auto op = nn::NormOp::create(
+      builder, loc(use.call.call.range),
+      streamType(width(use.input), use.element),
+      nn::NormKindAttr::get(&context, use.isLayer ? nn::NormKind::Layer
+                                                  : nn::NormKind::Rms),
+      use.input, weight, bias, builder.getF64FloatAttr(use.eps));
+  remember(op.getResult());
+  return op.getResult();
+}
+
+//===----------------------------------------------------------------------===//
+// Feed-forward networks
+//===----------------------------------------------------------------------===//
+
+/// The arguments of glu and mlp, on a value or as an expert of `hidden` inputs.
+std::optional<Expander::FeedForward>
+Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
+  FeedForward ffn;
+  std::optional<Activation> act = activation(call);
+  std::optional<int64_t> width = size(call, "width");
+  std::optional<int64_t> to = sizeOr(call, "to", hidden);
+  std::optional<Precision> precision = this->precision(call);
+  bool ok = act && width && to && precision;
+  for (StringRef param : {"gate", "up", "down"}) {
+    if (param == "gate" && !gated)
+      continue;
+    std::optional<WeightMap> map = weight(call, param, true);
+    if (map && map->bias && gated) {
+      notBuilt(call.get(param)->range, "a bias in glu()");
+      map.reset();
+    }
+    if (!map) {
+      ok = false;
+      continue;
+    }
+    (param == "gate" ? ffn.gate
+     : param == "up" ? ffn.up
+                     : ffn.down) = std::move(*map);
+  }
+  if (!ok)
+    return std::nullopt;
+  ffn.activation = *act;
+  ffn.width = dim(call, "width", *width);
+  ffn.hidden.value = hidden;
+  ffn.to = dim(call, "to", *to);
+  ffn.precision = *precision;
+  return ffn;
+}
+
+Operand Expander::buildGlu(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  if (!x)
+    return Operand();
+  std::optional<FeedForward> ffn = feedForward(call, width(x.value), true);
+  if (!ffn)
+    return call.find("to") ? Operand() : recover(x);
+  Value gate =
+      weightRef(ffn->gate.weight, weightUse(call, "gate", "width x hidden",
+                                            {ffn->width, ffn->hidden}));
+  Value up = weightRef(ffn->up.weight, weightUse(call, "up", "width x hidden",
+                                                 {ffn->width, ffn->hidden}));
+  Value down = weightRef(ffn->down.weight, weightUse(call, "down", "to x width",
+                                                     {ffn->to, ffn->width}));
+  if (!gate || !up || !down)
+    return Operand();
+  auto op = nn::GluOp::create(builder, loc(call.call.range),
+                              streamType(ffn->to.value, ffn->precision.element),
+                              x.value, gate, up, down, ffn->activation,
+                              ffn->precision.compute);
+  remember(op.getResult());
+  return Operand::ofValue(op.getResult(), x.rows);
+}
+
+Operand Expander::buildMlp(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  if (!x)
+    return Operand();
+  std::optional<FeedForward> ffn = feedForward(call, width(x.value), false);
+  if (!ffn)
+    return call.find("to") ? Operand() : recover(x);
+  auto bias = [&](const WeightMap &map, StringRef argument, DimSource size) {
+    if (!map.bias)
+      return std::optional<Value>(Value());
+    WeightUse use = weightUse(call, argument, "to", {size});
+    use.role = "bias";
+    Value ref = weightRef(*map.bias, use);
+    return ref ? std::optional<Value>(ref) : std::nullopt;
+  };
+  Value up = weightRef(ffn->up.weight, weightUse(call, "up", "width x hidden",
+                                                 {ffn->width, ffn->hidden}));
+  std::optional<Value> upBias = bias(ffn->up, "up", ffn->width);
+  Value down = weightRef(ffn->down.weight, weightUse(call, "down", "to x width",
+                                                     {ffn->to, ffn->width}));
+  std::optional<Value> downBias = bias(ffn->down, "down", ffn->to);
+  if (!up || !upBias || !down || !downBias)
+    return Operand();
+  auto op = nn::MlpOp::create(builder, loc(call.call.range),
+                              streamType(ffn->to.value, ffn->precision.element),
+                              x.value, up, *upBias, down, *downBias,
+                              ffn->activation, ffn->precision.compute);
+  remember(op.getResult());
+  return Operand::ofValue(op.getResult(), x.rows);
+}
+
+//===----------------------------------------------------------------------===//
+// Elementwise
+//===----------------------------------------------------------------------===//
+
+Operand Expander::buildActivationMap(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  std::optional<Activation> activation =
+      symbolizeActivation(call.operation.name);
+  if (!x || !activation)
+    return Operand();
+  Location where = loc(call.call.range);
+  Value result =
+      map(where, x.value, width(x.value), elementOf(x.value),
+          [&](OpBuilder &b, ValueRange arguments) {
+            return buildActivation(b, where, *activation, arguments[0]);
+          });
+  return Operand::ofValue(result, x.rows);
+}
+
+/// cap * tanh(x / cap).
+Operand Expander::buildSoftcap(const BoundCall &call) {
+  Operand x = stream(call, "x");
+  std::optional<double> cap = real(call, "cap");
+  if (!x || !cap || !needPositive(*call.get("cap"), "the cap", *cap))
+    return Operand();
+  Location where = loc(call.call.range);
+  Value result = map(where, x.value, width(x.value), elementOf(x.value),
+                     [&](OpBuilder &b, ValueRange arguments) -> Value {
+                       Value limit = constant(b, where, *cap);
+                       Value scaled =
+                           arith::DivFOp::create(b, where, arguments[0], limit);
+                       Value bent = math::TanhOp::create(b, where, scaled);
+                       return arith::MulFOp::create(b, where, bent, limit);
+                     });
+  return Operand::ofValue(result, x.rows);
+}
+
+Operand Expander::negate(const Operand &operand, SourceRange range) {
+  Location where = loc(range);
+  Value result =
+      map(where, operand.value, width(operand.value), elementOf(operand.value),
+          [&](OpBuilder &b, ValueRange arguments) -> Value {
+            return arith::NegFOp::create(b, where, arguments[0]);
+          });
+  return Operand::ofValue(result, operand.rows);
+}
+
+static Value buildArithmetic(OpBuilder &b, Location loc, ast::BinaryOp op,
+                             Value lhs, Value rhs) {
+  switch (op) {
+  case ast::BinaryOp::Add:
+    return arith::AddFOp::create(b, loc, lhs, rhs);
+  case ast::BinaryOp::Subtract:
+    return arith::SubFOp::create(b, loc, lhs, rhs);
+  case ast::BinaryOp::Multiply:
+    return arith::MulFOp::create(b, loc, lhs, rhs);
+  default:
+    return arith::DivFOp::create(b, loc, lhs, rhs);
+  }
+}
+
+static bool isArithmetic(ast::BinaryOp op) {
+  return op == ast::BinaryOp::Add || op == ast::BinaryOp::Subtract ||
+         op == ast::BinaryOp::Multiply || op == ast::BinaryOp::Divide;
+}
+
+/// A value with a value, or with a number on either side. The result is f32
+/// where all values are; otherwise it is of the file's dtype.
+Operand Expander::elementwise(const ast::BinaryExpr &binary, Operand lhs,
+                              Operand rhs) {
+  auto isValue = [](const Operand &o) {
+    return o.is(OperandKind::Value) || o.is(OperandKind::Raw);
+  };
+  auto isNumber = [](const Operand &o) {
+    return o.is(OperandKind::Static) && o.constant.isNumber();
+  };
+  bool fits = (isValue(lhs) || isNumber(lhs)) &&
+              (isValue(rhs) || isNumber(rhs)) && (isValue(lhs) || isValue(rhs));
+  if (!fits || !isArithmetic(binary.op)) {
+    diagnostics.error(DiagId::E206, binary.range,
+                      "'" + ast::spelling(binary.op) +
+                          "' takes values and numbers, found " +
+                          lhs.describe() + " and " + rhs.describe());
+    return Operand();
+  }
+  if (isValue(lhs) && isValue(rhs) && lhs.kind != rhs.kind) {
+    lhs = asStream(std::move(lhs), binary.lhs->range);
+    rhs = asStream(std::move(rhs), binary.rhs->range);
+    if (!lhs || !rhs)
+      return Operand();
+  }
+  SmallVector<Value, 2> inputs;
+  int64_t result = 1;
+  bool allF32 = true;
+  for (const Operand *side : {&lhs, &rhs})
+    if (isValue(*side)) {
+      inputs.push_back(side->value);
+      result = std::max(result, width(side->value));
+      Type element = elementOf(side->value);
+      allF32 &= element.isF32() || element.isInteger();
+    }
+  if (inputs.size() == 2 && !sameStreams(binary, lhs, rhs, result))
+    return Operand();
+  Location where = loc(binary.range);
+  Value value =
+      map(where, inputs, result, allF32 ? Type(builder.getF32Type()) : dtype,
+          [&](OpBuilder &b, ValueRange arguments) {
+            size_t next = 0;
+            auto element = [&](const Operand &side) {
+              return isValue(side) ? arguments[next++]
+                                   : constant(b, where, side.constant.asReal());
+            };
+            Value left = element(lhs), right = element(rhs);
+            return buildArithmetic(b, where, binary.op, left, right);
+          });
+  Operand operand = isValue(lhs) ? lhs : rhs;
+  operand.value = value;
+  return operand;
+}
+
+bool Expander::sameStreams(const ast::BinaryExpr &binary, const Operand &lhs,
+                           const Operand &rhs, int64_t width) {
+  auto fits = [&](const Operand &side) {
+    int64_t w = Expander::width(side.value);
+    return w == width || w == 1;
+  };
+  if (!fits(lhs) || !fits(rhs)) {
+    diagnostics.error(DiagId::E302, binary.range,
+                      "'" + ast::spelling(binary.op) + "' of values that are " +
+                          Twine(Expander::width(lhs.value)) + " and " +
+                          Twine(Expander::width(rhs.value)) + " wide");
+    return false;
+  }
+  if (lhs.rows == rhs.rows)
+    return true;
+  diagnostics.error(DiagId::E302, binary.range,
+                    "'" + ast::spelling(binary.op) + "' of " + Twine(lhs.rows) +
+                        " and " + Twine(rhs.rows) + " tokens per raw input");
+  return false;
+}

@@ -1,0 +1,291 @@
+//===- SemaOperations.cpp - Operations and their arguments ----------------===//
+
+#include "frontend/SemaOperations.h"
+
+#include "frontend/SpellCheck.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace moec;
+using llvm::ArrayRef;
+using llvm::StringRef;
+using llvm::Twine;
+
+//===----------------------------------------------------------------------===//
+// The table
+//===----------------------------------------------------------------------===//
+
+namespace {
+OperationParam operand(StringRef name, ParamKind kind) {
+  return {name, kind, /*mandatory=*/true, /*positional=*/true};
+}
+OperationParam needed(StringRef name, ParamKind kind) {
+  return {name, kind, /*mandatory=*/true, /*positional=*/false};
+}
+OperationParam optional(StringRef name, ParamKind kind) {
+  return {name, kind, /*mandatory=*/false, /*positional=*/false};
+}
+OperationParam notBuilt(StringRef name) {
+  return {name, ParamKind::NotBuilt, /*mandatory=*/false,
+          /*positional=*/false};
+}
+
+OperationSpec attention() {
+  using K = ParamKind;
+  return {"attention",
+          {operand("x", K::Value),
+           needed("heads", K::Number),
+           needed("kv_heads", K::Number),
+           needed("head_dim", K::Number),
+           needed("mask", K::Choice),
+           needed("rope", K::Choice),
+           needed("q", K::Weight),
+           needed("k", K::Weight),
+           needed("v", K::Weight),
+           needed("o", K::Weight),
+           optional("q_norm", K::Partial),
+           optional("k_norm", K::Partial),
+           optional("value_dim", K::Number),
+           optional("scale", K::Number),
+           optional("dtype", K::Choice),
+           notBuilt("sinks"),
+           notBuilt("softcap"),
+           notBuilt("gate"),
+           notBuilt("clip"),
+           notBuilt("route"),
+           notBuilt("within"),
+           notBuilt("over")}};
+}
+
+OperationSpec routing() {
+  using K = ParamKind;
+  return {"route",
+          {operand("logits", K::Value), optional("pool", K::Number),
+           notBuilt("always"), optional("score", K::Choice),
+           optional("rank", K::Choice), notBuilt("groups"),
+           optional("select", K::Choice), optional("weigh", K::Choice),
+           optional("renorm", K::Choice), optional("scale", K::Choice),
+           notBuilt("skip"), notBuilt("capacity"), notBuilt("per")}};
+}
+
+OperationSpec norm(StringRef name) {
+  using K = ParamKind;
+  return {name,
+          {operand("x", K::Value), operand("weight", K::Weight),
+           needed("eps", K::Number), optional("over", K::Choice),
+           optional("dtype", K::Choice)}};
+}
+
+OperationSpec function(StringRef name) {
+  return {name, {operand("x", ParamKind::Value)}};
+}
+
+OperationSpec reserved(StringRef name) { return {name, {}, /*built=*/false}; }
+
+std::vector<OperationSpec> makeOperations() {
+  using K = ParamKind;
+  OperationSpec experts = {"experts",
+                           {operand("x", K::Value), operand("r", K::Routing),
+                            optional("apply", K::Choice)},
+                           /*built=*/true,
+                           /*takesArms=*/true};
+  return {
+      {"embed",
+       {operand("ids", K::Value), operand("table", K::Weight),
+        needed("to", K::Number)}},
+      {"patches",
+       {operand("pixels", K::Value), needed("size", K::Number),
+        needed("order", K::Choice)}},
+      {"add_positions", {operand("x", K::Value), operand("table", K::Weight)}},
+      {"linear",
+       {operand("x", K::Value), operand("weight", K::Weight),
+        needed("to", K::Number), optional("dtype", K::Choice)}},
+      norm("rms_norm"),
+      norm("layer_norm"),
+      attention(),
+      {"glu",
+       {operand("x", K::Value), needed("act", K::Choice),
+        needed("width", K::Number), optional("to", K::Number),
+        needed("gate", K::Weight), needed("up", K::Weight),
+        needed("down", K::Weight), optional("dtype", K::Choice),
+        notBuilt("clamp"), notBuilt("up_offset")}},
+      {"mlp",
+       {operand("x", K::Value), needed("act", K::Choice),
+        needed("width", K::Number), optional("to", K::Number),
+        needed("up", K::Weight), needed("down", K::Weight),
+        optional("dtype", K::Choice), notBuilt("clamp")}},
+      function("sigmoid"),
+      function("silu"),
+      function("tanh"),
+      function("gelu"),
+      function("relu"),
+      function("relu2"),
+      {"softcap", {operand("x", K::Value), operand("cap", K::Number)}},
+      routing(),
+      experts,
+      reserved("mla"),
+      reserved("expert_choice"),
+      reserved("pixel_shuffle"),
+      reserved("gru_cell"),
+      reserved("zeros"),
+      reserved("cosine"),
+      reserved("standardise"),
+      reserved("low_rank"),
+      reserved("lora"),
+      reserved("film"),
+      // Expert bodies without matrices.
+      reserved("identity"),
+      reserved("null"),
+      reserved("constant"),
+  };
+}
+} // namespace
+
+ArrayRef<OperationSpec> moec::builtinOperations() {
+  static const std::vector<OperationSpec> operations = makeOperations();
+  return operations;
+}
+
+const OperationSpec *moec::findOperation(StringRef name) {
+  ArrayRef<OperationSpec> operations = builtinOperations();
+  const auto *it = llvm::find_if(
+      operations, [&](const OperationSpec &o) { return o.name == name; });
+  return it == operations.end() ? nullptr : it;
+}
+
+const OperationParam *OperationSpec::find(StringRef param) const {
+  const auto *it = llvm::find_if(
+      params, [&](const OperationParam &p) { return p.name == param; });
+  return it == params.end() ? nullptr : it;
+}
+
+//===----------------------------------------------------------------------===//
+// Binding
+//===----------------------------------------------------------------------===//
+
+const ast::CallArgument *BoundCall::find(StringRef param) const {
+  const OperationParam *found = operation.find(param);
+  return found ? arguments[found - operation.params.begin()] : nullptr;
+}
+
+void moec::reportNotBuilt(Diagnostics &diagnostics, SourceRange range,
+                          const Twine &what) {
+  diagnostics.error(DiagId::E217, range, what + " is not built yet");
+}
+
+namespace {
+/// Binds the arguments of one call.
+class Binder {
+public:
+  Binder(BoundCall &bound, FirstOperand first, Diagnostics &diagnostics)
+      : bound(bound), operation(bound.operation), first(first),
+        diagnostics(diagnostics) {}
+
+  bool run();
+
+private:
+  void bindPositional(const ast::CallArgument &argument);
+  void bindNamed(const ast::CallArgument &argument);
+  void put(size_t param, const ast::CallArgument &argument, SourceRange where);
+  void checkMissing();
+  bool fromContext(size_t param) const {
+    return param == 0 && first == FirstOperand::FromContext;
+  }
+
+  BoundCall &bound;
+  const OperationSpec &operation;
+  FirstOperand first;
+  Diagnostics &diagnostics;
+  size_t nextPositional = 0;
+  bool failed = false;
+};
+} // namespace
+
+bool Binder::run() {
+  nextPositional = first == FirstOperand::FromContext ? 1 : 0;
+  for (const ast::CallArgument &argument : bound.call.arguments) {
+    if (argument.name)
+      bindNamed(argument);
+    else
+      bindPositional(argument);
+  }
+  checkMissing();
+  return !failed;
+}
+
+void Binder::bindPositional(const ast::CallArgument &argument) {
+  if (nextPositional < operation.params.size() &&
+      operation.params[nextPositional].positional) {
+    put(nextPositional++, argument, argument.value->range);
+    return;
+  }
+  if (operation.takesArms) {
+    bound.arms.push_back(&argument);
+    return;
+  }
+  failed = true;
+  diagnostics
+      .error(DiagId::E210, argument.value->range,
+             "too many arguments without a name in " + operation.name + "()")
+      .hint(argument.value->range, "name the argument: 'name = ...'");
+}
+
+void Binder::bindNamed(const ast::CallArgument &argument) {
+  StringRef name = argument.name->str();
+  SourceRange where = argument.name->range;
+  const OperationParam *param = operation.find(name);
+  size_t index = param - operation.params.begin();
+  if (!param || fromContext(index)) {
+    failed = true;
+    llvm::SmallVector<StringRef> candidates;
+    for (const OperationParam &p : operation.params)
+      candidates.push_back(p.name);
+    diagnostics
+        .error(DiagId::E203, where,
+               operation.name + "() has no argument '" + name + "'")
+        .suggest(where, closestName(name, candidates));
+    return;
+  }
+  if (param->kind == ParamKind::NotBuilt) {
+    failed = true;
+    reportNotBuilt(diagnostics, where,
+                   "'" + name + "' of " + operation.name + "()");
+    return;
+  }
+  put(index, argument, where);
+}
+
+void Binder::put(size_t param, const ast::CallArgument &argument,
+                 SourceRange where) {
+  if (const ast::CallArgument *before = bound.arguments[param]) {
+    failed = true;
+    diagnostics
+        .error(DiagId::E205, where,
+               "argument '" + operation.params[param].name + "' of " +
+                   operation.name + "() is given twice")
+        .note(before->range, "the first is here");
+    return;
+  }
+  bound.arguments[param] = &argument;
+}
+
+void Binder::checkMissing() {
+  for (size_t i = 0; i < operation.params.size(); ++i) {
+    const OperationParam &param = operation.params[i];
+    if (!param.mandatory || bound.arguments[i] || fromContext(i))
+      continue;
+    failed = true;
+    diagnostics.error(DiagId::E204, bound.call.callee->range,
+                      operation.name + "() lacks '" + param.name + "'");
+  }
+}
+
+std::optional<BoundCall> moec::bindCall(const ast::CallExpr &call,
+                                        const OperationSpec &operation,
+                                        FirstOperand first,
+                                        Diagnostics &diagnostics) {
+  BoundCall bound(call, operation);
+  if (!Binder(bound, first, diagnostics).run())
+    return std::nullopt;
+  return bound;
+}

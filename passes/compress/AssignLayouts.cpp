@@ -1,0 +1,56 @@
+//===- AssignLayouts.cpp - Give every weight its one layout ---------------===//
+#include "dialects/moe/MoeDialect.h"
+#include "dialects/moeq/MoeqDialect.h"
+#include "dialects/nn/NnDialect.h"
+#include "passes/schedule/TargetModel.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace moec {
+#define GEN_PASS_DEF_ASSIGNLAYOUTS
+#include "passes/compress/Passes.h.inc"
+} // namespace moec
+
+using namespace mlir;
+using namespace moec;
+
+/// Whether `use` reads the weight as the matrix of a matmul.
+static bool isMatmulUse(OpOperand &use) {
+  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
+      .Case<nn::LinearOp>(
+          [&](auto op) { return use.get() == op.getWeight(); })
+      .Case<nn::GluOp>([](auto) { return true; })
+      .Case<nn::MlpOp>([&](auto op) {
+        return use.get() == op.getUp() || use.get() == op.getDown();
+      })
+      .Default(false);
+}
+
+namespace {
+struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
+  void runOnOperation() override {
+    llvm::DenseSet<StringRef> matmul;
+    getOperation().walk([&](Operation *op) {
+      if (auto reference = dyn_cast<moe::WeightRefOp>(op)) {
+        if (llvm::any_of(reference->getUses(), isMatmulUse))
+          matmul.insert(reference.getWeight());
+      } else if (auto table = dyn_cast<moe::ExpertTableOp>(op)) {
+        for (Attribute expert : table.getExperts())
+          for (NamedAttribute role : cast<moe::ExpertAttr>(expert).getWeights())
+            matmul.insert(cast<FlatSymbolRefAttr>(role.getValue()).getValue());
+      }
+    });
+    CpuTargetModel target;
+    for (auto weight : getOperation().getOps<moe::WeightOp>()) {
+      if (weight.getLayout())
+        continue;
+      bool isMatrix = weight.getTensorType().getRank() == 2 &&
+                      matmul.contains(weight.getSymName());
+      weight.setLayoutAttr(target.layoutFor(
+          &getContext(), isMatrix ? WeightUse::Matmul : WeightUse::Rows));
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,309 @@
+//===- LowerNn.cpp - Norms, rotary positions and maps as row bodies -------===//
+#include "dialects/nn/NnDialect.h"
+#include "dialects/row/RowBuilder.h"
+#include "dialects/row/RowDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Pass/Pass.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <cmath>
+
+namespace moec {
+#define GEN_PASS_DEF_LOWERNN
+#include "passes/experts/Passes.h.inc"
+} // namespace moec
+
+using namespace mlir;
+using namespace moec;
+
+namespace {
+/// Builds the bodies. All arithmetic is f32 between one widening of the
+/// operands and one rounding of the result.
+struct BodyBuilder {
+  OpBuilder &b;
+  Location loc;
+  row::RowBuilder rows;
+
+  BodyBuilder(OpBuilder &b, Location loc) : b(b), loc(loc), rows(b, loc) {}
+
+  Value widenScalar(OpBuilder &b, Value v) {
+    if (v.getType().isF32())
+      return v;
+    return arith::ExtFOp::create(b, loc, b.getF32Type(), v);
+  }
+  Value widen(Value row) {
+    if (cast<RankedTensorType>(row.getType()).getElementType().isF32())
+      return row;
+    return rows.map(row, b.getF32Type(), [&](OpBuilder &b, ValueRange v) {
+      return widenScalar(b, v[0]);
+    });
+  }
+  Value round(Value row, Type element) {
+    if (element.isF32())
+      return row;
+    return rows.map(row, element, [&](OpBuilder &b, ValueRange v) -> Value {
+      return arith::TruncFOp::create(b, loc, element, v[0]);
+    });
+  }
+  Value constant(ArrayRef<int32_t> values) {
+    return row::ConstantOp::create(
+        b, loc,
+        DenseElementsAttr::get(
+            RankedTensorType::get({int64_t(values.size())}, b.getI32Type()),
+            values));
+  }
+  /// Element i of the result is source[index(i)].
+  template <typename F> Value permute(Value source, int64_t width, F index) {
+    SmallVector<int32_t> indices;
+    for (int64_t i = 0; i < width; ++i)
+      indices.push_back(index(i));
+    return rows.gather(source, constant(indices));
+  }
+};
+
+int64_t widthOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape().back();
+}
+
+struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp, nn::GluOp,
+              nn::MlpOp>(op))
+        ops.push_back(op);
+    });
+    IRRewriter rewriter(&getContext());
+    for (Operation *op : ops) {
+      rewriter.setInsertionPoint(op);
+      TypeSwitch<Operation *>(op)
+          .Case<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp,
+                nn::GluOp, nn::MlpOp>(
+              [&](auto concrete) { lower(rewriter, concrete); });
+      ++lowered;
+    }
+  }
+
+  /// Replaces `op` by a row.apply over its operands whose body `build` makes
+  /// from the operands' rows.
+  void replaceByApply(
+      IRRewriter &rewriter, Operation *op,
+      llvm::function_ref<Value(BodyBuilder &, Block::BlockArgListType)>
+          build) {
+    auto apply = row::ApplyOp::create(rewriter, op->getLoc(),
+                                      op->getResultTypes(), op->getOperands());
+    SmallVector<Type> rows;
+    for (Value operand : op->getOperands())
+      rows.push_back(row::ApplyOp::getRowType(operand.getType()));
+    Block *block = rewriter.createBlock(
+        &apply.getBody(), {}, rows,
+        SmallVector<Location>(rows.size(), op->getLoc()));
+    BodyBuilder body(rewriter, op->getLoc());
+    row::YieldOp::create(rewriter, op->getLoc(),
+                         build(body, block->getArguments()));
+    rewriter.replaceOp(op, apply.getResults());
+  }
+
+  void lower(IRRewriter &rewriter, nn::NormOp op) {
+    int64_t width = widthOf(op.getInput()), group = widthOf(op.getWeight());
+    bool isLayer = op.getKind() == nn::NormKind::Layer;
+    double eps = op.getEps().convertToDouble();
+    Type element = op.getResult().getType().getElementType();
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      row::RowBuilder &rows = body.rows;
+      Value size = rows.f32(double(group));
+      auto perGroup = [&](Value row) -> Value {
+        if (group == width)
+          return row;
+        return row::ReshapeOp::create(
+            body.b, body.loc,
+            RankedTensorType::get({width / group, group}, body.b.getF32Type()),
+            row);
+      };
+      // A number per group, spread over the elements of the group again.
+      auto spread = [&](Value number) -> Value {
+        if (group == width)
+          return number;
+        return body.permute(number, width, [&](int64_t i) { return i / group; });
+      };
+      auto mean = [&](Value row) {
+        return rows.div(rows.sum(perGroup(row)), size);
+      };
+      Value x = body.widen(arguments[0]);
+      if (isLayer)
+        x = rows.sub(x, spread(mean(x)));
+      Value variance = mean(rows.mul(x, x));
+      SmallVector<Value> scaleInputs{variance};
+      Value scale = rows.map(
+          scaleInputs, body.b.getF32Type(), [&](OpBuilder &b, ValueRange v) {
+            auto constant = [&](double value) -> Value {
+              return arith::ConstantOp::create(b, body.loc,
+                                               b.getF32FloatAttr(value));
+            };
+            Value root = math::SqrtOp::create(
+                b, body.loc,
+                arith::AddFOp::create(b, body.loc, v[0], constant(eps)));
+            return arith::DivFOp::create(b, body.loc, constant(1.0), root)
+                .getResult();
+          });
+      Value y = rows.mul(x, spread(scale));
+      auto parameter = [&](Value row) {
+        Value wide = body.widen(row);
+        if (group == width)
+          return wide;
+        return body.permute(wide, width, [&](int64_t i) { return i % group; });
+      };
+      y = rows.mul(y, parameter(arguments[1]));
+      if (op.getBias())
+        y = rows.add(y, parameter(arguments[2]));
+      return body.round(y, element);
+    });
+  }
+
+  void lower(IRRewriter &rewriter, nn::RotaryTableOp op) {
+    int64_t width = widthOf(op.getResult());
+    double theta = op.getTheta().convertToDouble();
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      OpBuilder &b = body.b;
+      SmallVector<double> frequencies;
+      SmallVector<int32_t> isSine;
+      for (int64_t i = 0; i < width; ++i) {
+        int64_t pair = i % (width / 2);
+        frequencies.push_back(std::pow(theta, -2.0 * double(pair) / width));
+        isSine.push_back(i >= width / 2);
+      }
+      auto type = RankedTensorType::get({width}, b.getF64Type());
+      Value frequency = row::ConstantOp::create(
+          b, body.loc,
+          DenseElementsAttr::get(type, llvm::ArrayRef<double>(frequencies)));
+      Value position = arith::SIToFPOp::create(b, body.loc, b.getF64Type(),
+                                               arguments[0]);
+      return body.rows.map(
+          {frequency, body.constant(isSine), position}, b.getF32Type(),
+          [&](OpBuilder &b, ValueRange v) -> Value {
+            Value angle = arith::MulFOp::create(b, body.loc, v[0], v[2]);
+            Value zero = arith::ConstantOp::create(b, body.loc,
+                                                   b.getI32IntegerAttr(0));
+            Value isCosine = arith::CmpIOp::create(
+                b, body.loc, arith::CmpIPredicate::eq, v[1], zero);
+            Value cosine = math::CosOp::create(b, body.loc, angle);
+            Value sine = math::SinOp::create(b, body.loc, angle);
+            Value chosen = arith::SelectOp::create(b, body.loc, isCosine,
+                                                   cosine, sine);
+            return arith::TruncFOp::create(b, body.loc, b.getF32Type(), chosen);
+          });
+    });
+  }
+
+  void lower(IRRewriter &rewriter, nn::RopeOp op) {
+    int64_t width = widthOf(op.getInput()), head = widthOf(op.getTable());
+    int64_t half = head / 2;
+    bool isHalf = op.getStyle() == nn::RopeStyle::Half;
+    Type element = op.getResult().getType().getElementType();
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      row::RowBuilder &rows = body.rows;
+      // Element i of a head is the first or the second of its pair.
+      auto isSecond = [&](int64_t i) {
+        return isHalf ? i % head >= half : i % 2 == 1;
+      };
+      auto pairOf = [&](int64_t i) {
+        return isHalf ? i % head % half : i % head / 2;
+      };
+      Value x = body.widen(arguments[0]), table = body.widen(arguments[1]);
+      Value partner = body.permute(x, width, [&](int64_t i) {
+        int64_t distance = isHalf ? half : 1;
+        return isSecond(i) ? i - distance : i + distance;
+      });
+      Value cosine =
+          body.permute(table, width, [&](int64_t i) { return pairOf(i); });
+      Value sine = body.permute(
+          table, width, [&](int64_t i) { return half + pairOf(i); });
+      SmallVector<float> signs;
+      for (int64_t i = 0; i < width; ++i)
+        signs.push_back(isSecond(i) ? 1.0f : -1.0f);
+      Value sign = row::ConstantOp::create(
+          body.b, body.loc,
+          DenseElementsAttr::get(
+              RankedTensorType::get({width}, body.b.getF32Type()),
+              llvm::ArrayRef<float>(signs)));
+      Value y = rows.add(rows.mul(x, cosine),
+                         rows.mul(sign, rows.mul(partner, sine)));
+      return body.round(y, element);
+    });
+  }
+
+  void lower(IRRewriter &rewriter, nn::MapOp op) {
+    Type element = op.getResult().getType().getElementType();
+    int64_t width = widthOf(op.getResult());
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      OpBuilder &b = body.b;
+      SmallVector<Value> inputs;
+      for (Value argument : arguments) {
+        bool isRow = widthOf(argument) == width;
+        // One wide: the same scalar for all elements.
+        inputs.push_back(
+            isRow ? argument
+                  : row::TableOp::create(
+                        b, body.loc,
+                        cast<RankedTensorType>(argument.getType())
+                            .getElementType(),
+                        argument, body.rows.i32(0))
+                        .getResult());
+      }
+      return body.rows.map(
+          inputs, element, [&](OpBuilder &b, ValueRange v) -> Value {
+            IRMapping mapping;
+            for (auto [value, argument] :
+                 llvm::zip(v, op.getBody().front().getArguments()))
+              mapping.map(argument, isa<FloatType>(value.getType())
+                                        ? body.widenScalar(b, value)
+                                        : value);
+            for (Operation &inner : op.getBody().front().without_terminator())
+              b.clone(inner, mapping);
+            Value result = mapping.lookupOrDefault(
+                op.getBody().front().getTerminator()->getOperand(0));
+            if (element.isF32())
+              return result;
+            return arith::TruncFOp::create(b, body.loc, element, result);
+          });
+    });
+  }
+
+  template <typename Op>
+  static Value linear(IRRewriter &rewriter, Op op, Value input, Value weight,
+                      Value bias, Type element) {
+    auto type = RankedTensorType::get(
+        {ShapedType::kDynamic,
+         cast<RankedTensorType>(weight.getType()).getDimSize(0)},
+        element);
+    return nn::LinearOp::create(rewriter, op.getLoc(), type, input, weight,
+                                bias, op.getCompute());
+  }
+
+  void lower(IRRewriter &rewriter, nn::GluOp op) {
+    Type f32 = rewriter.getF32Type();
+    Value gate = linear(rewriter, op, op.getInput(), op.getGate(), {}, f32);
+    Value up = linear(rewriter, op, op.getInput(), op.getUp(), {}, f32);
+    Value h = row::buildHidden(rewriter, op.getLoc(), op.getActivation(),
+                               {gate, up},
+                               op.getInput().getType().getElementType());
+    rewriter.replaceOp(op, linear(rewriter, op, h, op.getDown(), {},
+                                  op.getResult().getType().getElementType()));
+  }
+
+  void lower(IRRewriter &rewriter, nn::MlpOp op) {
+    Value up = linear(rewriter, op, op.getInput(), op.getUp(), op.getUpBias(),
+                      rewriter.getF32Type());
+    Value h = row::buildHidden(rewriter, op.getLoc(), op.getActivation(), up,
+                               op.getInput().getType().getElementType());
+    rewriter.replaceOp(op,
+                       linear(rewriter, op, h, op.getDown(), op.getDownBias(),
+                              op.getResult().getType().getElementType()));
+  }
+};
+} // namespace

@@ -1,0 +1,52 @@
+//===- Passes.td - Passes on experts and nn ----------------*- tablegen -*-===//
+#ifndef MOEC_PASSES_EXPERTS_PASSES
+#define MOEC_PASSES_EXPERTS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def DecomposeExperts : Pass<"decompose-experts", "::mlir::ModuleOp"> {
+  let summary = "turns expert sets into grouped matmuls over a plan";
+  let description = [{
+    Input: phase route. Output: no operation with `ExpertOpInterface`; each has
+    become dispatch, grouped matmuls, an elementwise body and a combine. Preserves
+    values by definition of `moe.experts`.
+
+    Fails when an expert set has no plan (run share-dispatch-plans before).
+    Example: test/passes/decompose-experts/basic.mlir
+  }];
+  let statistics = [Statistic<"decomposed", "decomposed", "expert sets decomposed">];
+  let dependentDialects = ["::moec::moe::MoeDialect", "::moec::row::RowDialect"];
+}
+
+def LowerNn : Pass<"lower-nn", "::mlir::ModuleOp"> {
+  let summary = "writes norms, rotary positions and maps as row bodies";
+  let description = [{
+    Input: phase experts. Output: of `nn`, only linear, joint_linear, embed,
+    patches, add_positions, take_rows, state_append and attention are left; glu
+    and mlp have become linear maps with an elementwise body between them, the
+    rest `row.apply`. Preserves values as the operations define them.
+
+    Fails never. Example: test/passes/lower-nn/basic.mlir
+  }];
+  let statistics = [Statistic<"lowered", "lowered", "operations lowered">];
+  let dependentDialects = ["::moec::nn::NnDialect", "::moec::row::RowDialect"];
+}
+
+def FuseExpertEpilogue : Pass<"fuse-expert-epilogue", "::mlir::ModuleOp"> {
+  let summary = "moves gather and activation into the matmuls";
+  let description = [{
+    Input: phase experts, after decompose-experts and lower-nn. Output: a
+    `moe.dispatch` that only grouped matmuls read becomes their `gather`; an
+    elementwise body over matmuls of one operand becomes the epilogue of one
+    matmul over all their weights (`moe.grouped_matmul`, `nn.joint_linear`).
+    Preserves values exactly: sums, functions and roundings are the same, in the
+    same order; only the f32 rows between them are no longer stored.
+
+    Fails never. Example: test/passes/fuse-expert-epilogue/basic.mlir
+  }];
+  let statistics = [Statistic<"gathers", "gathers", "dispatches fused">,
+                    Statistic<"epilogues", "epilogues", "elementwise bodies fused">];
+  let dependentDialects = ["::moec::moe::MoeDialect", "::moec::nn::NnDialect"];
+}
+
+#endif // MOEC_PASSES_EXPERTS_PASSES

@@ -1,0 +1,41 @@
+//===- Passes.td - Passes on modalities --------------------*- tablegen -*-===//
+#ifndef MOEC_PASSES_MODALITY_PASSES
+#define MOEC_PASSES_MODALITY_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def SpecializeModalities : Pass<"specialize-modalities", "::mlir::ModuleOp"> {
+  let summary = "joins the experts of modality groups into one set";
+  let description = [{
+    Input: phase graph. Output: the same. Preserves values exactly.
+
+    A `moe.by_modality` whose every arm ends in routed experts of the same body
+    becomes one `moe.select_routing` and one `moe.experts` over a joined table:
+    each token then computes its own group's experts only, and all groups share
+    one dispatch plan. The routers of all arms run for all tokens, which is
+    cheap beside experts.
+
+    Arms of another kind are left to `blend-modalities`.
+
+    Fails never. Example: test/passes/specialize-modalities/basic.mlir
+  }];
+  let statistics = [Statistic<"joined", "joined", "by_modality ops joined">];
+  let dependentDialects = ["::moec::moe::MoeDialect"];
+}
+
+def BlendModalities : Pass<"blend-modalities", "::mlir::ModuleOp"> {
+  let summary = "computes every arm of a by_modality and selects rows";
+  let description = [{
+    Input: phase experts. Output: the same without `moe.by_modality`. Preserves
+    values exactly.
+
+    The general, slow way (semantics.md 3.2): all arms run on all tokens and a
+    row body takes each token's row. Emits a remark, since work is wasted.
+
+    Fails never. Example: test/passes/blend-modalities/basic.mlir
+  }];
+  let statistics = [Statistic<"blended", "blended", "by_modality ops blended">];
+  let dependentDialects = ["::moec::row::RowDialect"];
+}
+
+#endif // MOEC_PASSES_MODALITY_PASSES

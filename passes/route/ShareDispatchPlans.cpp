@@ -1,0 +1,40 @@
+//===- ShareDispatchPlans.cpp - One plan per ids value --------------------===//
+#include "dialects/moe/MoeDialect.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace moec {
+#define GEN_PASS_DEF_SHAREDISPATCHPLANS
+#include "passes/route/Passes.h.inc"
+} // namespace moec
+
+using namespace mlir;
+using namespace moec;
+
+namespace {
+struct ShareDispatchPlans
+    : public moec::impl::ShareDispatchPlansBase<ShareDispatchPlans> {
+  void runOnOperation() override {
+    SymbolTable symbols(getOperation());
+    llvm::DenseSet<Value> planned;
+    getOperation().walk([&](ExpertOpInterface experts) {
+      Value ids = experts.getRoutingIds();
+      if (!planned.insert(ids).second) {
+        ++shared;
+        return;
+      }
+      auto table = symbols.lookup<moe::ExpertTableOp>(
+          experts.getExpertTable().getValue());
+      OpBuilder b(experts);
+      b.setInsertionPointAfterValue(ids);
+      moe::PlanOp::create(
+          b, experts->getLoc(),
+          RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type()),
+          RankedTensorType::get({table.getNumExperts() + 1}, b.getI32Type()),
+          ids.getType(), ids, table.getNumExperts());
+      ++plans;
+    });
+  }
+};
+} // namespace

@@ -1,0 +1,41 @@
+//===- TargetModel.h - What passes know of a target -------------*- C++ -*-===//
+#ifndef MOEC_PASSES_SCHEDULE_TARGETMODEL_H
+#define MOEC_PASSES_SCHEDULE_TARGETMODEL_H
+
+#include "dialects/moeq/MoeqDialect.h"
+
+namespace moec {
+
+/// How a weight is used, for the choice of its layout.
+enum class WeightUse {
+  Matmul, ///< [out, in] matrix of a matmul, possibly looked up as well
+  Rows    ///< read by rows or elements only
+};
+
+/// Facts about a target that passes before `target` need. One layout per
+/// (weight, device): all kernels and all ISA levels of a device read it.
+class TargetModel {
+public:
+  virtual ~TargetModel() = default;
+  /// Output columns that one task of a matmul computes.
+  virtual int64_t getColumnBlock() const = 0;
+  virtual WeightLayoutAttrInterface
+  layoutFor(mlir::MLIRContext *context, WeightUse use) const = 0;
+};
+
+/// The processor: blocks of 16 output rows, which AVX-512 reads as one and AVX2
+/// as two vectors (architecture 4.2).
+class CpuTargetModel : public TargetModel {
+public:
+  int64_t getColumnBlock() const override { return 16; }
+  WeightLayoutAttrInterface layoutFor(mlir::MLIRContext *context,
+                                      WeightUse use) const override {
+    if (use == WeightUse::Matmul)
+      return moeq::RowBlocksLayoutAttr::get(context, getColumnBlock());
+    return moeq::RowMajorLayoutAttr::get(context);
+  }
+};
+
+} // namespace moec
+
+#endif // MOEC_PASSES_SCHEDULE_TARGETMODEL_H

@@ -1,0 +1,140 @@
+//===- KernelEmitter.h - How a target provides kernels ----------*- C++ -*-===//
+//
+// `lower-to-llvm` turns every kernel operation of `moex` into a call of a
+// function that is specialised to the operation. The pass owns names, sharing,
+// signatures and calls; a target builds the bodies.
+//
+// Every kernel has the signature
+//
+//   void kernel(ptr step, ptr worker, i64 rows, ptr operand...)
+//
+// `step` is the moe_step_v1, `worker` the moe_worker_v1 of the caller, `rows`
+// the row count of the operation: its `rows` map, or the tokens of the step.
+// Then follows one pointer per operand, and per state: to the memory of a
+// buffer, weight or state; for the weights of all experts two pointers, to the
+// step's array of weights and to one i32 per expert that indexes it.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_PASSES_TARGET_KERNELEMITTER_H
+#define MOEC_PASSES_TARGET_KERNELEMITTER_H
+
+#include "passes/target/CodeBuilder.h"
+
+#include "dialects/interfaces/WeightInterfaces.h"
+
+#include "llvm/ADT/StringMap.h"
+
+#include <memory>
+#include <string>
+
+namespace moec::target {
+
+/// An instruction-set level: every kernel has one version per level.
+struct IsaLevel {
+  llvm::StringRef name;
+  /// What a processor must have, spelled as LLVM does.
+  llvm::SmallVector<llvm::StringRef> features;
+  unsigned vectorBytes = 16;
+  /// Matrix products and attention use fused multiply-add. They round
+  /// differently without, so this belongs to the numerics of the level.
+  bool hasFma = false;
+  /// f16 is converted by instructions; otherwise by integer arithmetic, with
+  /// the same results.
+  bool hasF16c = false;
+};
+
+/// What one operand of a kernel operation is.
+struct KernelOperand {
+  enum Kind { Buffer, Weight, Experts, State };
+  Kind kind = Buffer;
+  mlir::MemRefType type;
+  /// Of weights; null means row-major.
+  WeightLayoutAttrInterface layout;
+
+  mlir::Type getElementType() const { return type.getElementType(); }
+  /// Elements of one row: all but the first dimension.
+  int64_t getRowElements() const;
+};
+
+/// A kernel operation that needs a function.
+struct KernelRequest {
+  mlir::Operation *op;
+  const IsaLevel &level;
+  /// One per operand of the operation, then its states.
+  llvm::SmallVector<KernelOperand> operands;
+};
+
+/// The functions and constants that are built for one level.
+class KernelModule {
+public:
+  KernelModule(mlir::ModuleOp module, const IsaLevel &level);
+
+  /// Creates an internal function with the attributes of the level.
+  mlir::LLVM::LLVMFuncOp createFunction(mlir::Location loc,
+                                        llvm::StringRef name,
+                                        mlir::LLVM::LLVMFunctionType type);
+
+  /// A function that kernels share: `name` identifies it. `build` fills it on
+  /// first use; it ends with llvm.return.
+  mlir::LLVM::LLVMFuncOp
+  getHelper(mlir::Location loc, llvm::StringRef name,
+            mlir::LLVM::LLVMFunctionType type,
+            llvm::function_ref<void(CodeBuilder &, mlir::ValueRange)> build);
+
+  /// The address of a constant, stored row-major.
+  mlir::Value getConstant(CodeBuilder &b, mlir::DenseElementsAttr value);
+
+  const IsaLevel &getLevel() const { return level; }
+  llvm::ArrayRef<mlir::LLVM::LLVMFuncOp> getFunctions() const {
+    return functions;
+  }
+
+private:
+  mlir::ModuleOp module;
+  const IsaLevel &level;
+  llvm::SmallVector<mlir::LLVM::LLVMFuncOp> functions;
+  llvm::StringMap<mlir::LLVM::LLVMFuncOp> helpers;
+  llvm::DenseMap<mlir::Attribute, mlir::LLVM::GlobalOp> constants;
+};
+
+/// The arguments of a kernel under construction.
+struct KernelArguments {
+  mlir::Value step, worker, rows;
+  /// One per operand of the request.
+  llvm::SmallVector<mlir::Value> pointers;
+  /// The indices into `pointers[i]` where operand i is Experts, else null.
+  llvm::SmallVector<mlir::Value> ordinals;
+};
+
+/// A target's generator of kernels. Stateless: used by several threads.
+class KernelEmitter {
+public:
+  virtual ~KernelEmitter();
+
+  /// The name of the target, as in `lower-to-llvm{target=...}`.
+  virtual llvm::StringRef getName() const = 0;
+
+  /// The levels, worst first.
+  virtual llvm::ArrayRef<IsaLevel> getLevels() const = 0;
+
+  /// `moe_<family>_<in>_<weight>_<shape>` of the request's kernel; failure
+  /// after an error where the target has no such kernel.
+  virtual mlir::FailureOr<std::string>
+  getKernelName(const KernelRequest &request) const = 0;
+
+  /// Builds the body of the kernel, up to and without the return.
+  virtual mlir::LogicalResult emit(const KernelRequest &request,
+                                   const KernelArguments &arguments,
+                                   CodeBuilder &builder,
+                                   KernelModule &module) const = 0;
+};
+
+/// Makes an emitter known by its name; it lives as long as the process.
+/// In-tree targets and plugins do it from a static initialiser.
+void registerKernelEmitter(const KernelEmitter *emitter);
+const KernelEmitter *lookupKernelEmitter(llvm::StringRef name);
+llvm::SmallVector<llvm::StringRef> getKernelEmitterNames();
+
+} // namespace moec::target
+
+#endif // MOEC_PASSES_TARGET_KERNELEMITTER_H

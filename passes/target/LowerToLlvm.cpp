@@ -1,0 +1,559 @@
+//===- LowerToLlvm.cpp - Step functions to LLVM dialect -------------------===//
+#include "passes/target/ArithmeticExpansion.h"
+#include "passes/target/KernelEmitter.h"
+#include "passes/target/Passes.h"
+#include "passes/target/StepFunctions.h"
+
+#include "dialects/moe/MoeDialect.h"
+#include "dialects/moeq/MoeqDialect.h"
+#include "dialects/moex/MoexDialect.h"
+#include "dialects/nn/NnDialect.h"
+
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/xxhash.h"
+
+namespace moec::target {
+#define GEN_PASS_DEF_LOWERTOLLVM
+#include "passes/target/Passes.h.inc"
+} // namespace moec::target
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::target;
+
+namespace {
+
+/// The declarations of a module that generated code refers to by number.
+struct Declarations {
+  llvm::StringMap<moe::WeightOp> weights;
+  llvm::StringMap<int64_t> weightOrdinals;
+  llvm::StringMap<nn::StateOp> states;
+  llvm::StringMap<int64_t> stateOrdinals;
+  llvm::StringMap<moe::ExpertTableOp> tables;
+
+  explicit Declarations(ModuleOp module) {
+    for (auto weight : module.getOps<moe::WeightOp>()) {
+      weightOrdinals[weight.getSymName()] = weightOrdinals.size();
+      weights[weight.getSymName()] = weight;
+    }
+    for (auto state : module.getOps<nn::StateOp>()) {
+      stateOrdinals[state.getSymName()] = stateOrdinals.size();
+      states[state.getSymName()] = state;
+    }
+    for (auto table : module.getOps<moe::ExpertTableOp>())
+      tables[table.getSymName()] = table;
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// Structure of a kernel operation
+//===----------------------------------------------------------------------===//
+
+/// Writes all that distinguishes one kernel from another: the attributes, types
+/// and bodies of its operation, but no symbols and no row counts.
+class StructurePrinter {
+public:
+  explicit StructurePrinter(raw_ostream &os) : os(os) {}
+
+  void print(const KernelRequest &request) {
+    os << request.op->getName();
+    printAttributes(request.op);
+    for (const KernelOperand &operand : request.operands) {
+      os << " " << static_cast<int>(operand.kind) << ":" << operand.type;
+      if (operand.layout)
+        os << "/" << operand.layout;
+    }
+    // Whether two operands are one memory matters to a kernel that reads after
+    // it writes.
+    for (Value operand : request.op->getOperands())
+      os << " " << number(operand);
+    for (Region &region : request.op->getRegions())
+      printRegion(region);
+  }
+
+private:
+  static bool isIgnored(Operation *op, StringRef name) {
+    return isa<moex::MoexDialect>(op->getDialect()) &&
+           llvm::is_contained({"rows", "state", "key_state", "value_state"},
+                              name);
+  }
+
+  void printAttributes(Operation *op) {
+    os << "{";
+    for (NamedAttribute attribute : op->getAttrDictionary())
+      if (!isIgnored(op, attribute.getName()))
+        os << attribute.getName().getValue() << "=" << attribute.getValue()
+           << ";";
+    os << "}";
+  }
+
+  void printRegion(Region &region) {
+    os << "(";
+    for (Block &block : region) {
+      for (BlockArgument argument : block.getArguments())
+        os << number(argument) << ":" << argument.getType() << ",";
+      for (Operation &op : block) {
+        os << "\n" << op.getName();
+        printAttributes(&op);
+        for (Value operand : op.getOperands())
+          os << " " << number(operand);
+        for (Value result : op.getResults())
+          os << " =" << number(result) << ":" << result.getType();
+        for (Region &nested : op.getRegions())
+          printRegion(nested);
+      }
+    }
+    os << ")";
+  }
+
+  size_t number(Value value) {
+    return numbers.try_emplace(value, numbers.size()).first->second;
+  }
+
+  raw_ostream &os;
+  DenseMap<Value, size_t> numbers;
+};
+
+//===----------------------------------------------------------------------===//
+// One level
+//===----------------------------------------------------------------------===//
+
+/// Lowers the step functions of a module for one level.
+class LevelLowering {
+public:
+  LevelLowering(ModuleOp module, const Declarations &declarations,
+                const KernelEmitter &emitter, const IsaLevel &level)
+      : declarations(declarations), emitter(emitter), level(level),
+        functions(module, level) {}
+
+  LogicalResult lower(func::FuncOp step);
+  LogicalResult expand() {
+    for (LLVM::LLVMFuncOp func : functions.getFunctions())
+      if (failed(expandArithmetic(func, level)))
+        return failure();
+    return success();
+  }
+
+  unsigned numKernels = 0, numShared = 0;
+
+private:
+  /// The memory of a value of the region.
+  struct Memory {
+    KernelOperand operand;
+    Value pointer;
+    Value ordinals;
+  };
+
+  LogicalResult lowerBody(moex::ParallelOp parallel, LLVM::LLVMFuncOp body);
+  FailureOr<Memory> lowerMemory(Operation *op, CodeBuilder &b, Value step,
+                                Extents &extents);
+  FailureOr<KernelOperand> describeWeight(Operation *op, StringRef name,
+                                          MemRefType type);
+  FailureOr<Memory> lowerState(Operation *op, FlatSymbolRefAttr symbol,
+                               CodeBuilder &b, Value step);
+  LogicalResult lowerKernel(Operation *op, CodeBuilder &b, Value step,
+                            Value worker, Extents &extents);
+  FailureOr<LLVM::LLVMFuncOp> getKernel(const KernelRequest &request);
+
+  const Declarations &declarations;
+  const KernelEmitter &emitter;
+  const IsaLevel &level;
+  KernelModule functions;
+  llvm::StringMap<LLVM::LLVMFuncOp> kernels;
+  llvm::StringMap<unsigned> kernelNames;
+  DenseMap<Value, Memory> memory;
+};
+
+} // namespace
+
+LogicalResult LevelLowering::lower(func::FuncOp step) {
+  MLIRContext *context = step.getContext();
+  auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
+  if (!scratch)
+    return step.emitOpError("has no 'moex.scratch': expected the form after "
+                            "phase schedule");
+  AffineMap map = scratch.getValue();
+  if (map.getNumDims() != moex::kNumExtents || map.getNumSymbols() != 0 ||
+      map.getNumResults() != 1)
+    return step.emitOpError("expected 'moex.scratch' to map 11 extents to one "
+                            "number, found ")
+           << scratch;
+  Block &block = step.getBody().front();
+  auto parallel = dyn_cast<moex::ParallelOp>(block.front());
+  if (!step.getBody().hasOneBlock() || !parallel ||
+      !llvm::hasNItems(block, 2) || step.getNumArguments() != 0 ||
+      step.getNumResults() != 0)
+    return step.emitOpError("expected one moex.parallel and a return: the form "
+                            "after phase schedule");
+
+  auto ptr = LLVM::LLVMPointerType::get(context);
+  auto none = LLVM::LLVMVoidType::get(context);
+  auto create = [&](StringRef suffix, Type result, ArrayRef<Type> arguments) {
+    std::string name =
+        (step.getSymName() + "_" + suffix + "__" + level.name).str();
+    return functions.createFunction(
+        step.getLoc(), name, LLVM::LLVMFunctionType::get(result, arguments));
+  };
+  LLVM::LLVMFuncOp body = create("body", none, {ptr, ptr});
+  if (failed(lowerBody(parallel, body)))
+    return failure();
+  LLVM::LLVMFuncOp entry = create("step", IntegerType::get(context, 32), {ptr});
+  entry.setLinkage(LLVM::Linkage::External);
+  buildStepFunction(entry, body);
+  LLVM::LLVMFuncOp size =
+      create("scratch", IntegerType::get(context, 64), {ptr});
+  size.setLinkage(LLVM::Linkage::External);
+  buildScratchFunction(size, map);
+  return success();
+}
+
+LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
+                                       LLVM::LLVMFuncOp body) {
+  Block &entry = body.getBody().front();
+  CodeBuilder b(parallel.getLoc(), &entry);
+  Value step = entry.getArgument(0), worker = entry.getArgument(1);
+  Extents extents = Extents::ofStep(b, step);
+  memory.clear();
+  for (Operation &op : parallel.getBody().front()) {
+    b.setLoc(op.getLoc());
+    if (isa<moex::BarrierOp>(op)) {
+      abi::callBarrier(b, step, worker);
+      continue;
+    }
+    if (op.getNumResults() == 1) {
+      FailureOr<Memory> result = lowerMemory(&op, b, step, extents);
+      if (failed(result))
+        return failure();
+      memory[op.getResult(0)] = *result;
+      continue;
+    }
+    if (failed(lowerKernel(&op, b, step, worker, extents)))
+      return failure();
+  }
+  b.create<LLVM::ReturnOp>(ValueRange());
+  return success();
+}
+
+FailureOr<KernelOperand> LevelLowering::describeWeight(Operation *op,
+                                                       StringRef name,
+                                                       MemRefType type) {
+  moe::WeightOp weight = declarations.weights.lookup(name);
+  if (!weight)
+    return op->emitOpError("expected a moe.weight @") << name << ", found none";
+  if (auto format = weight.getFormatAttr()) {
+    auto plain = dyn_cast<moeq::PlainFormatAttr>(format);
+    if (!plain || plain.getType() != type.getElementType()) {
+      InFlightDiagnostic error = op->emitOpError("target '")
+                                 << emitter.getName() << "' reads @" << name
+                                 << " as plain " << type.getElementType()
+                                 << ", but it is stored as " << format;
+      error.attachNote(weight.getLoc()) << "the weight";
+      return error;
+    }
+  }
+  KernelOperand operand;
+  operand.kind = KernelOperand::Weight;
+  operand.type = type;
+  // Row-major is the same as no layout, so kernels are shared.
+  if (!isa_and_nonnull<moeq::RowMajorLayoutAttr>(weight.getLayoutAttr()))
+    operand.layout = weight.getLayoutAttr();
+  return operand;
+}
+
+FailureOr<LevelLowering::Memory>
+LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
+                           Extents &extents) {
+  auto type = cast<MemRefType>(op->getResult(0).getType());
+  if (!type.getLayout().isIdentity())
+    return op->emitOpError("expected contiguous memory, found ") << type;
+  Memory result;
+  result.operand.type = type;
+  return llvm::TypeSwitch<Operation *, FailureOr<Memory>>(op)
+      .Case([&](moex::InputOp input) {
+        result.pointer =
+            getBatchField(b, step, static_cast<unsigned>(input.getField()),
+                          input.getModality().value_or(0));
+        return result;
+      })
+      .Case([&](moex::OutputOp output) {
+        result.pointer = abi::getOutput(b, step, output.getIndex());
+        return result;
+      })
+      .Case([&](moex::ArenaSliceOp slice) {
+        Value offset = extents.evaluate(slice.getOffset());
+        result.pointer =
+            b.element(abi::getScratch(b, step), offset, b.getI8Type());
+        return result;
+      })
+      .Case([&](moex::ViewOp view) {
+        Memory viewed = memory[view.getSource()];
+        viewed.operand.type = type;
+        return viewed;
+      })
+      .Case([&](moex::WeightOp weight) -> FailureOr<Memory> {
+        FailureOr<KernelOperand> operand =
+            describeWeight(op, weight.getWeight(), type);
+        if (failed(operand))
+          return failure();
+        result.operand = *operand;
+        result.pointer = abi::getWeight(
+            b, step, declarations.weightOrdinals.lookup(weight.getWeight()));
+        return result;
+      })
+      .Case([&](moex::ExpertWeightsOp weights) -> FailureOr<Memory> {
+        moe::ExpertTableOp table =
+            declarations.tables.lookup(weights.getTable());
+        if (!table)
+          return op->emitOpError("expected a moe.expert_table @")
+                 << weights.getTable() << ", found none";
+        SmallVector<int32_t> ordinals;
+        for (int64_t e = 0; e < table.getNumExperts(); ++e) {
+          auto symbol = table.getExpert(e).getWeights().getAs<FlatSymbolRefAttr>(
+              weights.getRole());
+          if (!symbol)
+            return op->emitOpError("expected a weight of role '")
+                   << weights.getRole() << "' in expert " << e << " of @"
+                   << weights.getTable() << ", found none";
+          FailureOr<KernelOperand> operand =
+              describeWeight(op, symbol.getValue(), type);
+          if (failed(operand))
+            return failure();
+          if (e > 0 && operand->layout != result.operand.layout)
+            return op->emitOpError("expected one layout for all experts of @")
+                   << weights.getTable() << ", found another in expert " << e;
+          result.operand = *operand;
+          ordinals.push_back(
+              declarations.weightOrdinals.lookup(symbol.getValue()));
+        }
+        result.operand.kind = KernelOperand::Experts;
+        result.pointer = abi::getWeights(b, step);
+        auto tableType =
+            RankedTensorType::get({static_cast<int64_t>(ordinals.size())},
+                                  b.getI32Type());
+        result.ordinals = functions.getConstant(
+            b, DenseElementsAttr::get(tableType, ArrayRef<int32_t>(ordinals)));
+        return result;
+      })
+      .Default([&](Operation *) -> FailureOr<Memory> {
+        return op->emitOpError("is not supported by lower-to-llvm: expected "
+                               "the form after phase schedule");
+      });
+}
+
+FailureOr<LevelLowering::Memory>
+LevelLowering::lowerState(Operation *op, FlatSymbolRefAttr symbol,
+                          CodeBuilder &b, Value step) {
+  nn::StateOp state = declarations.states.lookup(symbol.getValue());
+  if (!state)
+    return op->emitOpError("expected an nn.state ") << symbol << ", found none";
+  auto row = cast<RankedTensorType>(state.getType());
+  Memory result;
+  result.operand.kind = KernelOperand::State;
+  result.operand.type = MemRefType::get({ShapedType::kDynamic, row.getDimSize(0)},
+                                        row.getElementType());
+  result.pointer = abi::getState(
+      b, step, declarations.stateOrdinals.lookup(symbol.getValue()));
+  return result;
+}
+
+LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
+                                         Value step, Value worker,
+                                         Extents &extents) {
+  KernelRequest request{op, level, {}};
+  SmallVector<Value> arguments = {step, worker, Value()};
+  auto add = [&](const Memory &operand) {
+    request.operands.push_back(operand.operand);
+    arguments.push_back(operand.pointer);
+    if (operand.ordinals)
+      arguments.push_back(operand.ordinals);
+  };
+  for (Value operand : op->getOperands()) {
+    auto known = memory.find(operand);
+    if (known == memory.end())
+      return op->emitOpError("uses memory from outside of its region");
+    add(known->second);
+  }
+  for (StringRef name : {"state", "key_state", "value_state"})
+    if (auto symbol = op->getAttrOfType<FlatSymbolRefAttr>(name)) {
+      FailureOr<Memory> state = lowerState(op, symbol, b, step);
+      if (failed(state))
+        return failure();
+      add(*state);
+    }
+  if (failed(checkArithmetic(op)))
+    return failure();
+  auto rows = op->getAttrOfType<AffineMapAttr>("rows");
+  arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
+  FailureOr<LLVM::LLVMFuncOp> kernel = getKernel(request);
+  if (failed(kernel))
+    return failure();
+  b.create<LLVM::CallOp>(*kernel, arguments);
+  return success();
+}
+
+FailureOr<LLVM::LLVMFuncOp>
+LevelLowering::getKernel(const KernelRequest &request) {
+  std::string structure;
+  llvm::raw_string_ostream os(structure);
+  StructurePrinter(os).print(request);
+  LLVM::LLVMFuncOp &kernel = kernels[structure];
+  if (kernel) {
+    ++numShared;
+    return kernel;
+  }
+  FailureOr<std::string> base = emitter.getKernelName(request);
+  if (failed(base))
+    return failure();
+  // Kernels that differ in more than the name says get a hash of the rest.
+  std::string name = *base;
+  if (kernelNames[name]++ > 0)
+    name += "_" + llvm::utohexstr(llvm::xxh3_64bits(structure),
+                                  /*LowerCase=*/true, /*Width=*/16);
+  name += ("__" + level.name).str();
+
+  MLIRContext *context = request.op->getContext();
+  auto ptr = LLVM::LLVMPointerType::get(context);
+  SmallVector<Type> types = {ptr, ptr, IntegerType::get(context, 64)};
+  for (const KernelOperand &operand : request.operands)
+    types.append(operand.kind == KernelOperand::Experts ? 2 : 1, ptr);
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context),
+                                          types);
+  Location loc = request.op->getLoc();
+  kernel = functions.createFunction(loc, name, type);
+  Block &entry = kernel.getBody().front();
+  KernelArguments arguments;
+  arguments.step = entry.getArgument(0);
+  arguments.worker = entry.getArgument(1);
+  arguments.rows = entry.getArgument(2);
+  unsigned next = 3;
+  for (const KernelOperand &operand : request.operands) {
+    bool hasOrdinals = operand.kind == KernelOperand::Experts;
+    arguments.pointers.push_back(entry.getArgument(next++));
+    arguments.ordinals.push_back(hasOrdinals ? entry.getArgument(next++)
+                                             : Value());
+  }
+  CodeBuilder b(loc, &entry);
+  if (failed(emitter.emit(request, arguments, b, functions)))
+    return failure();
+  b.create<LLVM::ReturnOp>(ValueRange());
+  // A fiber or a small thread has little stack (docs/abi.md).
+  constexpr int64_t kMaxStack = 1 << 20;
+  if (b.getStackBytes() > kMaxStack)
+    return request.op->emitOpError("needs ")
+           << b.getStackBytes() << " bytes of stack for its rows, more than "
+           << kMaxStack;
+  ++numKernels;
+  return kernel;
+}
+
+//===----------------------------------------------------------------------===//
+// Pass
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
+  using LowerToLlvmBase::LowerToLlvmBase;
+
+  void runOnOperation() override {
+    const KernelEmitter *emitter = lookupKernelEmitter(target);
+    if (!emitter) {
+      getOperation().emitError("unknown target '")
+          << target << "': expected one of "
+          << llvm::join(getKernelEmitterNames(), ", ");
+      return signalPassFailure();
+    }
+    FailureOr<SmallVector<const IsaLevel *>> chosen = chooseLevels(*emitter);
+    if (failed(chosen) || failed(lower(*emitter, *chosen)))
+      return signalPassFailure();
+    OpPassManager pipeline(ModuleOp::getOperationName());
+    pipeline.addPass(createCSEPass());
+    pipeline.addPass(createSCFToControlFlowPass());
+    pipeline.addPass(createConvertVectorToLLVMPass());
+    pipeline.addPass(createArithToLLVMConversionPass());
+    pipeline.addPass(createConvertControlFlowToLLVMPass());
+    pipeline.addPass(createUBToLLVMConversionPass());
+    pipeline.addPass(createReconcileUnrealizedCastsPass());
+    if (failed(runPipeline(pipeline, getOperation())))
+      return signalPassFailure();
+  }
+
+  /// The levels of the options, best first.
+  FailureOr<SmallVector<const IsaLevel *>>
+  chooseLevels(const KernelEmitter &emitter) {
+    SmallVector<const IsaLevel *> chosen;
+    for (const IsaLevel &level : llvm::reverse(emitter.getLevels()))
+      if (levels.empty() || llvm::is_contained(levels, level.name))
+        chosen.push_back(&level);
+    for (const std::string &name : levels) {
+      auto isName = [&](const IsaLevel &level) { return level.name == name; };
+      if (!llvm::any_of(emitter.getLevels(), isName))
+        return getOperation().emitError("target '")
+               << emitter.getName() << "' has no level '" << name << "'";
+    }
+    return chosen;
+  }
+
+  LogicalResult lower(const KernelEmitter &emitter,
+                      ArrayRef<const IsaLevel *> chosen) {
+    ModuleOp module = getOperation();
+    Declarations declarations(module);
+    auto steps = llvm::to_vector(module.getOps<func::FuncOp>());
+    for (const IsaLevel *level : chosen) {
+      LevelLowering lowering(module, declarations, emitter, *level);
+      for (func::FuncOp step : steps)
+        if (!step.isExternal() && failed(lowering.lower(step)))
+          return failure();
+      if (failed(lowering.expand()))
+        return failure();
+      numKernels += lowering.numKernels;
+      numShared += lowering.numShared;
+    }
+    Builder b(&getContext());
+    SmallVector<Attribute> variants;
+    for (func::FuncOp step : steps) {
+      for (const IsaLevel *level : chosen) {
+        if (step.isExternal())
+          continue;
+        auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
+        variants.push_back(b.getDictionaryAttr({
+            b.getNamedAttr("function", b.getStringAttr(step.getSymName())),
+            b.getNamedAttr("isa", b.getStringAttr(level->name)),
+            b.getNamedAttr("features", b.getStrArrayAttr(level->features)),
+            b.getNamedAttr("scratch", b.getStringAttr(printExtentsFormula(
+                                          scratch.getValue()))),
+        }));
+      }
+      declare(step);
+    }
+    module->setAttr("moex.variants", b.getArrayAttr(variants));
+    return success();
+  }
+
+  /// Leaves the name and the attributes of a step function: entries refer to
+  /// it, and the manifest needs what it says.
+  static void declare(func::FuncOp step) {
+    OpBuilder b(step);
+    auto type = LLVM::LLVMFunctionType::get(
+        LLVM::LLVMVoidType::get(step.getContext()), {});
+    auto declaration =
+        LLVM::LLVMFuncOp::create(b, step.getLoc(), step.getSymName(), type);
+    for (NamedAttribute attribute : step->getDiscardableAttrs())
+      declaration->setAttr(attribute.getName(), attribute.getValue());
+    step.erase();
+  }
+};
+} // namespace

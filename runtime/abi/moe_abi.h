@@ -1,0 +1,207 @@
+/* moe_abi.h - the contract between a compiled artifact and its host.
+ *
+ * This header is plain C11 and depends on nothing but the C standard headers.
+ * The compiler emits tables of these structs, the runtime reads them; nothing
+ * else crosses the border. docs/abi.md explains the protocol.
+ *
+ * Rules of change
+ *   - Structs are append-only and start with their size in bytes, so that an
+ *     older reader ignores new fields and a newer reader sees old ones end.
+ *   - A change that is not append-only takes a new query symbol
+ *     (moe_model_query_v2) and a new MOE_ABI_VERSION.
+ *   - Integers have a fixed width. Pointers are 64 bits. Everything is little
+ *     endian. No struct has hidden padding; the assertions below check it.
+ *
+ * Ownership: whoever fills a struct owns what it points to. Nothing is freed
+ * across the border.
+ */
+#ifndef MOEC_RUNTIME_ABI_MOE_ABI_H
+#define MOEC_RUNTIME_ABI_MOE_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this header's protocol; the artifact states the one it needs. */
+#define MOE_ABI_VERSION 1u
+
+/* The one symbol that an artifact exports. */
+#define MOE_MODEL_QUERY_SYMBOL "moe_model_query_v1"
+
+/* ELF section of the FlatBuffers manifest (runtime/abi/manifest.fbs), so that
+ * an artifact can be read without being executed. */
+#define MOE_MANIFEST_SECTION ".moe.manifest"
+
+/* Most modalities that one model may declare. */
+#define MOE_MAX_MODALITIES 8u
+
+/* Tokens per page of a per-token state, and the block of keys in which
+ * attention sums: one number, so that a block never straddles two pages. */
+#define MOE_PAGE_TOKENS 64u
+
+/* Alignment in bytes of scratch, state pools and weights. */
+#define MOE_ALIGNMENT 64u
+
+/* Status of a step, as the generated code returns it. 0 is success. */
+enum {
+  MOE_STEP_OK = 0,
+  /* The host could not run the team of threads (moe_host_v1.parallel). */
+  MOE_STEP_PARALLEL_FAILED = 1
+};
+
+/* ---- host to artifact -------------------------------------------------- */
+
+/* One participant of a parallel region. Lives as long as the region. */
+typedef struct moe_worker_v1 {
+  uint64_t size;
+  uint32_t thread;  /* 0 .. threads-1, all distinct */
+  uint32_t threads; /* participants of this region, at least 1 */
+  void *team;       /* of the host; handed back in barrier() */
+} moe_worker_v1;
+
+/* The body of a parallel region. */
+typedef void (*moe_region_fn)(void *ctx, const moe_worker_v1 *worker);
+
+/* What the host offers to generated code. moe_imports.def lists the functions.
+ *
+ * parallel: runs `fn(ctx, worker)` once for each of n participants, n chosen by
+ *   the host, all of which make progress at the same time, and returns 0 after
+ *   the last has returned; or runs none and returns non-zero. A host that
+ *   cannot run n participants runs one.
+ * barrier: returns when every participant of the region has called it. All
+ *   memory effects before it are visible after it.
+ *
+ * Thread rule: both may be called from several sessions at once. */
+typedef struct moe_host_v1 {
+  uint64_t size;
+  uint32_t abi_version; /* MOE_ABI_VERSION of the host */
+  uint32_t reserved;    /* 0 */
+  void *user;           /* of the host; first argument of parallel */
+  int32_t (*parallel)(void *user, moe_region_fn fn, void *ctx);
+  void (*barrier)(const moe_worker_v1 *worker);
+} moe_host_v1;
+
+/* Sizes that vary from step to step. Scratch is a function of them. */
+typedef struct moe_extents_v1 {
+  uint64_t size;
+  uint64_t tokens;      /* T */
+  uint64_t sequences;   /* B */
+  uint64_t logits_rows; /* R */
+  uint64_t raw_inputs[MOE_MAX_MODALITIES]; /* raw inputs, by modality id */
+} moe_extents_v1;
+
+/* Run-time operands of routing (docs/abi.md); NULL in a batch means none.
+ * No field is accepted yet by any artifact: a non-NULL field that the manifest
+ * of the entry does not list is refused by the runtime. */
+typedef struct moe_routing_io_v1 {
+  uint64_t size;
+} moe_routing_io_v1;
+
+/* One batch: tokens of B sequences, one after the other.
+ *
+ * tokens[t]     token modality: the id; raw modality: the row of raw[kind],
+ *               that is raw input * tokens per input + token of the input
+ * kinds[t]      modality id of token t
+ * positions[t]  position of token t in its (merged) sequence, from 0
+ * cu_seqlens    sequence b owns tokens cu_seqlens[b] .. cu_seqlens[b+1]-1, in
+ *               ascending, consecutive positions
+ * page_table    [B, pages_per_sequence]: page p of sequence b, in units of
+ *               MOE_PAGE_TOKENS tokens, holds positions 64 p .. 64 p + 63;
+ *               pages below (last position / 64) + 1 are valid. NULL for
+ *               entries without a cache
+ * slots         [B] row of sequence b in per-sequence states; NULL without
+ * logits_rows   [R] the tokens whose results are wanted, ascending or not
+ * raw[m]        raw inputs of modality m, contiguous, row-major
+ *
+ * All arrays stay unchanged during the step. The runtime has checked every
+ * index; generated code does not. */
+typedef struct moe_batch_v1 {
+  uint64_t size;
+  moe_extents_v1 extents;
+  const int32_t *tokens;
+  const int8_t *kinds;
+  const int32_t *positions;
+  const int32_t *cu_seqlens;
+  const int32_t *page_table;
+  uint64_t pages_per_sequence;
+  const int32_t *slots;
+  const int32_t *logits_rows;
+  const void *raw[MOE_MAX_MODALITIES];
+  const moe_routing_io_v1 *routing;
+} moe_batch_v1;
+
+/* What one step works on. The arrays are indexed by the ordinals of the
+ * manifest: weights by Manifest.weights, states by Manifest.states, outputs by
+ * Function.outputs. */
+typedef struct moe_step_v1 {
+  uint64_t size;
+  const moe_host_v1 *host;
+  const moe_batch_v1 *batch;
+  const void *const *weights; /* [W] */
+  void *const *states;        /* [S] page pools: page i of state s starts at
+                                 states[s] + i * 64 * row bytes */
+  void *scratch;              /* scratch_bytes(&batch->extents), aligned */
+  void *const *outputs;       /* [O] row-major f32 [R, width] */
+} moe_step_v1;
+
+/* ---- artifact to host -------------------------------------------------- */
+
+/* One compiled version of a step function; Manifest.variants[i] describes
+ * variants[i]. scratch_bytes is pure. step may run in several sessions at once
+ * on different moe_step_v1; it allocates nothing. */
+typedef struct moe_variant_v1 {
+  uint64_t size;
+  uint64_t (*scratch_bytes)(const moe_extents_v1 *extents);
+  int32_t (*step)(const moe_step_v1 *step);
+} moe_variant_v1;
+
+/* The weights of one segment. data is NULL where they lie in a side file that
+ * the host maps (Manifest.segments[i].file). */
+typedef struct moe_segment_v1 {
+  uint64_t size;
+  uint64_t bytes;
+  const void *data;
+} moe_segment_v1;
+
+/* What the query returns: constant, lives as long as the library is loaded. */
+typedef struct moe_model_v1 {
+  uint64_t size;
+  uint32_t abi_version; /* MOE_ABI_VERSION of the artifact */
+  uint32_t num_variants;
+  uint32_t num_segments;
+  uint32_t reserved;
+  const void *manifest; /* the bytes of MOE_MANIFEST_SECTION */
+  uint64_t manifest_bytes;
+  const moe_variant_v1 *variants;
+  const moe_segment_v1 *segments;
+} moe_model_v1;
+
+/* Returns NULL when max_abi is below the version the artifact was built for,
+ * or when the host table lacks a function that the artifact needs. */
+typedef const moe_model_v1 *(*moe_model_query_v1_fn)(uint32_t max_abi,
+                                                     const moe_host_v1 *host);
+
+#ifdef __cplusplus
+#define MOE_ABI_ASSERT(cond, text) static_assert(cond, text)
+#else
+#define MOE_ABI_ASSERT(cond, text) _Static_assert(cond, text)
+#endif
+/* The compiler writes these layouts by hand-checked offsets. */
+MOE_ABI_ASSERT(sizeof(void *) == 8, "the ABI is defined for 64-bit pointers");
+MOE_ABI_ASSERT(sizeof(moe_worker_v1) == 24, "layout of moe_worker_v1");
+MOE_ABI_ASSERT(sizeof(moe_host_v1) == 40, "layout of moe_host_v1");
+MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
+MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
+MOE_ABI_ASSERT(sizeof(moe_step_v1) == 56, "layout of moe_step_v1");
+MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");
+MOE_ABI_ASSERT(sizeof(moe_segment_v1) == 24, "layout of moe_segment_v1");
+MOE_ABI_ASSERT(sizeof(moe_model_v1) == 56, "layout of moe_model_v1");
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* MOEC_RUNTIME_ABI_MOE_ABI_H */

@@ -1,0 +1,353 @@
+//===- Session.cpp - Scratch, cache and steps of one user -----------------===//
+
+#include "runtime/lib/exec/Session.h"
+
+#include "absl/strings/str_join.h"
+
+using namespace moe::rt;
+
+Session::Session(std::shared_ptr<Model> loaded,
+                 const moe_session_options &options)
+    : model(std::move(loaded)), maxSequences(options.max_sequences),
+      pool(model->description(), pagesFor(model->description().cacheTokens),
+           options.cache_tokens / MOE_PAGE_TOKENS +
+               (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
+      builder(model->description()) {
+  size_t most = 0;
+  for (const Function &function : model->description().functions)
+    most = std::max(most, function.outputs.size());
+  outputBuffers.resize(most);
+  outputPointers.resize(most);
+}
+
+Session::~Session() { drainReleased(); }
+
+//===----------------------------------------------------------------------===//
+// One thread at a time
+//===----------------------------------------------------------------------===//
+
+Session::Entered::Entered(Session &session)
+    : session(session),
+      inside(!session.occupied.test_and_set(std::memory_order_acquire)) {
+  if (inside)
+    session.drainReleased();
+}
+
+Session::Entered::~Entered() {
+  if (inside)
+    session.occupied.clear(std::memory_order_release);
+}
+
+absl::Status Session::busy() {
+  return absl::AbortedError("expected one thread at a time in a session, "
+                            "found another one inside");
+}
+
+void Session::drainReleased() {
+  moe_sequence *sequence =
+      released.exchange(nullptr, std::memory_order_acquire);
+  while (sequence) {
+    const std::unique_ptr<moe_sequence> owner(sequence);
+    sequence = sequence->nextReleased;
+    pool.shrink(owner->list, 0);
+    --numSequences;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Sequences
+//===----------------------------------------------------------------------===//
+
+absl::StatusOr<std::unique_ptr<moe_sequence>> Session::newSequence() {
+  const ModelDescription &description = model->description();
+  if (description.cacheTokens == 0)
+    return invalidArgument("'", model->path(), "' has no entry with a cache, ",
+                           "hence no sequences");
+  if (maxSequences && numSequences >= maxSequences)
+    return overCapacity("expected at most ", maxSequences,
+                        " sequences as the session's options say, found one "
+                        "more");
+  auto sequence = std::make_unique<moe_sequence>();
+  // Room for all pages, so that no step allocates.
+  sequence->list.pages.reserve(pagesFor(description.cacheTokens));
+  sequence->session = shared_from_this();
+  ++numSequences;
+  return sequence;
+}
+
+absl::StatusOr<std::unique_ptr<moe_sequence>> Session::createSequence() {
+  const Entered entered(*this);
+  return entered ? newSequence() : busy();
+}
+
+absl::StatusOr<std::unique_ptr<moe_sequence>>
+Session::fork(moe_sequence &sequence) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  auto copy = newSequence();
+  if (copy.ok())
+    pool.share(sequence.list, (*copy)->list);
+  return copy;
+}
+
+absl::Status Session::trim(moe_sequence &sequence, uint64_t length) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  if (length > sequence.list.length)
+    return invalidArgument("trim: expected at most the ",
+                           sequence.list.length.load(),
+                           " tokens of the sequence, found ", length);
+  pool.shrink(sequence.list, length);
+  return absl::OkStatus();
+}
+
+void Session::release(std::unique_ptr<moe_sequence> sequence) {
+  // The sequence must not keep the session alive while it waits in it.
+  const std::shared_ptr<Session> self = std::move(sequence->session);
+  if (const Entered entered(*this); entered) {
+    pool.shrink(sequence->list, 0);
+    --numSequences;
+    return;
+  }
+  moe_sequence *node = sequence.release();
+  node->nextReleased = released.load(std::memory_order_relaxed);
+  while (!released.compare_exchange_weak(node->nextReleased, node,
+                                         std::memory_order_release,
+                                         std::memory_order_relaxed)) {
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+absl::Status Session::step(const char *name, const moe_batch &batch,
+                           moe_output *outputArray, uint64_t numOutputs) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  published = nullptr;
+  const auto found = model->entryNamed(name);
+  if (!found.ok())
+    return found.status();
+  const Entry *entry = *found;
+  const Function &function = model->description().functions[entry->function];
+  const StructArray<moe_output> outputs(outputArray, numOutputs);
+  MOE_RETURN_IF_ERROR(outputs.check("outputs"));
+  MOE_RETURN_IF_ERROR(collect(*entry, batch));
+  const auto variant = chooseVariant(*entry);
+  if (!variant.ok())
+    return variant.status();
+  const auto pages = countPages(*entry);
+  if (!pages.ok())
+    return pages.status();
+  MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
+  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
+  MOE_RETURN_IF_ERROR(run(*variant));
+  published = &function;
+  for (uint64_t i = 0; i < outputs.size(); ++i) {
+    const uint64_t capacity = outputs[i].capacity;
+    MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
+    outputs[i].capacity = capacity;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::collect(const Entry &entry, const moe_batch &batch) {
+  if (batch.size < sizeof(moe_batch))
+    return invalidArgument("batch: expected size ", sizeof(moe_batch),
+                           ", found ", batch.size);
+  const StructArray<const moe_item> items(batch.items, batch.num_items);
+  MOE_RETURN_IF_ERROR(items.check("items"));
+  if (items.size() == 0)
+    return invalidArgument("entry '", entry.name,
+                           "': expected at least one item, found none");
+  ++batches;
+  builder.begin(entry);
+  batchSequences.clear();
+  for (uint64_t i = 0; i < items.size(); ++i) {
+    auto sequence = sequenceOf(entry, items[i], i);
+    if (!sequence.ok())
+      return sequence.status();
+    MOE_RETURN_IF_ERROR(builder.add(items[i], *sequence));
+    if (*sequence)
+      batchSequences.push_back(*sequence);
+  }
+  return builder.finish();
+}
+
+absl::StatusOr<PageList *>
+Session::sequenceOf(const Entry &entry, const moe_item &item, uint64_t index) {
+  const bool cached =
+      model->description().functions[entry.function].cacheTokens != 0;
+  moe_sequence *sequence = item.sequence;
+  if (cached != (sequence != nullptr))
+    return invalidArgument("entry '", entry.name, "', item ", index,
+                           ": expected ",
+                           cached ? "a sequence, found NULL"
+                                  : "no sequence, for it has no cache, found "
+                                    "one");
+  if (!sequence)
+    return nullptr;
+  if (sequence->session.get() != this)
+    return invalidArgument("entry '", entry.name, "', item ", index,
+                           ": expected a sequence of this session, found one "
+                           "of another");
+  if (sequence->lastBatch == batches)
+    return invalidArgument("entry '", entry.name, "', item ", index,
+                           ": expected each sequence once in a batch, found "
+                           "one twice");
+  sequence->lastBatch = batches;
+  return &sequence->list;
+}
+
+absl::StatusOr<uint32_t> Session::chooseVariant(const Entry &entry) const {
+  const std::vector<Variant> &variants = model->description().variants;
+  const uint64_t tokens = builder.batch().extents.tokens;
+  std::vector<std::string> ranges;
+  for (uint32_t i = 0; i < variants.size(); ++i) {
+    const Variant &variant = variants[i];
+    if (variant.function == entry.function && variant.available &&
+        variant.minTokens <= tokens && tokens <= variant.maxTokens &&
+        (builder.modalities() & ~variant.modalities) == 0)
+      return i;
+  }
+  for (const Variant &variant : variants)
+    if (variant.function == entry.function && variant.available)
+      ranges.push_back(absl::StrCat(variant.isa, " ", variant.minTokens, "..",
+                                    variant.maxTokens));
+  return unsupported("entry '", entry.name, "': expected a batch that one of ",
+                     "its variants accepts (", absl::StrJoin(ranges, ", "),
+                     " tokens, each for some modalities), found ", tokens,
+                     " tokens");
+}
+
+absl::StatusOr<uint64_t> Session::countPages(const Entry &entry) const {
+  uint64_t pages = 0;
+  uint64_t tokens = 0;
+  for (size_t i = 0; i < batchSequences.size(); ++i) {
+    pages += pool.pagesNeeded(*batchSequences[i], builder.tokensOf(i));
+    tokens += builder.tokensOf(i);
+  }
+  if (pages > pool.pagesAvailable())
+    return overCapacity(
+        "entry '", entry.name, "': needs ", pages * MOE_PAGE_TOKENS,
+        " tokens of cache for ", tokens, " new ones, ",
+        pool.pagesAvailable() * MOE_PAGE_TOKENS,
+        " are available in the session (pages of ", MOE_PAGE_TOKENS, ")");
+  return pages;
+}
+
+absl::Status Session::checkOutputs(const Function &function,
+                                   StructArray<moe_output> outputs) const {
+  const uint64_t rows = builder.batch().extents.logits_rows;
+  for (uint64_t i = 0; i < outputs.size() && i < function.outputs.size(); ++i) {
+    const Output &output = function.outputs[i];
+    const uint64_t needed = rows * output.width;
+    if (outputs[i].capacity == 0)
+      continue;
+    if (!outputs[i].data || outputs[i].capacity < needed)
+      return invalidArgument("output '", output.name, "': expected room for ",
+                             needed, " floats, found ",
+                             outputs[i].data ? outputs[i].capacity : 0);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
+                                    uint64_t pages,
+                                    StructArray<moe_output> outputs) {
+  const moe_extents_v1 &extents = builder.batch().extents;
+  MOE_RETURN_IF_ERROR(pool.reserve(pages));
+  MOE_RETURN_IF_ERROR(
+      scratch.grow(model->code(variant).scratch_bytes(&extents)));
+  for (size_t i = 0; i < function.outputs.size(); ++i) {
+    if (i < outputs.size() && outputs[i].capacity != 0) {
+      outputPointers[i] = outputs[i].data;
+      continue;
+    }
+    // One float more, so that a step without rows has buffers as well.
+    const uint64_t floats = extents.logits_rows * function.outputs[i].width + 1;
+    MOE_RETURN_IF_ERROR(outputBuffers[i].grow(floats * sizeof(float)));
+    outputPointers[i] = outputBuffers[i].data();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::run(uint32_t variant) {
+  for (size_t i = 0; i < batchSequences.size(); ++i)
+    pool.extend(*batchSequences[i], builder.tokensOf(i));
+  if (!batchSequences.empty())
+    builder.setPages(batchSequences);
+  moe_step_v1 step = {};
+  step.size = sizeof(step);
+  step.host = model->host();
+  step.batch = &builder.batch();
+  step.weights = model->weights().pointers();
+  step.states = pool.pointers();
+  step.scratch = scratch.data();
+  step.outputs = outputPointers.data();
+  const int32_t status = model->weights().failed()
+                             ? int32_t{MOE_STEP_OK}
+                             : model->code(variant).step(&step);
+  const bool lost = model->weights().failed();
+  for (size_t i = 0; i < batchSequences.size(); ++i) {
+    PageList &list = *batchSequences[i];
+    const uint64_t added =
+        status == MOE_STEP_OK && !lost ? builder.tokensOf(i) : 0;
+    pool.shrink(list, list.length + added);
+  }
+  if (lost)
+    return badArtifact("'", model->path(),
+                       "': expected the weights that were "
+                       "loaded, found their file cut short");
+  if (status == MOE_STEP_PARALLEL_FAILED)
+    return systemError("the threads of the engine could not run the step");
+  if (status != MOE_STEP_OK)
+    return absl::InternalError(
+        absl::StrCat("'", model->path(), "': the step returned status ", status,
+                     ", which this runtime does not know"));
+  ++steps;
+  lastVariant = variant;
+  return absl::OkStatus();
+}
+
+moe_output Session::describeOutput(uint64_t index) const {
+  moe_output output = {};
+  output.size = sizeof(output);
+  output.row_starts = builder.rowStarts();
+  if (index < published->outputs.size()) {
+    output.data = static_cast<float *>(outputPointers[index]);
+    output.rows = builder.batch().extents.logits_rows;
+    output.width = published->outputs[index].width;
+  }
+  return output;
+}
+
+absl::Status Session::output(uint64_t index, moe_output *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  if (!published || index >= published->outputs.size())
+    return invalidArgument("expected an output below ",
+                           published ? published->outputs.size() : 0,
+                           " of the last step, found ", index);
+  return writeInfo(describeOutput(index), into);
+}
+
+absl::Status Session::stats(moe_session_stats *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  moe_session_stats stats = {};
+  stats.size = sizeof(stats);
+  stats.scratch_bytes = scratch.size();
+  stats.cache_pages = pool.pages();
+  stats.cache_pages_used = pool.pagesUsed();
+  stats.sequences = numSequences;
+  stats.steps = steps;
+  stats.last_variant = lastVariant;
+  return writeInfo(stats, into);
+}

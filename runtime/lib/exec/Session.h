@@ -1,0 +1,89 @@
+//===- Session.h - Scratch, cache and steps of one user -------------------===//
+#ifndef MOEC_RUNTIME_LIB_EXEC_SESSION_H
+#define MOEC_RUNTIME_LIB_EXEC_SESSION_H
+
+#include "runtime/lib/exec/BatchBuilder.h"
+#include "runtime/lib/load/Model.h"
+
+namespace moe::rt {
+class Session;
+} // namespace moe::rt
+
+/// The C handle is the object itself.
+struct moe_sequence {
+  std::shared_ptr<moe::rt::Session> session;
+  moe::rt::PageList list;
+  uint64_t lastBatch = 0;               // number of the last batch it was in
+  moe_sequence *nextReleased = nullptr; // in Session::released
+};
+
+namespace moe::rt {
+
+class Session : public std::enable_shared_from_this<Session> {
+public:
+  Session(std::shared_ptr<Model> model, const moe_session_options &options);
+  Session(const Session &) = delete;
+  ~Session();
+
+  absl::StatusOr<std::unique_ptr<moe_sequence>> createSequence();
+  absl::StatusOr<std::unique_ptr<moe_sequence>> fork(moe_sequence &sequence);
+  absl::Status trim(moe_sequence &sequence, uint64_t length);
+  /// Never fails: while another thread is inside, it leaves the sequence for
+  /// the next call to take apart.
+  void release(std::unique_ptr<moe_sequence> sequence);
+  absl::Status step(const char *entry, const moe_batch &batch,
+                    moe_output *outputs, uint64_t numOutputs);
+  absl::Status output(uint64_t index, moe_output *into);
+  absl::Status stats(moe_session_stats *into);
+
+private:
+  /// Holds the session for one call; false when another thread has it.
+  class Entered {
+  public:
+    explicit Entered(Session &session);
+    ~Entered();
+    explicit operator bool() const { return inside; }
+
+  private:
+    Session &session;
+    const bool inside;
+  };
+
+  static absl::Status busy();
+  absl::StatusOr<std::unique_ptr<moe_sequence>> newSequence();
+  void drainReleased();
+
+  // Parts of a step, in order. All checks come before the first change.
+  absl::Status collect(const Entry &entry, const moe_batch &batch);
+  absl::StatusOr<PageList *> sequenceOf(const Entry &entry,
+                                        const moe_item &item, uint64_t index);
+  absl::StatusOr<uint32_t> chooseVariant(const Entry &entry) const;
+  absl::StatusOr<uint64_t> countPages(const Entry &entry) const;
+  absl::Status checkOutputs(const Function &function,
+                            StructArray<moe_output> outputs) const;
+  absl::Status prepareMemory(const Function &function, uint32_t variant,
+                             uint64_t pages, StructArray<moe_output> outputs);
+  absl::Status run(uint32_t variant);
+  moe_output describeOutput(uint64_t index) const;
+
+  const std::shared_ptr<Model> model;
+  const uint32_t maxSequences;
+  PagePool pool;
+  BatchBuilder builder;
+  Region scratch;
+  std::vector<Region> outputBuffers;
+  std::vector<void *> outputPointers;
+  std::vector<PageList *> batchSequences;
+  uint64_t numSequences = 0;
+  uint64_t batches = 0; // begun, failed ones included
+  uint64_t steps = 0;
+  uint32_t lastVariant = 0;
+  const Function *published = nullptr; // of the last step; NULL: it failed
+
+  std::atomic_flag occupied = ATOMIC_FLAG_INIT;
+  std::atomic<moe_sequence *> released{nullptr}; // freed while occupied
+};
+
+} // namespace moe::rt
+
+#endif // MOEC_RUNTIME_LIB_EXEC_SESSION_H

@@ -1,0 +1,54 @@
+//===- Model.h - A loaded artifact ----------------------------------------===//
+#ifndef MOEC_RUNTIME_LIB_LOAD_MODEL_H
+#define MOEC_RUNTIME_LIB_LOAD_MODEL_H
+
+#include "runtime/lib/exec/Team.h"
+#include "runtime/lib/load/Artifact.h"
+#include "runtime/lib/weights/WeightStore.h"
+
+#include <memory>
+
+namespace moe::rt {
+
+/// Immutable after load, but for the flag that its weights were cut short.
+class Model {
+public:
+  static absl::StatusOr<std::shared_ptr<Model>>
+  load(std::shared_ptr<Team> team, const std::string &path, bool verify);
+  Model(const Model &) = delete;
+  ~Model();
+
+  const ModelDescription &description() const { return artifact.description; }
+  const std::vector<uint8_t> &manifest() const { return artifact.manifest; }
+  const std::string &path() const { return artifact.path; }
+  const WeightStore &weights() const { return store; }
+  const moe_host_v1 *host() const { return team->host(); }
+
+  /// The error of an unknown name lists the known ones.
+  absl::StatusOr<const Entry *> entryNamed(const char *name) const;
+
+  /// The generated code of a variant.
+  const moe_variant_v1 &code(uint64_t variant) const {
+    return *reinterpret_cast<const moe_variant_v1 *>(
+        reinterpret_cast<const uint8_t *>(table->variants) +
+        variant * table->variants->size);
+  }
+
+private:
+  explicit Model(std::shared_ptr<Team> team) : team(std::move(team)) {}
+
+  absl::Status openLibrary();
+  absl::Status query();
+  absl::Status checkTable() const;
+  absl::Status checkVariants() const;
+
+  std::shared_ptr<Team> team;
+  Artifact artifact;
+  void *library = nullptr;
+  const moe_model_v1 *table = nullptr;
+  WeightStore store;
+};
+
+} // namespace moe::rt
+
+#endif // MOEC_RUNTIME_LIB_LOAD_MODEL_H

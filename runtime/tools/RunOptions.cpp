@@ -1,0 +1,152 @@
+//===- RunOptions.cpp - What moe-run was asked to do ----------------------===//
+
+#include "runtime/tools/RunOptions.h"
+
+#include "runtime/tools/CommandLine.h"
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+#include <climits>
+#include <cmath>
+
+using namespace moe::tools;
+
+namespace {
+
+using Body = std::function<absl::Status(const std::string &)>;
+
+Body input(RunOptions &options, InputOption::Kind kind) {
+  return [&options, kind](const std::string &value) {
+    options.inputs.push_back({kind, value});
+    return absl::OkStatus();
+  };
+}
+
+Body keep(std::string &into) {
+  return [&into](const std::string &value) {
+    if (value.empty())
+      return absl::InvalidArgumentError("expected a value, found none");
+    into = value;
+    return absl::OkStatus();
+  };
+}
+
+Body number(uint64_t &into, uint64_t min, uint64_t max) {
+  return [&into, min, max](const std::string &value) {
+    const absl::Status status = parseUnsigned(value, max, into);
+    if (status.ok() && into < min)
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected at least ", min, ", found ", into));
+    return status;
+  };
+}
+
+absl::Status parsePrint(const std::string &value, RunOptions::Print &print) {
+  if (value == "none")
+    print = RunOptions::Nothing;
+  else if (value == "top")
+    print = RunOptions::Top;
+  else if (value == "logits")
+    print = RunOptions::Logits;
+  else
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected none, top or logits, found '", value, "'"));
+  return absl::OkStatus();
+}
+
+absl::Status parseTolerance(const std::string &value, double &tolerance) {
+  if (!absl::SimpleAtod(value, &tolerance) || !std::isfinite(tolerance) ||
+      tolerance < 0)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a number that is not negative, found '", value, "'"));
+  return absl::OkStatus();
+}
+
+CommandLine commandLine(RunOptions &options, bool &toleranceGiven) {
+  return {
+      "moe-run",
+      "MODEL.so",
+      "Runs an entry of a compiled model. Inputs form the sequence in the "
+      "order "
+      "in which\nthey are given.",
+      {
+          {"entry", "NAME", "entry to run (prefill, or the only one)",
+           keep(options.entry)},
+          {"text", "STRING", "bytes for the token modality of 256 ids",
+           input(options, InputOption::Text)},
+          {"ids", "[NAME=]1,2,3", "ids of a token modality",
+           input(options, InputOption::Ids)},
+          {"raw", "NAME=FILE[@INDEX]",
+           "raw inputs: IDX (also gzipped), npy or plain bytes",
+           input(options, InputOption::Raw)},
+          {"generate", "N", "then generate N tokens greedily",
+           number(options.generate, 1, INT_MAX)},
+          {"decode-entry", "NAME", "entry for generated tokens (decode)",
+           keep(options.decodeEntry)},
+          {"stop", "ID", "end generation after this id",
+           [&options](const std::string &value) {
+             return parseUnsigned(value, INT_MAX, options.stop.emplace());
+           }},
+          {"choices", "FILE",
+           "rank the lines of FILE as continuations of the inputs",
+           keep(options.choices)},
+          {"choice-end", "STRING",
+           "what ends each choice; escapes as in C (\\n)",
+           [&options](const std::string &value) {
+             return absl::CUnescape(value, &options.choiceEnd)
+                        ? absl::OkStatus()
+                        : absl::InvalidArgumentError("expected C escapes");
+           }},
+          {"print", "WHAT", "none, top (of the last row) or logits",
+           [&options](const std::string &value) {
+             return parsePrint(value, options.print);
+           }},
+          {"output", "FILE.npy", "write the first output as npy",
+           keep(options.output)},
+          {"check", "REF.npy", "compare the first output with this one",
+           keep(options.check)},
+          {"tolerance", "X", "largest difference that --check accepts (1e-4)",
+           [&options, &toleranceGiven](const std::string &value) {
+             toleranceGiven = true;
+             return parseTolerance(value, options.tolerance);
+           }},
+          {"threads", "N", "threads (MOE_THREADS, else all CPUs)",
+           number(options.threads, 1, 1024)},
+          {"verify", "", "compare the weights with their checksums first",
+           [&options](const std::string &) {
+             options.verify = true;
+             return absl::OkStatus();
+           }},
+      }};
+}
+
+} // namespace
+
+absl::StatusOr<RunOptions> moe::tools::parseRunOptions(int argc, char **argv,
+                                                       bool &done) {
+  RunOptions options;
+  bool toleranceGiven = false;
+  const auto operands =
+      commandLine(options, toleranceGiven).parse(argc, argv, done);
+  if (!operands.ok())
+    return operands.status();
+  if (done)
+    return options;
+  const auto wrong = [](auto... text) {
+    return absl::InvalidArgumentError(absl::StrCat(text...));
+  };
+  if (operands->size() != 1)
+    return wrong("expected one artifact, found ", operands->size());
+  options.artifact = operands->front();
+  if (options.inputs.empty())
+    return wrong("expected an input: --text, --ids or --raw");
+  if (options.generate && !options.choices.empty())
+    return wrong("--generate and --choices exclude each other");
+  if (!options.generate && (options.stop || !options.decodeEntry.empty()))
+    return wrong("--stop and --decode-entry need --generate");
+  if (toleranceGiven && options.check.empty())
+    return wrong("--tolerance needs --check");
+  return options;
+}

@@ -1,0 +1,48 @@
+//===- RunOptions.h - What moe-run was asked to do ------------------------===//
+#ifndef MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
+#define MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
+
+#include "absl/status/statusor.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moe::tools {
+
+/// One input option, as written.
+struct InputOption {
+  enum Kind { Text, Ids, Raw };
+  Kind kind;
+  std::string value;
+};
+
+struct RunOptions {
+  enum Print { Default, Nothing, Top, Logits };
+
+  std::string artifact;
+  std::string entry; // empty: "prefill", or the only entry
+  std::vector<InputOption> inputs;
+  uint64_t threads = 0;
+  bool verify = false;
+
+  uint64_t generate = 0;
+  std::string decodeEntry; // empty: "decode"
+  std::optional<uint64_t> stop;
+
+  std::string choices;
+  std::string choiceEnd = "\n";
+
+  Print print = Default;
+  std::string output;
+  std::string check;
+  double tolerance = 1e-4;
+};
+
+/// Parses the command line; `done` becomes true when there is nothing to run.
+absl::StatusOr<RunOptions> parseRunOptions(int argc, char **argv, bool &done);
+
+} // namespace moe::tools
+
+#endif // MOEC_RUNTIME_TOOLS_RUNOPTIONS_H

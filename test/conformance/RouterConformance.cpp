@@ -1,0 +1,244 @@
+//===- RouterConformance.cpp - Every router and stage, found by interface -===//
+//
+//   router-conformance [--load-plugin=FILE]...
+//
+// Builds a module for each routing stage of every loaded dialect (inside an
+// otherwise ordinary moe.route) and for each operation that implements
+// RoutingOpInterface and can be written in a .moe file, with arguments made up
+// from its signature, and runs the pass check-routers on it. Prints a line for
+// each.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/driver/Registration.h"
+#include "compiler/plugin/PluginLoader.h"
+#include "dialects/interfaces/MoecDialectInterface.h"
+#include "dialects/moe/MoeDialect.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <map>
+
+using namespace mlir;
+using namespace moec;
+
+namespace {
+constexpr int64_t width = 8;
+
+/// Values for the arguments of a signature that are acceptable to most: small
+/// integers, a number between 0 and 1, each first word.
+Attribute sample(const Argument &argument, Builder &b) {
+  switch (argument.kind) {
+  case ArgumentKind::Integer:
+    return b.getI64IntegerAttr(2);
+  case ArgumentKind::Real:
+    return b.getF64FloatAttr(0.5);
+  case ArgumentKind::Boolean:
+    return b.getBoolAttr(true);
+  case ArgumentKind::Word:
+    return b.getStringAttr(argument.words.front());
+  case ArgumentKind::Weight:
+  case ArgumentKind::Value:
+    return {};
+  }
+  return {};
+}
+
+class Conformance {
+public:
+  explicit Conformance(MLIRContext &context)
+      : context(context), builder(&context) {}
+
+  void checkStages();
+  void checkOperations();
+
+  unsigned checked = 0, failed = 0;
+
+private:
+  RoutingStageAttrInterface build(const StageEntry &entry);
+  void check(llvm::StringRef what, llvm::ArrayRef<Type> operands,
+             llvm::function_ref<Operation *(ValueRange)> create);
+  void report(llvm::StringRef what, bool passed) {
+    llvm::outs() << (passed ? "ok   " : "FAIL ") << what << "\n";
+    ++checked;
+    failed += !passed;
+  }
+
+  Type logitsType() {
+    return RankedTensorType::get({ShapedType::kDynamic, width},
+                                 builder.getF32Type());
+  }
+
+  MLIRContext &context;
+  OpBuilder builder;
+};
+} // namespace
+
+/// Creates an operation whose result types follow from the rest of it.
+static Operation *createInferred(OpBuilder &builder, OperationState &state) {
+  std::optional<RegisteredOperationName> name = state.name.getRegisteredInfo();
+  auto *types = name ? name->getInterface<InferTypeOpInterface>() : nullptr;
+  if (!types)
+    return nullptr;
+  DictionaryAttr attributes =
+      state.attributes.getDictionary(builder.getContext());
+  // Operations keep their attributes as properties, and infer types from them.
+  std::vector<char> storage(name->getOpPropertyByteSize());
+  OpaqueProperties properties(storage.empty() ? nullptr : storage.data());
+  auto fails = [&] { return emitError(state.location); };
+  bool inferred = true;
+  if (properties) {
+    name->initOpProperties(properties, nullptr);
+    inferred = succeeded(name->setOpPropertiesFromAttribute(*name, properties,
+                                                            attributes, fails));
+  }
+  inferred =
+      inferred && succeeded(types->inferReturnTypes(
+                      builder.getContext(), state.location, state.operands,
+                      attributes, properties, state.regions, state.types));
+  if (properties)
+    name->destroyOpProperties(properties);
+  return inferred ? builder.create(state) : nullptr;
+}
+
+/// Runs check-routers on a function with `operands` around the op that `create`
+/// builds.
+void Conformance::check(llvm::StringRef what, llvm::ArrayRef<Type> operands,
+                        llvm::function_ref<Operation *(ValueRange)> create) {
+  Location loc = builder.getUnknownLoc();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
+  builder.setInsertionPointToEnd(module->getBody());
+  auto function = func::FuncOp::create(builder, loc, "f",
+                                       builder.getFunctionType(operands, {}));
+  builder.setInsertionPointToEnd(function.addEntryBlock());
+  Operation *router = create(function.getArguments());
+  if (!router)
+    return report(what, false);
+  func::ReturnOp::create(builder, loc);
+
+  PassManager passes(&context);
+  bool passed = succeeded(verify(*module)) &&
+                succeeded(parsePassPipeline("check-routers", passes)) &&
+                succeeded(passes.run(*module));
+  report(what, passed);
+}
+
+RoutingStageAttrInterface Conformance::build(const StageEntry &entry) {
+  std::vector<NamedStatic> arguments;
+  for (const Argument &argument : entry.signature.arguments)
+    if (Attribute value = sample(argument, builder))
+      arguments.push_back({argument.name, value});
+  return dyn_cast_or_null<RoutingStageAttrInterface>(entry.build(
+      &context, arguments, [&] { return emitError(builder.getUnknownLoc()); }));
+}
+
+void Conformance::checkStages() {
+  std::vector<std::pair<std::string, StageEntry>> entries;
+  for (Dialect *dialect : context.getLoadedDialects())
+    if (auto *contributions =
+            dialect->getRegisteredInterface<MoecDialectInterface>())
+      for (const StageEntry &entry : contributions->getStages())
+        entries.push_back({dialect->getNamespace().str(), entry});
+
+  // The stages around the one under test. `softmax` scores and weights by score
+  // suit every other stage.
+  std::map<StageKind, Attribute> ordinary;
+  const std::map<StageKind, llvm::StringRef> spellings = {
+      {StageKind::Score, "softmax"}, {StageKind::Rank, "score"},
+      {StageKind::Select, "top_k"},  {StageKind::Weigh, "score"},
+      {StageKind::Renorm, "none"},   {StageKind::Scale, "number"}};
+  for (auto &[dialect, entry] : entries) {
+    auto spelling = spellings.find(entry.kind);
+    if (dialect == "moe" && spelling != spellings.end() &&
+        spelling->second == entry.spelling)
+      ordinary[entry.kind] = build(entry);
+  }
+
+  for (auto &[dialect, entry] : entries) {
+    std::string what = "stage " + dialect + " " +
+                       stringifyStageKind(entry.kind).str() + " " +
+                       entry.spelling.str();
+    RoutingStageAttrInterface stage = build(entry);
+    if (!stage || !spellings.count(entry.kind)) {
+      report(what, false);
+      continue;
+    }
+    auto stages = ordinary;
+    stages[entry.kind] = stage;
+    llvm::SmallVector<Type> operands = {logitsType()};
+    if (!stage.getOperandName().empty())
+      operands.push_back(RankedTensorType::get({width}, builder.getF32Type()));
+    check(what, operands, [&](ValueRange values) -> Operation * {
+      OperationState state(builder.getUnknownLoc(),
+                           moe::RouteOp::getOperationName());
+      state.addOperands(values);
+      for (auto &[kind, attribute] : stages)
+        state.addAttribute(stringifyStageKind(kind), attribute);
+      return createInferred(builder, state);
+    });
+  }
+}
+
+void Conformance::checkOperations() {
+  for (RegisteredOperationName name : context.getRegisteredOperations()) {
+    auto *router = name.getInterface<RoutingOpInterface>();
+    if (!router || router->getSpelling().empty() ||
+        name.getStringRef() == moe::RouteOp::getOperationName())
+      continue;
+    std::string what =
+        ("router " + name.getStringRef() + " " + router->getSpelling()).str();
+    llvm::SmallVector<Type> operands = {logitsType()};
+    NamedAttrList attributes;
+    for (const Argument &argument : router->getSignature().arguments) {
+      if (Attribute value = sample(argument, builder))
+        attributes.set(argument.name, value);
+      else
+        operands.push_back(
+            argument.kind == ArgumentKind::Weight
+                ? RankedTensorType::get({width}, builder.getF32Type())
+                : logitsType());
+    }
+    check(what, operands, [&](ValueRange values) -> Operation * {
+      OperationState state(builder.getUnknownLoc(), name);
+      state.addOperands(values);
+      state.addAttributes(attributes);
+      return createInferred(builder, state);
+    });
+  }
+}
+
+int main(int argc, char **argv) {
+  DialectRegistry registry;
+  registerAllMoecDialects(registry);
+  registerAllMoecPasses();
+  PluginLoader plugins(registry);
+  if (llvm::Error error = plugins.takeArguments(argc, argv)) {
+    llvm::errs() << "router-conformance: error: "
+                 << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+  if (argc > 1) {
+    llvm::errs() << "router-conformance: unknown argument " << argv[1] << "\n";
+    return 2;
+  }
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  // check-routers remarks on every router that agrees; failures are errors.
+  context.getDiagEngine().registerHandler([](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      llvm::outs() << "     " << diagnostic << "\n";
+    return success();
+  });
+
+  Conformance conformance(context);
+  conformance.checkStages();
+  conformance.checkOperations();
+  llvm::outs() << conformance.checked << " checked, " << conformance.failed
+               << " failed\n";
+  return conformance.failed || !conformance.checked;
+}

@@ -1,0 +1,378 @@
+// RUN: moe-opt %s --split-input-file -verify-diagnostics
+//
+// One test per labelled constraint.
+
+// moe.modality C1: range
+// expected-error@+1 {{expected an id from 0 to 7, found 8}}
+moe.modality @m id = 8 token vocab = 4
+
+// -----
+
+// moe.modality C1: unique
+// expected-error@+1 {{has the id of "b"}}
+moe.modality @a id = 0 token vocab = 4
+moe.modality @b id = 0 token vocab = 4
+
+// -----
+
+// moe.modality C2
+// expected-error@+1 {{expected either a vocabulary or a raw type}}
+moe.modality @m id = 0
+
+// -----
+
+// moe.modality C3
+// expected-error@+1 {{expected one token per id, found 2}}
+moe.modality @m id = 0 token vocab = 4 tokens = 2
+
+// -----
+
+// moe.entry C1
+// expected-error@+1 {{expected a function @step, found none}}
+moe.entry @e function = @step layout = []
+
+// -----
+
+// moe.entry C2
+func.func private @step()
+// expected-error@+1 {{expected a layout of #moe.segment, found 1}}
+moe.entry @e function = @step layout = [1]
+
+// -----
+
+// moe.weight C1
+// expected-error@+1 {{expected a static tensor of f32, bf16, f16 or i32, found 'tensor<?xf32>'}}
+moe.weight @w : tensor<?xf32> from [#moe.tensor<"w">]
+
+// -----
+
+// moe.weight C2: begins with a tensor
+// expected-error@+1 {{expected a recipe that begins with #moe.tensor}}
+moe.weight @w : tensor<8xf32> from [#moe.transpose]
+
+// -----
+
+// moe.weight C2: only steps
+// expected-error@+1 {{expected recipe steps, found 3}}
+moe.weight @w : tensor<8xf32> from [#moe.tensor<"w">, 3]
+
+// -----
+
+// moe.weight_ref C1: no such weight
+func.func @f() {
+  // expected-error@+1 {{expected a moe.weight @w, found none}}
+  %w = moe.weight_ref @w : tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.weight_ref C1: type
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @w : tensor<4xf32> from [#moe.tensor<"w">]
+func.func @f() {
+  // expected-error@+1 {{expected the weight's type 'tensor<4xf32>', found 'tensor<8xf32>'}}
+  %w = moe.weight_ref @w : tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.expert_table C1: body
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected body "glu" or "mlp", found "film"}}
+moe.expert_table @e body = "film" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+
+// -----
+
+// moe.expert_table C1: experts
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected at least one expert, found none}}
+moe.expert_table @e body = "mlp" []
+
+// -----
+
+// moe.expert_table C1: entries
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected entries #moe.expert, found 1}}
+moe.expert_table @e body = "mlp" [1]
+
+// -----
+
+// moe.expert_table C1: roles
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected a weight for each role of body "glu"}}
+moe.expert_table @e body = "glu" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+
+// -----
+
+// moe.expert_table C2: symbol
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected a moe.weight @x, found none}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @x, up = @u}>]
+
+// -----
+
+// moe.expert_table C2: width
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+// expected-error@+1 {{expert 0: expected 'down' of width 16 and the table's hidden size}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 16, weights = {down = @d, up = @u}>]
+
+// -----
+
+// moe.merge_modalities C1
+func.func @f(%t: tensor<?xi32>, %k: tensor<?xi8>, %a: tensor<?x64xf32>, %b: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected one different id and one flag for each of 2 streams}}
+  %x = moe.merge_modalities %t, %k (%a, %a) ids = [0, 0] indexed = [false, true] : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.merge_modalities C2
+func.func @f(%t: tensor<?xi32>, %k: tensor<?xi8>, %a: tensor<?x64xf32>, %b: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected streams of the result's type 'tensor<?x64xf32>', found 'tensor<?x32xf32>'}}
+  %x = moe.merge_modalities %t, %k (%a, %b) ids = [0, 1] indexed = [false, true] : tensor<?x64xf32>, tensor<?x32xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.by_modality C1
+func.func @f(%k: tensor<?xi8>, %a: tensor<?x64xf32>) {
+  // expected-error@+1 {{expected one different id for each of 1 arms}}
+  %x = moe.by_modality %k ids = [0, 1] : tensor<?x64xf32> {
+    moe.yield %a : tensor<?x64xf32>
+  }
+  return
+}
+
+// -----
+
+// moe.by_modality C2
+func.func @f(%k: tensor<?xi8>, %a: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected every arm to yield one 'tensor<?x64xf32>'}}
+  %x = moe.by_modality %k ids = [0] : tensor<?x64xf32> {
+    moe.yield %a : tensor<?x32xf32>
+  }
+  return
+}
+
+// -----
+
+// moe.experts C1: table
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected a moe.expert_table @e, found none}}
+  %r = moe.experts @e %x routed(%i, %w) act = relu compute = f32 : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.experts C1: width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected experts from 32 to 64, the table's are from 64 to 64}}
+  %r = moe.experts @e %y routed(%i, %w) act = relu compute = f32 : tensor<?x32xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.experts C2
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected as many weights as slots: 2, found 1}}
+  %r = moe.experts @e %x routed(%i, %v) act = relu compute = f32 : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.plan C1
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected 5 offsets, found 9}}
+  %r, %o, %s = moe.plan %i experts = 4 : tensor<?x2xi32> -> tensor<9xi32>
+  return
+}
+
+// -----
+
+// moe.route_plan C1
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a body from the rows of the operands to those of ids and weights}}
+  %ids, %w, %rows, %offsets, %slots = moe.route_plan %z experts = 8 : (tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?xi32>, tensor<9xi32>, tensor<?x2xi32>) {
+  ^bb0(%r: tensor<8xf32>):
+    %v, %i = row.top_k %r : tensor<8xf32> -> tensor<2xf32>, tensor<2xi32>
+    row.yield %v, %i : tensor<2xf32>, tensor<2xi32>
+  }
+  return
+}
+
+// -----
+
+// moe.route_plan C2
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected 5 offsets and slot rows like the ids}}
+  %ids, %w, %rows, %offsets, %slots = moe.route_plan %z experts = 4 : (tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?xi32>, tensor<9xi32>, tensor<?x2xi32>) {
+  ^bb0(%r: tensor<8xf32>):
+    %v, %i = row.top_k %r : tensor<8xf32> -> tensor<2xf32>, tensor<2xi32>
+    row.yield %i, %v : tensor<2xi32>, tensor<2xf32>
+  }
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C1: table
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>, %o: tensor<2xi32>, %q: tensor<3xi32>) {
+  // expected-error@+1 {{expected a moe.expert_table @e, found none}}
+  %r = moe.grouped_matmul @e ["up"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C1: role
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>, %o: tensor<2xi32>, %q: tensor<3xi32>) {
+  // expected-error@+1 {{expected experts with the role "gate", expert 0 has none}}
+  %r = moe.grouped_matmul @e ["gate"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C2
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>, %o: tensor<2xi32>, %q: tensor<3xi32>) {
+  // expected-error@+1 {{expected a map from 32 to 32, expert 0 has 'tensor<32x64xbf16>'}}
+  %r = moe.grouped_matmul @e ["up"] %y segments(%o) compute = f32 : tensor<?x32xf32>, tensor<2xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C3: several roles
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>, %o: tensor<2xi32>, %q: tensor<3xi32>) {
+  // expected-error@+1 {{expected one role, or an epilogue for several; found 2 roles}}
+  %r = moe.grouped_matmul @e ["up", "up"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C3: body
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %o: tensor<2xi32>) {
+  // expected-error@+1 {{expected an epilogue from 1 f32 to f32}}
+  %r = moe.grouped_matmul @e ["up"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32> {
+  ^bb0(%a: f32, %b: f32):
+    moe.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C4
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>, %o: tensor<2xi32>, %q: tensor<3xi32>) {
+  // expected-error@+1 {{expected 2 segment offsets, found 3}}
+  %r = moe.grouped_matmul @e ["up"] %x segments(%q) compute = f32 : tensor<?x64xf32>, tensor<3xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.combine C1
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected as many weights as slots: 2, found 1}}
+  %r = moe.combine %x[%i] scale(%v) : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.combine C2
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %v: tensor<?x1xf32>, %y: tensor<?x32xf32>) {
+  // expected-error@+1 {{expected a result of width 64, found 32}}
+  %r = moe.combine %x[%i] scale(%w) : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.route C1
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{expected a 'score' stage, found #moe.by_score, a 'rank' stage}}
+  %i, %w = moe.route %z score(#moe.by_score) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{expected k from 1 to 8, the experts of the pool, found 9}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
+  return
+}
+
+// -----
+
+// moe.route C3: number
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{expected 1 stage operands, found 0}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.biased_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C3: width
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
+  // expected-error@+1 {{expected stage operands of the pool's width 8, found 'tensor<4xf32>'}}
+  %i, %w = moe.route %z operands(%b : tensor<4xf32>) score(#moe.softmax) rank(#moe.biased_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.select_routing C1
+func.func @f(%k: tensor<?xi8>, %a: tensor<?x2xi32>, %c: tensor<?x2xf32>, %e: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected one different modality, one offset and one weights operand for each of 2 arms}}
+  %i, %w = moe.select_routing %k ids(%a, %a) weights(%c, %c) modalities = [0, 0] offsets = [0, 4] experts = 8 : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x2xi32>), (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.select_routing C2
+func.func @f(%k: tensor<?xi8>, %a: tensor<?x2xi32>, %c: tensor<?x2xf32>, %e: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected arms of at most 2 slots with as many weights}}
+  %i, %w = moe.select_routing %k ids(%a, %a) weights(%c, %e) modalities = [0, 1] offsets = [0, 4] experts = 8 : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x2xi32>), (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}

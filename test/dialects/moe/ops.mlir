@@ -1,0 +1,146 @@
+// Every operation of moe: printed, parsed and printed again, and through bytecode.
+//
+// RUN: moe-opt %s --split-input-file | moe-opt --split-input-file | FileCheck %s
+// RUN: moe-opt %s --split-input-file --verify-roundtrip -o %t
+
+// CHECK: moe.modality
+moe.modality @text id = 0 token vocab = 256
+moe.modality @image id = 1 raw tensor<28x28x1xui8> tokens = 49
+
+// -----
+
+// CHECK: moe.entry
+func.func private @step()
+moe.entry @prefill function = @step last layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
+
+// -----
+
+// CHECK: moe.weight
+moe.weight @layers.0.q : tensor<256x256xbf16> from [#moe.tensor<"layers.0.q.weight">] layer = 0 role = "q"
+
+// -----
+
+// CHECK: moe.weight_ref
+moe.weight @w : tensor<8xbf16> from [#moe.tensor<"w">]
+func.func @f() -> tensor<8xbf16> {
+  %w = moe.weight_ref @w : tensor<8xbf16>
+  return %w : tensor<8xbf16>
+}
+
+// -----
+
+// CHECK: moe.expert_table
+moe.weight @g : tensor<32x64xbf16> from [#moe.tensor<"g">]
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @experts body = "glu" [#moe.expert<width = 32, weights = {down = @d, gate = @g, up = @u}>]
+
+// -----
+
+// CHECK: moe.merge_modalities
+func.func @f(%t: tensor<?xi32>, %k: tensor<?xi8>, %a: tensor<?x64xf32>, %b: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %x = moe.merge_modalities %t, %k (%a, %b) ids = [0, 1] indexed = [false, true] : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  return %x : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: moe.by_modality
+func.func @f(%k: tensor<?xi8>, %a: tensor<?x64xf32>, %b: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %x = moe.by_modality %k ids = [0, 1] : tensor<?x64xf32> {
+    moe.yield %a : tensor<?x64xf32>
+  }, {
+    moe.yield %b : tensor<?x64xf32>
+  }
+  return %x : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: moe.experts
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) -> tensor<?x64xf32> {
+  %y = moe.experts @e %x routed(%i, %w) act = relu2 compute = f32
+    : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: moe.plan
+func.func @f(%i: tensor<?x2xi32>) -> tensor<9xi32> {
+  %rows, %offsets, %slots = moe.plan %i experts = 8 : tensor<?x2xi32> -> tensor<9xi32>
+  return %offsets : tensor<9xi32>
+}
+
+// -----
+
+// CHECK: moe.route_plan
+func.func @f(%z: tensor<?x8xf32>) -> tensor<9xi32> {
+  %ids, %w, %rows, %offsets, %slots = moe.route_plan %z experts = 8
+    : (tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>, tensor<?xi32>, tensor<9xi32>, tensor<?x2xi32>) {
+  ^bb0(%r: tensor<8xf32>):
+    %v, %i = row.top_k %r : tensor<8xf32> -> tensor<2xf32>, tensor<2xi32>
+    row.yield %i, %v : tensor<2xi32>, tensor<2xf32>
+  }
+  return %offsets : tensor<9xi32>
+}
+
+// -----
+
+// CHECK: moe.dispatch
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>) -> tensor<?x64xf32> {
+  %rows, %offsets, %slots = moe.plan %i experts = 8 : tensor<?x2xi32> -> tensor<9xi32>
+  %g = moe.dispatch %x[%rows] until %offsets : tensor<?x64xf32>, tensor<9xi32>
+  return %g : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: moe.grouped_matmul
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>) -> tensor<?x32xf32> {
+  %rows, %offsets, %slots = moe.plan %i experts = 1 : tensor<?x1xi32> -> tensor<2xi32>
+  %h = moe.grouped_matmul @e ["up"] %x gather(%rows) segments(%offsets) compute = f32
+    : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32> {
+  ^bb0(%a: f32):
+    %zero = arith.constant 0.0 : f32
+    %r = arith.maximumf %a, %zero : f32
+    moe.yield %r : f32
+  }
+  return %h : tensor<?x32xf32>
+}
+
+// -----
+
+// CHECK: moe.combine
+func.func @f(%d: tensor<?x64xf32>, %s: tensor<?x2xi32>, %w: tensor<?x2xf32>) -> tensor<?x64xf32> {
+  %y = moe.combine %d[%s] scale(%w) : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: moe.route
+func.func @f(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  %ids, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %ids, %w : tensor<?x2xi32>, tensor<?x2xf32>
+}
+
+// -----
+
+// CHECK: moe.select_routing
+func.func @f(%k: tensor<?xi8>, %i0: tensor<?x2xi32>, %w0: tensor<?x2xf32>,
+             %i1: tensor<?x2xi32>, %w1: tensor<?x2xf32>) -> tensor<?x2xi32> {
+  %i, %w = moe.select_routing %k ids(%i0, %i1) weights(%w0, %w1)
+    modalities = [0, 1] offsets = [0, 4] experts = 8
+    : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x2xi32>), (tensor<?x2xf32>, tensor<?x2xf32>)
+    -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %i : tensor<?x2xi32>
+}

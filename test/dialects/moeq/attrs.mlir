@@ -1,0 +1,9 @@
+// RUN: moe-opt %s | moe-opt | FileCheck %s
+// RUN: moe-opt %s --verify-roundtrip -o %t
+
+// CHECK: format = #moeq.plain<bf16> layout = #moeq.row_blocks<16>
+moe.weight @a : tensor<32x64xf32> from [#moe.tensor<"a">] format = #moeq.plain<bf16> layout = #moeq.row_blocks<16>
+// CHECK: format = #moeq.plain<f16> layout = #moeq.row_major
+moe.weight @b : tensor<64xf32> from [#moe.tensor<"b">] format = #moeq.plain<f16> layout = #moeq.row_major
+// CHECK: format = #moeq.plain<f32>
+moe.weight @c : tensor<64xf32> from [#moe.tensor<"c">] format = #moeq.plain<f32>

@@ -1,0 +1,29 @@
+#!/usr/bin/python3
+"""No file depends on where it lies: no path of somebody's machine."""
+
+import re
+
+import lint
+
+# /usr, /etc and /tmp are the same on every Debian.
+PATH = re.compile(r"""(?<![\w.:/}*%$])/(work|home|root|mnt|opt|srv|data)"""
+                  r"""(/|(?=["'\s]))""")
+
+
+def check(root):
+    for path in lint.files(root, suffixes=lint.TEXT):
+        if path.parent.name == "lint":
+            continue  # These scripts name what they forbid.
+        for number, line in lint.lines(path):
+            match = PATH.search(line)
+            if match:
+                yield path, number, (f"expected no absolute path, found "
+                                     f"{match.group(0)}")
+
+
+lint.main(
+    check,
+    good={"a.sh": "cd \"$root/work\"\nls /usr/lib/llvm-22 /etc/apt\n",
+          "b.md": "see docs/home/x and https://a.org/home/b\n"},
+    bad=[{"a.sh": "cd /work/main\n"}, {"a.cpp": 'open("/data/x");\n'},
+         {"docs/a.md": "in `/home/me/moec`\n"}])

@@ -1,0 +1,21 @@
+// RUN: moe-opt %s --check-routers -verify-diagnostics
+
+// Every stage once: reference and lowering agree on random tokens with ties.
+
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>) {
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i0, %w0 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i1, %w1 = moe.route %z operands(%b : tensor<8xbf16>) score(#moe.sigmoid) rank(#moe.biased_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<1.0e-20>) scale(#moe.factor<2.5>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i2, %w2 = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<4>) weigh(#moe.selected_softmax) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i3, %w3 = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<1>) weigh(#moe.selected_sigmoid) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) pool_start = 5 : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i4, %w4 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.all) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i5, %w5 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<1>) weigh(#moe.one) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i6, %w6 = moe.select_routing %k ids(%i1, %i5) weights(%w1, %w5) modalities = [1, 3] offsets = [0, 8] experts = 16 : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x1xi32>), (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x3xi32>, tensor<?x3xf32>
+  return
+}

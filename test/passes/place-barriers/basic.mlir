@@ -1,0 +1,104 @@
+// RUN: moe-opt %s --place-barriers | FileCheck %s
+
+#T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
+#R = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (R)>
+nn.state @k per_token : tensor<64xf32> cache_tokens = 64
+nn.state @v per_token : tensor<64xf32> cache_tokens = 64
+moe.weight @w : tensor<64x64xbf16> from [#moe.tensor<"w">]
+
+// Row-wise operations over the same rows need no barrier: each participant
+// owns the same rows in both.
+// CHECK-LABEL: func.func @same_rows()
+// CHECK-NEXT:    moex.parallel
+// CHECK-NOT:     moex.barrier
+// CHECK:         return
+func.func @same_rows() attributes {moe.function = {}} {
+  %a = moex.alloc #T : memref<?x64xf32>
+  %b = moex.alloc #T : memref<?x64xf32>
+  %c = moex.alloc #T : memref<?x64xf32>
+  moex.rowwise ins(%a : memref<?x64xf32>) outs(%b : memref<?x64xf32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<64xf32>):
+    row.yield %r : tensor<64xf32>
+  }
+  moex.rowwise ins(%b : memref<?x64xf32>) outs(%c : memref<?x64xf32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<64xf32>):
+    row.yield %r : tensor<64xf32>
+  }
+  return
+}
+
+// Other rows, other owners.
+// CHECK-LABEL: func.func @other_rows()
+// CHECK:         moex.rowwise
+// CHECK:         moex.barrier
+// CHECK-NEXT:    moex.rowwise
+func.func @other_rows() attributes {moe.function = {}} {
+  %a = moex.alloc #T : memref<?x64xf32>
+  %b = moex.alloc #T : memref<?x64xf32>
+  %c = moex.alloc #R : memref<?x64xf32>
+  moex.rowwise ins(%a : memref<?x64xf32>) outs(%b : memref<?x64xf32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<64xf32>):
+    row.yield %r : tensor<64xf32>
+  }
+  moex.rowwise ins(%b : memref<?x64xf32>) outs(%c : memref<?x64xf32>) rows #R period = [0] body {
+  ^bb0(%r: tensor<64xf32>):
+    row.yield %r : tensor<64xf32>
+  }
+  return
+}
+
+// A matmul reads whole rows that it divides by columns; independent ones share
+// an interval. Memory operations come first.
+// CHECK-LABEL: func.func @matmuls()
+// CHECK:         moex.weight
+// CHECK:         moex.rowwise
+// CHECK:         moex.barrier
+// CHECK-NEXT:    moex.grouped_gemm
+// CHECK-NEXT:    moex.grouped_gemm
+// CHECK-NEXT:    moex.barrier
+// CHECK-NEXT:    moex.grouped_gemm
+func.func @matmuls() attributes {moe.function = {}} {
+  %a = moex.alloc #T : memref<?x64xf32>
+  %b = moex.alloc #T : memref<?x64xf32>
+  moex.rowwise ins(%a : memref<?x64xf32>) outs(%b : memref<?x64xf32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<64xf32>):
+    row.yield %r : tensor<64xf32>
+  }
+  %w = moex.weight @w : memref<64x64xbf16>
+  %c = moex.alloc #T : memref<?x64xf32>
+  %d = moex.alloc #T : memref<?x64xf32>
+  %e = moex.alloc #T : memref<?x64xf32>
+  moex.grouped_gemm ins(%b : memref<?x64xf32>) weights(%w : memref<64x64xbf16>) outs(%c : memref<?x64xf32>) rows #T compute = f32
+  moex.grouped_gemm ins(%b : memref<?x64xf32>) weights(%w : memref<64x64xbf16>) outs(%d : memref<?x64xf32>) rows #T compute = f32
+  moex.grouped_gemm ins(%c : memref<?x64xf32>) weights(%w : memref<64x64xbf16>) outs(%e : memref<?x64xf32>) rows #T compute = f32
+  return
+}
+
+// A state is memory as well.
+// CHECK-LABEL: func.func @states()
+// CHECK:         moex.state_append @k
+// CHECK-NEXT:    moex.state_append @v
+// CHECK-NEXT:    moex.barrier
+// CHECK-NEXT:    moex.attention
+func.func @states() attributes {moe.function = {}} {
+  %a = moex.alloc #T : memref<?x64xf32>
+  %b = moex.alloc #T : memref<?x64xf32>
+  moex.state_append @k ins(%a : memref<?x64xf32>)
+  moex.state_append @v ins(%a : memref<?x64xf32>)
+  moex.attention ins(%a : memref<?x64xf32>) state(@k, @v) outs(%b : memref<?x64xf32>) heads = 1 kv_heads = 1 scale = 1.0 compute = f32
+  return
+}
+
+// Two predicated lookups fill one buffer, each row by its owner.
+// CHECK-LABEL: func.func @merge()
+// CHECK:         moex.lookup
+// CHECK-NEXT:    moex.lookup
+func.func @merge() attributes {moe.function = {}} {
+  %k = moex.input kinds : memref<?xi8>
+  %a = moex.alloc #T : memref<?x64xf32>
+  %b = moex.alloc #T : memref<?x64xf32>
+  %c = moex.alloc #T : memref<?x64xf32>
+  moex.lookup ins(%a : memref<?x64xf32>) where(%k : memref<?xi8>) is 0 outs(%c : memref<?x64xf32>) rows #T
+  moex.lookup ins(%b : memref<?x64xf32>) where(%k : memref<?xi8>) is 1 outs(%c : memref<?x64xf32>) rows #T
+  return
+}

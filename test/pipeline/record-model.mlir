@@ -1,0 +1,51 @@
+// RUN: split-file %s %t
+// RUN: moe-opt --record-model %t/good.mlir | FileCheck %t/good.mlir
+// RUN: not moe-opt --record-model %t/no-function.mlir 2>&1 | FileCheck %t/no-function.mlir
+// RUN: not moe-opt --record-model %t/no-output.mlir 2>&1 | FileCheck %t/no-output.mlir
+
+//--- good.mlir
+// Two step functions that share a router, and one without: one record of it,
+// called after the weight of its logits. The join of routings is no router.
+// CHECK: moe.functions = [
+// CHECK-SAME: {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0, 1>, name = "step_a", outputs = {{\[\[}}"logits", 8]]}
+// CHECK-SAME: {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0>, name = "step_b", outputs = {{\[\[}}"logits", 64], ["logits1", 8]]}
+// CHECK: moe.routers = [
+// CHECK-SAME: {experts = 8 : i64, guarantees = ["distinct", "normalized", "token_local", "drop_free"], layer = 3 : i64, name = "layers.3.router", slots = 2 : i64}]
+moe.weight @"layers.3.router.weight" : tensor<8x64xbf16> from [#moe.tensor<"layers.3.router.weight">] layer = 3
+func.func @step_a(%x: tensor<?x64xf32>, %k: tensor<?xi8>) -> (tensor<?x8xf32> {moe.output = "logits"})
+    attributes {moe.function = {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0, 1>}} {
+  %w = moe.weight_ref @"layers.3.router.weight" : tensor<8x64xbf16>
+  %z = nn.linear %x, %w compute = f32 : tensor<?x64xf32>, tensor<8x64xbf16> -> tensor<?x8xf32>
+  %ids, %weights = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight)
+    renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %i, %v = moe.select_routing %k ids(%ids) weights(%weights)
+    modalities = [0] offsets = [0] experts = 8
+    : tensor<?xi8>, (tensor<?x2xi32>), (tensor<?x2xf32>)
+    -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %z : tensor<?x8xf32>
+}
+func.func @step_b(%x: tensor<?x64xf32>) -> (tensor<?x64xf32> {moe.output = "logits"}, tensor<?x8xf32> {moe.output = "logits1"})
+    attributes {moe.function = {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0>}} {
+  %w = moe.weight_ref @"layers.3.router.weight" : tensor<8x64xbf16>
+  %z = nn.linear %x, %w compute = f32 : tensor<?x64xf32>, tensor<8x64xbf16> -> tensor<?x8xf32>
+  %ids, %weights = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight)
+    renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %x, %z : tensor<?x64xf32>, tensor<?x8xf32>
+}
+
+//--- no-function.mlir
+// CHECK: error: expected a step function with 'moe.function'
+func.func @step(%x: tensor<?x64xf32>) -> (tensor<?x64xf32> {moe.output = "logits"}) {
+  return %x : tensor<?x64xf32>
+}
+
+//--- no-output.mlir
+// CHECK: error: expected result 0 to be a tensor<?xWxf32> with 'moe.output'
+func.func @step(%x: tensor<?x64xf32>) -> tensor<?x64xf32>
+    attributes {moe.function = {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0>}} {
+  return %x : tensor<?x64xf32>
+}

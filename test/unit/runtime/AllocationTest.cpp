@@ -1,0 +1,124 @@
+//===- AllocationTest.cpp - Steady steps allocate nothing -----------------===//
+//
+// Replaces the allocator and the mapping calls of the process by counting ones;
+// libmoert's calls come here as well, for the program's symbols go first.
+//
+//===----------------------------------------------------------------------===//
+
+#include "test/unit/runtime/RuntimeTestSupport.h"
+
+#include <atomic>
+#include <cerrno>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MOE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MOE_SANITIZED 1
+#endif
+#endif
+
+static std::atomic<unsigned> allocations{0};
+
+#ifndef MOE_SANITIZED
+extern "C" {
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+
+void *malloc(size_t bytes) {
+  ++allocations;
+  return __libc_malloc(bytes);
+}
+void *calloc(size_t count, size_t bytes) {
+  ++allocations;
+  return __libc_calloc(count, bytes);
+}
+void *realloc(void *block, size_t bytes) {
+  ++allocations;
+  return __libc_realloc(block, bytes);
+}
+void *aligned_alloc(size_t alignment, size_t bytes) {
+  ++allocations;
+  return __libc_memalign(alignment, bytes);
+}
+int posix_memalign(void **block, size_t alignment, size_t bytes) {
+  ++allocations;
+  *block = __libc_memalign(alignment, bytes);
+  return *block ? 0 : ENOMEM;
+}
+void *mmap(void *at, size_t bytes, int protection, int flags, int file,
+           off_t offset) {
+  ++allocations;
+  return reinterpret_cast<void *>(
+      syscall(SYS_mmap, at, bytes, protection, flags, file, offset));
+}
+void *mremap(void *old, size_t bytes, size_t wanted, int flags, ...) noexcept {
+  ++allocations;
+  return reinterpret_cast<void *>(
+      syscall(SYS_mremap, old, bytes, wanted, flags));
+}
+}
+#endif
+
+using namespace moe;
+using namespace moe::test;
+
+namespace {
+
+TEST(Allocation, CountersWork) {
+#ifdef MOE_SANITIZED
+  GTEST_SKIP() << "the sanitizer owns the allocator";
+#endif
+  const unsigned before = allocations;
+  const FakeArtifact artifact;
+  Engine engine(1);
+  const unsigned beforeLoad = allocations;
+  const Model model = Model::load(engine, artifact.path());
+  EXPECT_GT(beforeLoad, before);
+  EXPECT_GT(allocations, beforeLoad) << "libmoert's calls are not counted";
+  const unsigned beforeSession = allocations;
+  Session session(model);
+  Sequence sequence = session.create_sequence();
+  session.step("prefill", sequence, {input("text", "a")});
+  EXPECT_GT(allocations, beforeSession);
+}
+
+TEST(Allocation, SteadyStateAllocatesNothing) {
+#ifdef MOE_SANITIZED
+  GTEST_SKIP() << "the sanitizer owns the allocator";
+#endif
+  const FakeArtifact artifact;
+  Engine engine(2);
+  const Model model = Model::load(engine, artifact.path());
+  Session session(model);
+  Sequence sequence = session.create_sequence();
+  Sequence fork = session.create_sequence();
+  const std::vector<uint8_t> pixels(6, 3);
+  const std::vector<int32_t> next = {65};
+  const auto round = [&] {
+    sequence.trim(0);
+    fork.trim(0);
+    session.step("prefill", sequence,
+                 {input("image", pixels), input("text", "a photo of a")});
+    const Item items[] = {item(sequence, {}), item(fork, {})};
+    const Input id = input("text", next);
+    Item batch[] = {items[0], items[1]};
+    batch[0].inputs = batch[1].inputs = &id;
+    batch[0].num_inputs = batch[1].num_inputs = 1;
+    for (int i = 0; i < 150; ++i)
+      session.step("decode", batch, 2);
+    session.step("score", {input("text", "scored")});
+  };
+  round();
+  const unsigned before = allocations;
+  round();
+  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(fork.length(), 150u);
+}
+
+} // namespace
