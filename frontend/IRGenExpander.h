@@ -334,7 +334,7 @@ private:
   // Shared small parts.
   mlir::Location loc(SourceRange range);
   std::string symbolBase(llvm::StringRef what) const;
-  bool spend();
+  bool spend(uint64_t cost = 1);
   bool stopped() const { return exhausted || diagnostics.limitReached(); }
   void notBuilt(SourceRange range, const llvm::Twine &what) {
     reportNotBuilt(diagnostics, range, what);
@@ -344,8 +344,10 @@ private:
   mlir::RankedTensorType streamType(int64_t width, mlir::Type element);
 
   /// Elementary steps and operations beyond which a model is too large.
-  static constexpr uint64_t maxSteps = 32u << 20;
-  static constexpr unsigned maxDepth = 1500;
+  static constexpr uint64_t maxSteps = 16u << 20;
+  /// What a layer or a call of a block costs in steps.
+  static constexpr uint64_t expansionCost = 100;
+  static constexpr unsigned maxDepth = 1000;
 
   const SemaModel &model;
   const Catalog &catalog;

@@ -71,10 +71,11 @@ std::string Operand::describe() const {
 // Limits
 //===----------------------------------------------------------------------===//
 
-bool Expander::spend() {
+bool Expander::spend(uint64_t cost) {
   if (exhausted)
     return false;
-  if (++spent < maxSteps)
+  spent += cost;
+  if (spent < maxSteps)
     return true;
   exhausted = true;
   diagnostics.error(DiagId::E223, model.file->model.range,

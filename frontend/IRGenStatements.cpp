@@ -156,7 +156,8 @@ void Expander::executeLayers(const ast::LayersStmt &layers) {
   llvm::SaveAndRestore<const ast::LayersStmt *> current(frame->layers, &layers);
   std::string outer = frame->prefix;
   for (int64_t l = range->integer; l < range->end && !stopped(); ++l) {
-    if (!spend() || !bindVariable(layers.variable, StaticValue::ofInteger(l)))
+    if (!spend(expansionCost) ||
+        !bindVariable(layers.variable, StaticValue::ofInteger(l)))
       break;
     fn->layer = l;
     frame->layerNames.clear();
@@ -253,7 +254,7 @@ Operand Expander::callBlock(const ast::BlockItem &block,
 Operand Expander::expandBlock(const ast::BlockItem &block,
                               std::vector<Operand> arguments,
                               SourceRange callRange) {
-  if (stopped() || !spend())
+  if (stopped() || !spend(expansionCost))
     return Operand();
   Frame inner;
   inner.block = &block;

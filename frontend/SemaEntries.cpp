@@ -145,7 +145,8 @@ bool EntryReader::readOptions() {
     }
     ok = false;
     if (llvm::is_contained(operands, name)) {
-      reportNotBuilt(diagnostics, option.range, "entry option '" + name + "'");
+      diagnostics.error(DiagId::E807, option.range,
+                        "entry option '" + name + "' is not built yet");
       continue;
     }
     llvm::SmallVector<StringRef> known(std::begin(operands),

@@ -143,6 +143,13 @@ static FailureOr<RecipeTensor> readTensor(moe::WeightOp op,
   return RecipeTensor(element, found.info->shape, *data);
 }
 
+/// "bf16 [32, 4096]".
+static std::string describeTensor(Type element, llvm::ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream(text) << element << ' ' << describeShape(shape);
+  return text;
+}
+
 LogicalResult FileWeights::supply(moe::WeightOp op,
                                   MutableArrayRef<char> codes) {
   llvm::SmallVector<RecipeTensor, 2> stack;
@@ -170,10 +177,10 @@ LogicalResult FileWeights::supply(moe::WeightOp op,
   RankedTensorType type = op.getTensorType();
   if (result.shape() != type.getShape() ||
       result.elementType() != type.getElementType()) {
-    return emitError() << "expected " << type.getElementType() << " "
-                       << describeShape(type.getShape()) << ", found "
-                       << result.elementType() << " "
-                       << describeShape(result.shape());
+    return emitError() << "expected "
+                       << describeTensor(type.getElementType(), type.getShape())
+                       << ", found "
+                       << describeTensor(result.elementType(), result.shape());
   }
   // Numbers that already have the stored type keep their bits.
   if (getStoredElementType(op) == result.elementType())

@@ -83,6 +83,8 @@ LogicalResult Compilation::run() {
   timing.setDisplayMode(DefaultTimingManager::DisplayMode::Tree);
   scope = timing.getRootScope();
   context.loadAllAvailableDialects();
+  // An operation of ours prints as a page; people want the line.
+  context.printOpOnDiagnostic(options.verbose);
   diagnostics.setRemarks(options.remarks);
   if (options.inputIsIr ? failed(parseIr()) : failed(importSource()))
     return failure();

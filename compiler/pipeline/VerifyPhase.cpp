@@ -62,7 +62,7 @@ LogicalResult moec::verifyPhase(ModuleOp module, Phase phase) {
   SmallVector<StringRef> legal;
   entry.legal.split(legal, ' ');
   bool isLegal = true;
-  module.walk([&](Operation *op) {
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (!isDeclaration(op) && failed(verifyOperation(op, entry, legal)))
       isLegal = false;
   });

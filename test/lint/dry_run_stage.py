@@ -229,7 +229,7 @@ def check(build, scratch):
         fail(f"expected a row body, found\n{lowered}")
     model = scratch / "dry_run.moe"
     model.write_text(MODEL)
-    imported = run([build / "bin/moec", "--emit=mlir", "--weights=synthetic",
+    imported = run([build / "bin/moec", "--emit=mlir", "--weights=synthetic:1",
                     "--compile-to=import", model, "-o", "-"], env=environment)
     if "#moe.dry_run" not in imported:
         fail(f"expected the stage in the model, found\n{imported}")

@@ -22,6 +22,7 @@ TestContext::TestContext() {
   registerAllMoecDialects(registry);
   context.appendDialectRegistry(registry);
   context.loadAllAvailableDialects();
+  context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler([this](mlir::Diagnostic &message) {
     errors += message.str() + "\n";
     for (mlir::Diagnostic &note : message.getNotes())
