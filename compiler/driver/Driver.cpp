@@ -39,6 +39,8 @@ public:
                         {options.colour, options.remarks}) {}
 
   LogicalResult run();
+  /// The last line of a failed compilation: how much there is to mend.
+  void printCounts() const { diagnostics.printCounts(llvm::errs()); }
 
 private:
   LogicalResult importSource();
@@ -314,7 +316,10 @@ static int compile(int argc, char **argv) {
   if (std::optional<int> code = parseOptions(argc, argv, options))
     return *code;
   Compilation compilation(options, registry, plugins);
-  return succeeded(compilation.run()) ? ExitSuccess : ExitError;
+  bool good = succeeded(compilation.run());
+  if (!good)
+    compilation.printCounts();
+  return good ? ExitSuccess : ExitError;
 }
 
 int moec::runDriver(int argc, char **argv) {

@@ -28,7 +28,10 @@ def Moeq_PlainFormat : Moeq_Attr<"PlainFormat", "plain",
     [DeclareAttrInterfaceMethods<QuantFormatAttrInterface>]> {
   let summary = "one number per weight";
   let description = [{
-    The code of a weight is the number itself in `type`: f32, bf16 or f16.
+    The code of a weight is the number itself in `type`.
+
+    Constraints:
+    - (C1) the type is f32, bf16 or f16
 
     Example: `#moeq.plain<bf16>`
   }];
@@ -57,6 +60,9 @@ def Moeq_RowBlocksLayout : Moeq_Attr<"RowBlocksLayout", "row_blocks",
     ((r / n) * columns + c) * n + r % n, n = `rows`. The last block is padded
     with zeros. A kernel reads n outputs per load and keeps one ascending sum
     per output.
+
+    Constraints:
+    - (C1) blocks have 1 to 64 rows
 
     Example: `#moeq.row_blocks<16>`
   }];

@@ -46,7 +46,7 @@ void RowMajorLayoutAttr::relayout(ArrayRef<int64_t> shape,
 LogicalResult
 RowBlocksLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                             int64_t rows) {
-  if (rows >= 1 && rows <= 64)
+  if (rows >= 1 && rows <= 64) // C1
     return success();
   return emitError() << "expected blocks of 1 to 64 rows, found " << rows;
 }

@@ -7,7 +7,7 @@ A FILE is a .moe file or a Markdown document, of which every block fenced as
 ```moe is taken, and must be a whole file. Each is printed by MOEC --emit=ast,
 and the output once more, which must not change it. A block fenced as ```moe
 compile must also pass semantic analysis (--emit=moe), which the compiler may
-do without weights (--weights=synthetic).
+do without weights (--weights=synthetic:SEED).
 """
 
 import os
@@ -63,7 +63,7 @@ def main():
                         code, errors = 1, "the printed text changes\n"
                 if code == 0 and compiles:
                     code, _, errors = run(
-                        moec, ["--emit=moe", "--weights=synthetic"], text,
+                        moec, ["--emit=moe", "--weights=synthetic:1"], text,
                         folder)
                 if code != 0:
                     failures += 1

@@ -11,7 +11,7 @@ using namespace moec::moeq;
 LogicalResult
 PlainFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                         FloatType type) {
-  if (type.isF32() || type.isBF16() || type.isF16())
+  if (type.isF32() || type.isBF16() || type.isF16()) // C1
     return success();
   return emitError() << "expected f32, bf16 or f16, found " << type;
 }
