@@ -23,27 +23,7 @@ export LC_ALL=C.UTF-8
 say() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$1"; }
 
-missing=
-for package in $(sed 's/#.*//' "$root/test/packages.txt"); do
-  dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null |
-    grep -q '^ii' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-  say "Installing$missing"
-  if [ "$(id -u)" -ne 0 ]; then
-    echo "quickstart.sh: error: run as root, or install these packages" >&2
-    exit 1
-  fi
-  if ! grep -rqs bookworm-security /etc/apt/sources.list \
-    /etc/apt/sources.list.d; then
-    echo 'deb http://deb.debian.org/debian-security bookworm-security main' \
-      >/etc/apt/sources.list.d/moec-bookworm-security.list
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  # shellcheck disable=SC2086
-  apt-get install -y -qq --no-install-recommends $missing
-fi
+bash "$root/test/install-packages.sh"
 
 [ -x "$build/bin/fashion-classify" ] ||
   say "Building moec (about ten minutes on two cores, once)"

@@ -195,7 +195,8 @@ void Expander::reportUnbound(const ast::NameExpr &name) {
       diagnostics.error(DiagId::E701, name.range,
                         "carried '" + name.name +
                             "' has no value yet in the first layer");
-    else if (fn->layer >= 0 && !unboundNames.insert(name.range.begin).second)
+    else if (fn->layer >= 0 && name.range.isValid() &&
+             !unboundNames.insert(name.range.begin).second)
       return; // one message for all layers
     else if (fn->layer >= 0)
       diagnostics.error(DiagId::E702, name.range,

@@ -80,7 +80,8 @@ ArrayAttr WeightTable::fileList() {
 /// True the first time a message of this id is reported at `range`. A weight
 /// name is expanded once per layer and expert, but it is one place in the text.
 bool WeightTable::firstAt(DiagId id, SourceRange range) {
-  return reported.insert({static_cast<unsigned>(id), range.begin}).second;
+  return !range.isValid() ||
+         reported.insert({static_cast<unsigned>(id), range.begin}).second;
 }
 
 std::optional<FoundTensor> WeightTable::findTensor(const WeightTerm &term) {

@@ -312,7 +312,7 @@ std::optional<StaticValue> StaticMath::element(const StaticValue &list,
   if (index.integer >= 0 &&
       static_cast<uint64_t>(index.integer) < list.elements.size())
     return list.elements[index.integer];
-  if (outsideList.insert(range.begin).second)
+  if (!range.isValid() || outsideList.insert(range.begin).second)
     diagnostics.error(DiagId::E703, range,
                       "index " + Twine(index.integer) +
                           " is outside the list, which has " +

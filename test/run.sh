@@ -12,11 +12,11 @@
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 2
-slow=; may_install=1; build=$root/build
+slow= check_only= build=$root/build
 for argument in "$@"; do
   case $argument in
   --slow) slow=1 ;;
-  --no-install) may_install= ;;
+  --no-install) check_only=--check ;;
   --build=*) build=$(realpath -m "${argument#--build=}") ;;
   -h | --help)
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -102,34 +102,8 @@ suite() {
 
 skip() { record skipped 0 "$1"; echo "[ skip ] $1: $2"; }
 
-missing_packages() {
-  local package
-  for package in "$@"; do
-    dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null |
-      grep -q '^ii' || echo "$package"
-  done
-}
-
 install_packages() {
-  local wanted missing
-  wanted=$(sed 's/#.*//' test/packages.txt)
-  [ -n "$slow" ] && wanted="$wanted g++-12"
-  # shellcheck disable=SC2086
-  missing=$(missing_packages $wanted)
-  [ -z "$missing" ] && return 0
-  echo "missing packages:" $missing
-  if [ -z "$may_install" ] || [ "$(id -u)" -ne 0 ]; then
-    echo "install them, or run test/run.sh as root without --no-install"
-    return 1
-  fi
-  if ! grep -rqs bookworm-security /etc/apt/sources.list \
-    /etc/apt/sources.list.d; then
-    echo 'deb http://deb.debian.org/debian-security bookworm-security main' \
-      >/etc/apt/sources.list.d/moec-bookworm-security.list
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  # shellcheck disable=SC2086
-  apt-get update && apt-get install -y --no-install-recommends $missing
+  bash test/install-packages.sh $check_only ${slow:+g++-12}
 }
 
 configure() {
@@ -228,7 +202,7 @@ if main_build; then
   MOEC_ROUND_TRIP=1 suite round-trip run_lit round-trip --filter '\.mlir$' \
     "$build/test"
   installed_tests
-  step quickstart bash examples/quickstart.sh
+  step quickstart bash examples/quickstart.sh --build="$build" --images 100
   sanitized_runtime
   [ -n "$slow" ] && slow_tests
 else
