@@ -102,7 +102,9 @@ LogicalResult Compilation::run() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult Compilation::importSource() {
-  TimingScope inner = scope.nest("import");
+  const PhaseEntry &entry = getPhases().front();
+  TimingScope inner = scope.nest(entry.name);
+  log() << "phase " << entry.name << ": " << entry.text << '\n';
   std::unique_ptr<ast::File> file =
       parseFile(options.input, sources, diagnostics);
   if (!file)

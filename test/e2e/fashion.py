@@ -128,10 +128,13 @@ def check_captions(checker, artifact, images):
     found = np.fromfile(scores_file, np.float32).reshape(-1, 10)
     count = len(found)
     agree = (found.argmax(axis=1) == tensors["predicted"][:count]).mean()
-    worst = np.abs(found - tensors["scores"][:count]).max()
+    difference = np.abs(found - tensors["scores"][:count])
+    # A router whose second and third choice are a rounding apart may choose the other one.
+    flips = (difference > 1e-2).sum()
     checker.report(count == images and agree >= AGREEMENT,
-                   f"captions of {count} images: {100 * agree:.3f} % as PyTorch, "
-                   f"scores differ by at most {worst:.1e}")
+                   f"captions of {count} images: {100 * agree:.3f} % as PyTorch, scores differ "
+                   f"by {np.quantile(difference, 0.999):.1e} (99.9 % of them), {flips} of "
+                   f"{difference.size} by more than 1e-2")
 
 
 def check_artifact(checker, artifact):

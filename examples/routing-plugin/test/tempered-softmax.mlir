@@ -4,7 +4,7 @@
 // RUN: moe-opt %acme --decompose-routing %s | FileCheck %s --check-prefix=ROW
 // RUN: moe-opt %acme --check-routers %s
 
-// CHECK: score(#acme.tempered_softmax<5.000000e-01>)
+// CHECK: score(#acme.tempered_softmax<5.000000e-01 : f64>)
 // ROW-NOT: moe.route
 // ROW: row.apply
 // ROW: arith.divf
