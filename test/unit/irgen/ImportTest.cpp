@@ -13,7 +13,7 @@ namespace {
 
 TEST(Import, GivesAVerifiedModule) {
   Imported model;
-  model.import(modelWith("", "x = x + 1"));
+  model.import(modelWith("", "y = x + 1"));
   ASSERT_TRUE(model.module) << model.messages();
   EXPECT_TRUE(mlir::succeeded(mlir::verify(*model.module)));
   EXPECT_EQ((*model.module)->getAttr("moe.source"),
@@ -58,7 +58,7 @@ TEST(Import, ReportsPluginsThatCannotBeLoaded) {
 TEST(Import, OverridesTheTypeOfValues) {
   Imported model;
   model.options.compute = ComputeType::BF16;
-  model.import(modelWith("", "x = x + 1"));
+  model.import(modelWith("", "y = x + 1"));
   ASSERT_TRUE(model.module) << model.messages();
   std::string text;
   llvm::raw_string_ostream(text) << *model.module;
