@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,12 @@ HIDDEN, DEPTH, HEADS, KV_HEADS, HEAD, GROUP, TOP_K, PATCHES = 256, 3, 4, 2, 64, 
 EPS, THETA = 1e-6, 1e4
 CONTINUATION = 64
 MIN_MARGIN = 1e-3  # between the two best logits at every step of a committed continuation
-IMAGES = [0, 1, 2, 3]  # test images with committed logits
+MIN_GAP = 1e-4  # between the second and the third expert at every token of committed logits
+# Test images with committed logits. Image 0 is left out: at one of its patches two experts
+# are within rounding of each other, and a comparison would depend on the order of sums.
+IMAGES = [1, 2, 9, 8]
 # A request of fashion.moe has at least one byte of text, so "a" is the shortest prompt.
-IMAGE_PROMPTS = [(0, "a photo of"), (1, "a")]
+IMAGE_PROMPTS = [(8, "a photo of"), (1, "a")]
 TEXT_PROMPTS = [
     "And it came to pass in the morning, that the king",
     "The heart of the wise man",
@@ -231,6 +235,7 @@ def golden_logits(model, pixels, best, text):
         model.trace = None
         tensors[f"{name}.text"] = codes
         tensors[f"{name}.logits"] = logits[0].numpy()
+        assert gap > MIN_GAP, f"{name} is too close to a tie in routing: take another input"
         notes[f"{name}.smallest_router_gap"] = f"{gap:.2e}"
     return tensors, notes
 
@@ -258,9 +263,10 @@ def continuation(model, pixels, index, prompt):
 
 
 def dump(path, value):
-    """Writes JSON with short lists on one line, so that a difference can be read."""
-    lines = json.dumps(value, indent=1, ensure_ascii=True).split("\n")
-    path.write_text("\n".join(lines) + "\n")
+    """Writes JSON with lists of numbers on one line, so that a difference can be read."""
+    text = json.dumps(value, indent=1)
+    text = re.sub(r"\[[-\d.,\s]+\]", lambda m: "[" + " ".join(m[0][1:-1].split()) + "]", text)
+    path.write_text(text + "\n")
 
 
 @torch.no_grad()
