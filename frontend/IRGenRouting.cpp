@@ -591,6 +591,9 @@ Operand Expander::buildRouter(const Router &router, const ast::CallExpr &call) {
     if (failed(mlir::verify(op)))
       op = nullptr;
   });
+  // "'acme.margin' op expected ..." names what the place shows.
+  if (size_t prefix = said.find("' op "); prefix != std::string::npos)
+    said.erase(0, prefix + 5);
   auto routing = dyn_cast_or_null<RoutingOpInterface>(op);
   if (!routing || op->getNumResults() != 2) {
     diagnostics.error(DiagId::E413, call.range,

@@ -4,6 +4,7 @@
 
 #include "frontend/SemaOperations.h"
 #include "frontend/SpellCheck.h"
+#include "frontend/weights/TensorSource.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -39,7 +40,8 @@ const SemaModel::Modality *SemaModel::findModality(StringRef name) const {
 }
 
 bool SemaModel::isValueName(StringRef name) const {
-  return constants.count(name) || switches.count(name) || findModality(name);
+  return constants.count(name) || switches.count(name) ||
+         plugins.contains(name) || findModality(name);
 }
 
 bool moec::isStaticParamType(StringRef name) {
@@ -352,9 +354,14 @@ void ItemCollector::collect(const ast::Item &item) {
   case ast::ItemKind::Storage:
     checkStorage(cast<ast::StorageItem>(item));
     break;
-  case ast::ItemKind::Keep:
-    model.keeps.push_back(cast<ast::KeepItem>(&item));
+  case ast::ItemKind::Keep: {
+    const auto &keep = cast<ast::KeepItem>(item);
+    model.keeps.push_back(&keep);
+    if (!findDType(keep.dtype.str()))
+      diagnostics.error(DiagId::E219, keep.dtype.range,
+                        "'" + keep.dtype.str() + "' is no element type");
     break;
+  }
   case ast::ItemKind::Ignore:
     for (const ast::PlainText &text : cast<ast::IgnoreItem>(item).patterns)
       model.ignored.push_back(&text);
@@ -382,14 +389,18 @@ void ItemCollector::collect(const ast::Item &item) {
   case ast::ItemKind::Block:
     collectBlock(cast<ast::BlockItem>(item));
     break;
-  case ast::ItemKind::Use:
+  case ast::ItemKind::Use: // plugins were loaded before
+    if (const auto &use = cast<ast::UseItem>(item);
+        use.alias && declare(values, *use.alias, "plugin"))
+      model.plugins.insert(use.alias->str());
+    break;
   case ast::ItemKind::Entry:
-    break; // plugins are loaded before, entries are read after all others
+    break; // entries are read after all other items
   }
 }
 
 void ItemCollector::collectBlock(const ast::BlockItem &item) {
-  if (findOperation(item.name.str()) ||
+  if (findOperation(item.name.str()) || item.name.str() == "last" ||
       StaticMath::isFunction(item.name.str())) {
     diagnostics.error(DiagId::E208, item.name.range,
                       "block '" + item.name.str() +

@@ -81,6 +81,8 @@ struct SemaModel {
   llvm::StringMap<Constant> constants;
   llvm::StringMap<const ast::BlockItem *> blocks;
   llvm::StringMap<const ast::SwitchItem *> switches;
+  /// The names that `use "plugin" as name` gives.
+  llvm::StringSet<> plugins;
   std::vector<Modality> modalities;
   std::vector<Entry> entries;
   std::vector<const ast::WeightsItem *> weights;

@@ -13,10 +13,17 @@ namespace {
 class Cache : public testing::Test {
 protected:
   uint64_t pagesUsed() { return session.stats().cache_pages_used; }
-  std::vector<float> extend(Sequence &sequence, ReferenceSequence &reference,
-                            const std::string &text) {
+  /// Adds text to both and returns whether their last rows are the same.
+  testing::AssertionResult extend(Sequence &sequence,
+                                  ReferenceSequence &reference,
+                                  const std::string &text) {
+    const std::vector<float> found =
+        asVector(session.step("mixed", sequence, {input("text", text)})[0]);
     reference.addText(text);
-    return asVector(session.step("mixed", sequence, {input("text", text)})[0]);
+    if (found == reference.lastLogits())
+      return testing::AssertionSuccess();
+    return testing::AssertionFailure()
+           << "wrong logits after " << reference.length() << " tokens";
   }
 
   FakeArtifact artifact;
@@ -31,8 +38,7 @@ TEST_F(Cache, PagesAreTakenAsTheyFill) {
   EXPECT_EQ(pagesUsed(), 0u);
   for (const auto &[tokens, pages] :
        {std::pair<size_t, uint64_t>{1, 1}, {63, 1}, {1, 2}, {64, 3}, {71, 4}}) {
-    EXPECT_EQ(extend(sequence, reference, std::string(tokens, 'q')),
-              reference.lastLogits());
+    EXPECT_TRUE(extend(sequence, reference, std::string(tokens, 'q')));
     EXPECT_EQ(pagesUsed(), pages);
   }
   EXPECT_EQ(sequence.length(), 200u);
@@ -41,7 +47,7 @@ TEST_F(Cache, PagesAreTakenAsTheyFill) {
 TEST_F(Cache, TrimReturnsPages) {
   Sequence sequence = session.create_sequence();
   ReferenceSequence reference;
-  extend(sequence, reference, std::string(130, 'a'));
+  EXPECT_TRUE(extend(sequence, reference, std::string(130, 'a')));
   EXPECT_EQ(pagesUsed(), 3u);
   sequence.trim(128);
   EXPECT_EQ(pagesUsed(), 2u);
@@ -51,7 +57,7 @@ TEST_F(Cache, TrimReturnsPages) {
   EXPECT_EQ(pagesUsed(), 1u);
   EXPECT_EQ(sequence.length(), 10u);
   reference.trim(10);
-  EXPECT_EQ(extend(sequence, reference, "bcd"), reference.lastLogits());
+  EXPECT_TRUE(extend(sequence, reference, "bcd"));
   EXPECT_FAILURE(sequence.trim(14), MOE_ERROR_INVALID_ARGUMENT,
                  "expected at most the 13 tokens of the sequence, found 14");
   sequence.trim(0);
@@ -61,7 +67,7 @@ TEST_F(Cache, TrimReturnsPages) {
 TEST_F(Cache, ForkSharesUntilWritten) {
   Sequence parent = session.create_sequence();
   ReferenceSequence parentReference;
-  extend(parent, parentReference, std::string(70, 'p'));
+  EXPECT_TRUE(extend(parent, parentReference, std::string(70, 'p')));
   EXPECT_EQ(pagesUsed(), 2u);
   Sequence child = parent.fork();
   ReferenceSequence childReference = parentReference;
@@ -69,45 +75,42 @@ TEST_F(Cache, ForkSharesUntilWritten) {
   EXPECT_EQ(pagesUsed(), 2u);
 
   // The child writes into the second page, which both hold: it gets a copy.
-  EXPECT_EQ(extend(child, childReference, "child"),
-            childReference.lastLogits());
+  EXPECT_TRUE(extend(child, childReference, "child"));
   EXPECT_EQ(pagesUsed(), 3u);
   // The parent is now alone on its page and does not.
-  EXPECT_EQ(extend(parent, parentReference, "par"),
-            parentReference.lastLogits());
+  EXPECT_TRUE(extend(parent, parentReference, "par"));
   EXPECT_EQ(pagesUsed(), 3u);
-  EXPECT_EQ(extend(child, childReference, "x"), childReference.lastLogits());
+  EXPECT_TRUE(extend(child, childReference, "x"));
 }
 
 TEST_F(Cache, FullPagesStayShared) {
   Sequence parent = session.create_sequence();
   ReferenceSequence reference;
-  extend(parent, reference, std::string(128, 'p'));
+  EXPECT_TRUE(extend(parent, reference, std::string(128, 'p')));
   Sequence child = parent.fork();
   ReferenceSequence childReference = reference;
-  EXPECT_EQ(extend(child, childReference, "c"), childReference.lastLogits());
+  EXPECT_TRUE(extend(child, childReference, "c"));
   EXPECT_EQ(pagesUsed(), 3u);
-  EXPECT_EQ(extend(parent, reference, "p"), reference.lastLogits());
+  EXPECT_TRUE(extend(parent, reference, "p"));
   EXPECT_EQ(pagesUsed(), 4u);
 }
 
 TEST_F(Cache, TrimIntoASharedPage) {
   Sequence parent = session.create_sequence();
   ReferenceSequence parentReference;
-  extend(parent, parentReference, std::string(100, 'p'));
+  EXPECT_TRUE(extend(parent, parentReference, std::string(100, 'p')));
   Sequence child = parent.fork();
   ReferenceSequence childReference = parentReference;
   child.trim(20);
   childReference.trim(20);
-  EXPECT_EQ(extend(child, childReference, "other"),
-            childReference.lastLogits());
-  EXPECT_EQ(extend(parent, parentReference, "z"), parentReference.lastLogits());
+  EXPECT_TRUE(extend(child, childReference, "other"));
+  EXPECT_TRUE(extend(parent, parentReference, "z"));
 }
 
 TEST_F(Cache, ForksInOneBatch) {
   Sequence parent = session.create_sequence();
   ReferenceSequence reference;
-  extend(parent, reference, std::string(10, 'p'));
+  EXPECT_TRUE(extend(parent, reference, std::string(10, 'p')));
   Sequence child = parent.fork();
   ReferenceSequence childReference = reference;
   const Logits logits =
@@ -124,7 +127,7 @@ TEST_F(Cache, FreeReturnsPages) {
   {
     Sequence parent = session.create_sequence();
     ReferenceSequence reference;
-    extend(parent, reference, std::string(70, 'p'));
+    EXPECT_TRUE(extend(parent, reference, std::string(70, 'p')));
     Sequence child = parent.fork();
     EXPECT_EQ(session.stats().sequences, 2u);
   }
@@ -138,14 +141,13 @@ TEST_F(Cache, GrowsOnDemandAndKeepsContents) {
   for (int i = 0; i < 20; ++i) {
     sequences.push_back(session.create_sequence());
     const auto at = static_cast<size_t>(i);
-    extend(sequences[at], references[at],
-           std::string(90, static_cast<char>('a' + i)));
+    EXPECT_TRUE(extend(sequences[at], references[at],
+                       std::string(90, static_cast<char>('a' + i))));
   }
   EXPECT_EQ(pagesUsed(), 40u);
   EXPECT_GE(session.stats().cache_pages, 40u);
   for (size_t i = 0; i < 20; ++i)
-    EXPECT_EQ(extend(sequences[i], references[i], "!"),
-              references[i].lastLogits());
+    EXPECT_TRUE(extend(sequences[i], references[i], "!"));
 }
 
 TEST_F(Cache, FixedSizeOfASession) {
@@ -211,9 +213,7 @@ TEST_F(Cache, RandomOperations) {
       std::string text;
       for (size_t t = 0; t < count; ++t)
         text += static_cast<char>(random() % 250);
-      ASSERT_EQ(extend(sequence, references[i], text),
-                references[i].lastLogits())
-          << "round " << round;
+      ASSERT_TRUE(extend(sequence, references[i], text)) << "round " << round;
     }
     ASSERT_EQ(sequences[0]->length(), references[0].length());
   }
