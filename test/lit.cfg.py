@@ -81,5 +81,5 @@ with open("/proc/cpuinfo", encoding="utf-8") as info:
     flags = set(re.findall(r"\w+", info.read()))
 if {"avx2", "fma", "f16c", "bmi2"} <= flags:
     features.add("avx2")
-if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags:
+if {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"} <= flags:
     features.add("avx512")

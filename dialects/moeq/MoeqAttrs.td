@@ -55,20 +55,29 @@ def Moeq_RowBlocksLayout : Moeq_Attr<"RowBlocksLayout", "row_blocks",
   let summary = "blocks of rows, transposed inside";
   let description = [{
     For matrices [rows, columns] that are multiplied by a vector: blocks of
-    `rows` consecutive rows; inside a block the codes of column 0 of all its
-    rows, then those of column 1, and so on. Code (r, c) lies at
-    ((r / n) * columns + c) * n + r % n, n = `rows`. The last block is padded
-    with zeros. A kernel reads n outputs per load and keeps one ascending sum
-    per output.
+    `rows` consecutive rows, each a run of groups of `pack` adjacent columns.
+    A group holds the codes of its columns for the first row of the block, then
+    those for the second row, and so on: code (r, c) lies at
+    (((r / n) * ceil(columns / p) + c / p) * n + r % n) * p + c % p with
+    n = `rows`, p = `pack`. The last block and the last group are padded with
+    zeros. A kernel reads n outputs per load and keeps one ascending sum per
+    output; dot-product instructions take `pack` columns at a time.
 
     Constraints:
     - (C1) blocks have 1 to 64 rows
+    - (C2) groups have 1, 2 or 4 columns
 
-    Example: `#moeq.row_blocks<16>`
+    Example: `#moeq.row_blocks<16>`, `#moeq.row_blocks<16, 2>`
   }];
-  let parameters = (ins "int64_t":$rows);
-  let assemblyFormat = "`<` $rows `>`";
+  let parameters = (ins "int64_t":$rows, DefaultValuedParameter<"int64_t", "1">:$pack);
+  let assemblyFormat = "`<` $rows (`,` $pack^)? `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Codes of one block of a matrix of so many columns, padding included.
+    int64_t getBlockCodes(int64_t columns) const {
+      return (columns + getPack() - 1) / getPack() * getPack() * getRows();
+    }
+  }];
 }
 
 #endif // MOEC_DIALECTS_MOEQ_MOEQATTRS

@@ -45,28 +45,40 @@ void RowMajorLayoutAttr::relayout(ArrayRef<int64_t> shape,
 
 LogicalResult
 RowBlocksLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                            int64_t rows) {
-  if (rows >= 1 && rows <= 64) // C1
-    return success();
-  return emitError() << "expected blocks of 1 to 64 rows, found " << rows;
+                            int64_t rows, int64_t pack) {
+  if (rows < 1 || rows > 64) // C1
+    return emitError() << "expected blocks of 1 to 64 rows, found " << rows;
+  if (pack != 1 && pack != 2 && pack != 4) // C2
+    return emitError() << "expected groups of 1, 2 or 4 columns, found "
+                       << pack;
+  return success();
 }
 
 int64_t RowBlocksLayoutAttr::getStorageBytes(ArrayRef<int64_t> shape,
                                              unsigned bytesPerCode) const {
   int64_t blocks = (shape[0] + getRows() - 1) / getRows();
-  return blocks * getRows() * countElements(shape.drop_front()) * bytesPerCode;
+  return blocks * getBlockCodes(countElements(shape.drop_front())) *
+         bytesPerCode;
 }
 
 void RowBlocksLayoutAttr::relayout(ArrayRef<int64_t> shape,
                                    unsigned bytesPerCode, ArrayRef<char> codes,
                                    MutableArrayRef<char> storage) const {
   int64_t rows = shape[0], columns = countElements(shape.drop_front());
-  int64_t n = getRows();
+  int64_t n = getRows(), p = getPack();
+  int64_t blockBytes = getBlockCodes(columns) * bytesPerCode;
+  // A group of one row at a time: 4 bytes of bf16 pairs, the common case.
+  int64_t groupBytes = p * bytesPerCode, whole = columns / p;
   for (int64_t r = 0; r < rows; ++r) {
     const char *from = codes.data() + r * columns * bytesPerCode;
-    char *block = storage.data() + (r / n) * n * columns * bytesPerCode;
-    for (int64_t c = 0; c < columns; ++c)
-      std::memcpy(block + (c * n + r % n) * bytesPerCode,
-                  from + c * bytesPerCode, bytesPerCode);
+    char *to = storage.data() + (r / n) * blockBytes + (r % n) * groupBytes;
+    if (groupBytes == 4)
+      for (int64_t g = 0; g < whole; ++g)
+        std::memcpy(to + g * n * 4, from + g * 4, 4);
+    else
+      for (int64_t g = 0; g < whole; ++g)
+        std::memcpy(to + g * n * groupBytes, from + g * groupBytes, groupBytes);
+    std::memcpy(to + whole * n * groupBytes, from + whole * groupBytes,
+                (columns - whole * p) * bytesPerCode);
   }
 }

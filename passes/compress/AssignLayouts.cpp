@@ -48,8 +48,11 @@ struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
         continue;
       bool isMatrix = weight.getTensorType().getRank() == 2 &&
                       matmul.contains(weight.getSymName());
+      Type code = weight.getTensorType().getElementType();
+      if (auto format = weight.getFormatAttr())
+        code = format.getStorageType();
       weight.setLayoutAttr(target.layoutFor(
-          &getContext(), isMatrix ? WeightUse::Matmul : WeightUse::Rows));
+          &getContext(), isMatrix ? WeightUse::Matmul : WeightUse::Rows, code));
     }
   }
 };

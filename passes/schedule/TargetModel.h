@@ -19,19 +19,25 @@ public:
   virtual ~TargetModel() = default;
   /// Output columns that one task of a matmul computes.
   virtual int64_t getColumnBlock() const = 0;
-  virtual WeightLayoutAttrInterface
-  layoutFor(mlir::MLIRContext *context, WeightUse use) const = 0;
+  /// `code` is the type of one stored code.
+  virtual WeightLayoutAttrInterface layoutFor(mlir::MLIRContext *context,
+                                              WeightUse use,
+                                              mlir::Type code) const = 0;
 };
 
 /// The processor: blocks of 16 output rows, which AVX-512 reads as one and AVX2
-/// as two vectors (architecture 4.2).
+/// as two vectors (architecture 4.2). Codes of bf16 lie in pairs of columns: what
+/// dot-product instructions take, and where there are none, one shift and one
+/// mask make two vectors of f32.
 class CpuTargetModel : public TargetModel {
 public:
   int64_t getColumnBlock() const override { return 16; }
   WeightLayoutAttrInterface layoutFor(mlir::MLIRContext *context,
-                                      WeightUse use) const override {
+                                      WeightUse use,
+                                      mlir::Type code) const override {
     if (use == WeightUse::Matmul)
-      return moeq::RowBlocksLayoutAttr::get(context, getColumnBlock());
+      return moeq::RowBlocksLayoutAttr::get(context, getColumnBlock(),
+                                            code.isBF16() ? 2 : 1);
     return moeq::RowMajorLayoutAttr::get(context);
   }
 };

@@ -41,6 +41,9 @@ struct IsaLevel {
   /// f16 is converted by instructions; otherwise by integer arithmetic, with
   /// the same results.
   bool hasF16c = false;
+  /// Dot products of bf16 pairs and of groups of four bytes, on 64-byte
+  /// vectors. Their order of sums, too, belongs to the numerics of the level.
+  bool hasDotProducts = false;
 };
 
 /// What one operand of a kernel operation is.

@@ -36,7 +36,7 @@ def LowerToLlvm : Pass<"lower-to-llvm", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"generic\"",
+    Option<"target", "target", "std::string", "\"x86_64\"",
            "name of the target that provides the kernels">,
     ListOption<"levels", "levels", "std::string",
                "levels of the target; all when empty">

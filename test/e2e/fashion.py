@@ -82,7 +82,9 @@ class Checker:
 def check_logits(checker, artifact, unfused):
     tensors, _ = safetensors_io.read(EXAMPLE / "reference" / "logits.safetensors")
     names = sorted({key.split(".")[0] for key in tensors})
-    levels = ["generic"] + (["avx2"] if "avx2" in Path("/proc/cpuinfo").read_text() else [])
+    flags = Path("/proc/cpuinfo").read_text()
+    levels = ["generic"] + [level for level, flag in
+                            (("avx2", "avx2"), ("avx512", "avx512_bf16")) if flag in flags]
     for level in levels:
         for name in names:
             expected = tensors[f"{name}.logits"]

@@ -26,7 +26,7 @@ namespace moec::test {
 /// A context with all dialects that step functions use.
 std::unique_ptr<mlir::MLIRContext> createContext();
 
-/// Whether this processor can run code of a level of target `generic`.
+/// Whether this processor can run code of a level of target `x86_64`.
 bool canRunLevel(const std::string &level);
 
 /// Step functions in memory.

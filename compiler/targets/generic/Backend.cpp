@@ -1,12 +1,12 @@
 //===- Backend.cpp - The generic CPU target -------------------------------===//
 //
-// Kernels for every moex operation, on x86-64 at two levels. Both come from the
-// same generators; a level only changes vector length, tile sizes and whether
-// products are fused with sums.
+// Kernels for every moex operation of a CPU. A level only changes vector length,
+// tile sizes and whether products are fused with sums; the target itself has
+// just the baseline.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/TargetBackend.h"
-#include "compiler/targets/generic/Kernels.h"
+#include "compiler/targets/generic/CpuEmitter.h"
 
 #include "passes/target/StepFunctions.h"
 
@@ -60,7 +60,7 @@ LogicalResult generic::requireLayout(const KernelRequest &request,
   if (operand.layout == wanted)
     return success();
   InFlightDiagnostic error =
-      request.op->emitOpError("kernel of target 'generic' wants layout ");
+      request.op->emitOpError("kernel wants layout ");
   if (wanted)
     error << wanted;
   else
@@ -92,39 +92,13 @@ std::string typeName(Type type) {
   return name;
 }
 
-class GenericEmitter : public target::KernelEmitter {
-public:
-  GenericEmitter() {
-    IsaLevel baseline;
-    baseline.name = "generic";
-    baseline.features = {"+sse2"};
-    levels.push_back(baseline);
-    IsaLevel avx2;
-    avx2.name = "avx2";
-    avx2.features = {"+avx2", "+bmi2", "+f16c", "+fma"};
-    avx2.vectorBytes = 32;
-    avx2.hasFma = avx2.hasF16c = true;
-    levels.push_back(avx2);
-  }
-
-  StringRef getName() const override { return "generic"; }
-  ArrayRef<IsaLevel> getLevels() const override { return levels; }
-
-  FailureOr<std::string>
-  getKernelName(const KernelRequest &request) const override;
-  LogicalResult emit(const KernelRequest &request,
-                     const KernelArguments &arguments, CodeBuilder &builder,
-                     KernelModule &module) const override;
-
-private:
-  SmallVector<IsaLevel> levels;
-};
-
 class GenericBackend : public TargetBackend {
 public:
+  GenericBackend() : emitter("generic", {getBaselineLevel()}, createPlainTile) {}
+
   StringRef getName() const override { return "generic"; }
   StringRef getDescription() const override {
-    return "x86-64 processors, levels generic and avx2";
+    return "plain loops for any x86-64 processor";
   }
 
   const TargetModel &getModel() const override { return model; }
@@ -134,17 +108,24 @@ public:
 
 private:
   CpuTargetModel model;
-  GenericEmitter emitter;
+  CpuEmitter emitter;
 };
 
 TargetRegistration<GenericBackend> registration;
 
 } // namespace
 
+IsaLevel generic::getBaselineLevel() {
+  IsaLevel level;
+  level.name = "generic";
+  level.features = {"+sse2"};
+  return level;
+}
+
 FailureOr<std::string>
-GenericEmitter::getKernelName(const KernelRequest &request) const {
-  std::string name;
-  llvm::raw_string_ostream os(name);
+CpuEmitter::getKernelName(const KernelRequest &request) const {
+  std::string kernel;
+  llvm::raw_string_ostream os(kernel);
   auto element = [&](unsigned index) {
     return typeName(request.operands[index].getElementType());
   };
@@ -203,23 +184,25 @@ GenericEmitter::getKernelName(const KernelRequest &request) const {
           })
           .Default([](Operation *) { return false; });
   if (!known)
-    return request.op->emitOpError("has no kernel on target 'generic'");
-  return name;
+    return request.op->emitOpError("has no kernel on target '")
+           << name << "'";
+  return kernel;
 }
 
-LogicalResult GenericEmitter::emit(const KernelRequest &request,
+LogicalResult CpuEmitter::emit(const KernelRequest &request,
                                    const KernelArguments &arguments,
                                    CodeBuilder &builder,
                                    KernelModule &module) const {
   for (auto [index, operand] : llvm::enumerate(request.operands))
     if (!CodeBuilder::isMemoryType(operand.getElementType()))
       return request.op->emitOpError("operand ")
-             << index << " has elements that target 'generic' cannot load: "
+             << index << " has elements that a CPU kernel cannot load: "
              << operand.getElementType();
   Kernel kernel{request, arguments, builder, module};
   return llvm::TypeSwitch<Operation *, LogicalResult>(request.op)
       .Case([&](moex::RowwiseOp op) { return emitRowwise(kernel, op); })
-      .Case([&](moex::GroupedGemmOp op) { return emitGemm(kernel, op); })
+      .Case([&](moex::GroupedGemmOp op) { return emitGemm(kernel, op, createTile);
+      })
       .Case([&](moex::RouteSortOp op) { return emitRouteSort(kernel, op); })
       .Case([&](moex::PlanOp op) { return emitPlan(kernel, op); })
       .Case([&](moex::CombineRowsOp op) { return emitCombineRows(kernel, op); })

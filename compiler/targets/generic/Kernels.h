@@ -57,7 +57,6 @@ mlir::LogicalResult requireLayout(const target::KernelRequest &request,
                                   unsigned index, mlir::Attribute wanted);
 
 mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
-mlir::LogicalResult emitGemm(Kernel &kernel, moex::GroupedGemmOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);

@@ -30,17 +30,25 @@ static void copyRow(CodeBuilder &b, Value source, Type from, Value result,
     copy(b.i64(whole), width - whole);
 }
 
-/// Copies row `row` of a matrix in blocks of `block` rows: its elements lie
-/// `block` apart.
+/// Copies row `row` of a matrix in blocks of rows: groups of `pack` elements,
+/// a block's rows apart.
 static void copyBlockedRow(CodeBuilder &b, Value table, Value row, Type from,
                            Value result, Type to, int64_t width,
-                           int64_t block) {
-  Value first = b.add(b.mul(b.div(row, block), width * block),
-                      b.rem(row, block));
-  b.loop(b.i64(0), b.i64(width), 1, [&](Value column) {
-    Value x = b.load(table, b.add(first, b.mul(column, block)), from);
-    b.store(convert(b, x, to), result, column);
+                           moeq::RowBlocksLayoutAttr layout) {
+  int64_t rows = layout.getRows(), pack = layout.getPack();
+  Value first = b.add(b.mul(b.div(row, rows), layout.getBlockCodes(width)),
+                      b.mul(b.rem(row, rows), pack));
+  auto copy = [&](Value column, Value group, int64_t lane) {
+    Value place = b.add(b.add(first, b.mul(group, rows * pack)), lane);
+    b.store(convert(b, b.load(table, place, from), to), result, column);
+  };
+  int64_t whole = width / pack;
+  b.loop(b.i64(0), b.i64(whole), 1, [&](Value group) {
+    for (int64_t lane = 0; lane < pack; ++lane)
+      copy(b.add(b.mul(group, pack), lane), group, lane);
   });
+  for (int64_t lane = 0; lane < width % pack; ++lane)
+    copy(b.i64(whole * pack + lane), b.i64(whole), lane);
 }
 
 LogicalResult generic::emitLookup(Kernel &kernel, moex::LookupOp op) {
@@ -79,7 +87,7 @@ LogicalResult generic::emitLookup(Kernel &kernel, moex::LookupOp op) {
     if (blocks)
       copyBlockedRow(b, kernel.arguments.pointers[0], source,
                      table.getElementType(), result, out.getElementType(),
-                     width, blocks.getRows());
+                     width, blocks);
     else
       copyRow(b, rowPointer(kernel, 0, source), table.getElementType(), result,
               out.getElementType(), width);

@@ -33,7 +33,7 @@ LogicalResult generic::emitRowwise(Kernel &kernel, moex::RowwiseOp op) {
     break;
   }
   case moex::Tasks::Columns:
-    return op.emitOpError("cannot divide its columns on target 'generic'");
+    return op.emitOpError("cannot divide its columns on a CPU");
   }
 
   Block &body = op.getBody().front();

@@ -10,6 +10,11 @@ moe.weight @a : tensor<8x8xf32> from [#moe.tensor<"a">] layout = #moeq.row_block
 
 // -----
 
+// expected-error@+1 {{expected groups of 1, 2 or 4 columns, found 3}}
+moe.weight @a : tensor<8x8xf32> from [#moe.tensor<"a">] layout = #moeq.row_blocks<16, 3>
+
+// -----
+
 // A layout is no format.
 // expected-error@+1 {{invalid kind of attribute specified}}
 moe.weight @a : tensor<8x8xf32> from [#moe.tensor<"a">] format = #moeq.row_major

@@ -1,15 +1,18 @@
 // RUN: moe-opt %s --assign-layouts | FileCheck %s
 
-// CHECK: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<16>
+// CHECK: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<16, 2>
 moe.weight @matrix : tensor<32x64xbf16> from [#moe.tensor<"matrix">]
+// Codes of f32 lie alone.
+// CHECK: moe.weight @single {{.*}} layout = #moeq.row_blocks<16>
+moe.weight @single : tensor<32x64xf32> from [#moe.tensor<"single">]
 // CHECK: moe.weight @norm {{.*}} layout = #moeq.row_major
 moe.weight @norm : tensor<64xbf16> from [#moe.tensor<"norm">]
 // CHECK: moe.weight @table {{.*}} layout = #moeq.row_major
 moe.weight @table : tensor<256x64xbf16> from [#moe.tensor<"table">]
 // Looked up and multiplied: one layout, the multiplication's.
-// CHECK: moe.weight @tied {{.*}} layout = #moeq.row_blocks<16>
+// CHECK: moe.weight @tied {{.*}} layout = #moeq.row_blocks<16, 2>
 moe.weight @tied : tensor<256x64xbf16> from [#moe.tensor<"tied">]
-// CHECK: moe.weight @up {{.*}} layout = #moeq.row_blocks<16>
+// CHECK: moe.weight @up {{.*}} layout = #moeq.row_blocks<16, 2>
 moe.weight @up : tensor<32x64xbf16> from [#moe.tensor<"up">]
 moe.weight @down : tensor<64x32xbf16> from [#moe.tensor<"down">]
 moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @down, up = @up}>]
@@ -22,6 +25,8 @@ func.func @f(%ids: tensor<?xi32>) -> (tensor<?x32xf32>, tensor<?x256xf32>) {
   %a = nn.embed %ids, %table : tensor<256x64xbf16> -> tensor<?x64xf32>
   %b = nn.embed %ids, %tied : tensor<256x64xbf16> -> tensor<?x64xf32>
   %n = nn.norm rms %a, %norm eps = 1.0e-6 : tensor<?x64xf32>, tensor<64xbf16> -> tensor<?x64xf32>
+  %single = moe.weight_ref @single : tensor<32x64xf32>
+  %s = nn.linear %n, %single compute = f32 : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
   %y = nn.linear %n, %matrix compute = f32 : tensor<?x64xf32>, tensor<32x64xbf16> -> tensor<?x32xf32>
   %z = nn.linear %b, %tied compute = f32 : tensor<?x64xf32>, tensor<256x64xbf16> -> tensor<?x256xf32>
   return %y, %z : tensor<?x32xf32>, tensor<?x256xf32>

@@ -8,7 +8,7 @@ func.func @layout() attributes {moex.scratch = #zero} {
     %x = moex.arena_slice #zero rows #T : memref<?x64xf32>
     %y = moex.arena_slice #zero rows #T : memref<?x32xf32>
     %w = moex.weight @w : memref<32x64xbf16>
-    // expected-error@+1 {{kernel of target 'generic' wants layout #moeq.row_blocks<16>, weight @w has #moeq.row_major}}
+    // expected-error@+1 {{kernel wants layout #moeq.row_blocks<16, 2>, weight @w has #moeq.row_major}}
     moex.grouped_gemm ins(%x : memref<?x64xf32>) weights(%w : memref<32x64xbf16>)
       outs(%y : memref<?x32xf32>) rows #T compute = f32
   }
@@ -24,7 +24,7 @@ func.func @uniform_layout() attributes {moex.scratch = #zero} {
   moex.parallel {
     %y = moex.arena_slice #zero rows #T : memref<?x32x64xbf16>
     %w = moex.weight @w : memref<32x64xbf16>
-    // expected-error@+1 {{kernel of target 'generic' wants layout #moeq.row_major, weight @w has #moeq.row_blocks<16>}}
+    // expected-error@+1 {{kernel wants layout #moeq.row_major, weight @w has #moeq.row_blocks<16>}}
     moex.rowwise ins(%w : memref<32x64xbf16>) outs(%y : memref<?x32x64xbf16>)
       rows #T period = [0] body {
     ^bb0(%r: tensor<32x64xbf16>):
@@ -42,7 +42,7 @@ func.func @uniform_layout() attributes {moex.scratch = #zero} {
 moe.weight @w : tensor<32x64xf32> from [#moe.tensor<"w">] format = #moeq.plain<bf16>
 func.func @format() attributes {moex.scratch = #zero} {
   moex.parallel {
-    // expected-error@+1 {{target 'generic' reads @w as plain 'f32', but it is stored as #moeq.plain<bf16>}}
+    // expected-error@+1 {{target 'x86_64' reads @w as plain 'f32', but it is stored as #moeq.plain<bf16>}}
     %w = moex.weight @w : memref<32x64xf32>
   }
   return
@@ -146,7 +146,7 @@ func.func @stack() attributes {moex.scratch = #zero} {
 func.func @columns() attributes {moex.scratch = #zero} {
   moex.parallel {
     %x = moex.arena_slice #zero rows #T : memref<?x32xf32>
-    // expected-error@+1 {{cannot divide its columns on target 'generic'}}
+    // expected-error@+1 {{cannot divide its columns on a CPU}}
     moex.rowwise ins(%x : memref<?x32xf32>) outs(%x : memref<?x32xf32>)
       rows #T period = [0] tasks = columns body {
     ^bb0(%r: tensor<32xf32>):

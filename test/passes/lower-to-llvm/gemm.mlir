@@ -6,7 +6,7 @@
 
 #T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
 #zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
-#l = #moeq.row_blocks<16>
+#l = #moeq.row_blocks<16, 2>
 
 moe.weight @g0 : tensor<32x64xbf16> from [#moe.tensor<"g0">] layout = #l
 moe.weight @d0 : tensor<64x32xbf16> from [#moe.tensor<"d0">] layout = #l
@@ -54,7 +54,7 @@ func.func @step() attributes {moex.scratch = #zero} {
 }
 
 // CHECK: llvm.func internal @moe_grouped_gemm_f32_bf16_k64_n32__generic(
-// CHECK: llvm.call @moe_pack_f32__generic
+// CHECK: llvm.call @moe_pack_f32_in_pairs__generic
 // CHECK: llvm.call @moe_tile_bf16__generic
 // CHECK: llvm.call @moe_tile_bf16__generic
 // The epilogue on a block of 16 columns, then rounding to bf16.

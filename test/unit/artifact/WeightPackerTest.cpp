@@ -181,6 +181,20 @@ TEST_F(Packing, RowBlocksAreTransposedAndPadded) {
             expected);
 }
 
+TEST_F(Packing, GroupsOfColumnsStayTogether) {
+  const int rows = 19, columns = 7, block = 16, pack = 2, groups = 4;
+  std::vector<float> all = floats(rows * columns);
+  source->add("w", DType::F32, {rows, columns}, all);
+  std::vector<float> expected(2 * block * groups * pack, 0.0f);
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c)
+      expected[((r / block * groups + c / pack) * block + r % block) * pack +
+               c % pack] = all[r * columns + c];
+  EXPECT_EQ(packAs<float>(R"(moe.weight @w : tensor<19x7xf32> from [
+      #moe.tensor<"w">] layout = #moeq.row_blocks<16, 2>)"),
+            expected);
+}
+
 TEST_F(Packing, IntegersStayIntegers) {
   std::vector<int32_t> ids = {3, -1, 7};
   source->add("w", DType::I32, {3}, ids);

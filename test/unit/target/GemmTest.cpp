@@ -21,10 +21,19 @@ struct Shape {
 
 class GemmTest : public LevelTest {
 protected:
-  /// One element: the ascending chain of the contract.
+  /// One element: the ascending chain of the contract. Dot-product instructions
+  /// take pairs of bf16, the odd one first.
   float dot(const float *x, const float *w, int64_t depth,
-            const std::string &compute) {
+            const std::string &compute, const std::string &weight = "bf16") {
     float sum = 0;
+    if (level() == "avx512" && compute == "bf16" && weight == "bf16") {
+      for (int64_t k = 0; k < depth; k += 2) {
+        if (k + 1 < depth)
+          sum = mulAdd(roundToBf16(x[k + 1]), w[k + 1], sum);
+        sum = mulAdd(roundToBf16(x[k]), w[k], sum);
+      }
+      return sum;
+    }
     for (int64_t k = 0; k < depth; ++k)
       sum = mulAdd(roundToType(x[k], compute), roundToType(w[k], compute), sum);
     return sum;
@@ -51,7 +60,8 @@ protected:
     program.buffer("x", "memref<?x" + text(s.depth) + "x" + s.x + ">",
                    encode(x, s.x));
     program.weight("w", text(s.width) + "x" + text(s.depth) + "x" + s.weight,
-                   kRowBlocks, encode(rowBlocks(w, s.width, s.depth), s.weight));
+                   blockLayout(s.weight),
+                   encodeBlocks(w, s.width, s.depth, s.weight));
     size_t outBytes = s.rows * s.width * (s.out == "f32" ? 4 : 2);
     program.buffer("y", "memref<?x" + text(s.width) + "x" + s.out + ">",
                    std::vector<char>(outBytes));
@@ -61,7 +71,8 @@ protected:
     for (int64_t r = 0; r < s.rows; ++r)
       for (int64_t c = 0; c < s.width; ++c)
         expected.push_back(roundToType(
-            dot(&x[r * s.depth], &w[c * s.depth], s.depth, s.compute), s.out));
+            dot(&x[r * s.depth], &w[c * s.depth], s.depth, s.compute, s.weight),
+            s.out));
     runTeams(program, expected, s.out, what);
   }
 };
@@ -120,8 +131,8 @@ TEST_P(GemmTest, BatchComposition) {
       program.buffer("x", "memref<?x129xf32>",
                      std::vector<float>(x.begin() + first * depth,
                                         x.begin() + (first + count) * depth));
-      program.weight("w", "50x129xbf16", kRowBlocks,
-                     encode(rowBlocks(w, width, depth), "bf16"));
+      program.weight("w", "50x129xbf16", blockLayout("bf16"),
+                     encodeBlocks(w, width, depth, "bf16"));
       program.buffer("y", "memref<?x50xf32>",
                      std::vector<float>(count * width));
       program.op("moex.grouped_gemm ins(%x : $x) weights(%w : $w) "
@@ -156,10 +167,10 @@ TEST_P(GemmTest, BiasesEpilogueGather) {
     program.tokens = rows;
     program.buffer("x", "memref<?x48xbf16>", encode(x, "bf16"));
     program.buffer("g", "memref<?xi32>", gather);
-    program.weight("u", "37x48xbf16", kRowBlocks,
-                   encode(rowBlocks(gate, width, depth), "bf16"));
-    program.weight("v", "37x48xbf16", kRowBlocks,
-                   encode(rowBlocks(up, width, depth), "bf16"));
+    program.weight("u", "37x48xbf16", blockLayout("bf16"),
+                   encodeBlocks(gate, width, depth, "bf16"));
+    program.weight("v", "37x48xbf16", blockLayout("bf16"),
+                   encodeBlocks(up, width, depth, "bf16"));
     program.weight("b", "37xf32", "", bias1);
     program.weight("c", "37xf32", "#moeq.row_major", bias2);
     program.buffer("y", "memref<?x37xf32>", std::vector<float>(rows * width));
@@ -212,9 +223,8 @@ TEST_P(GemmTest, Segments) {
     for (int64_t e = 0; e < experts; ++e) {
       auto add = [&](const std::string &role, std::vector<std::vector<float>> &to) {
         to.push_back(random.values(c.width * c.depth, "bf16"));
-        program.hiddenWeight(role + text(e), shape, kRowBlocks,
-                             encode(rowBlocks(to.back(), c.width, c.depth),
-                                    "bf16"));
+        program.hiddenWeight(role + text(e), shape, blockLayout("bf16"),
+                             encodeBlocks(to.back(), c.width, c.depth, "bf16"));
       };
       add("gate", gates);
       program.hiddenWeight("down" + text(e), back, "", std::vector<char>());

@@ -44,7 +44,8 @@ struct Bench {
   }
 
   void gemm(int64_t rows, int64_t depth, int64_t width, const std::string &x,
-            const std::string &weight) const;
+            const std::string &weight,
+            const std::string &compute = "f32") const;
   void attention(int64_t tokens, int64_t cached, const std::string &type) const;
 
 private:
@@ -67,24 +68,25 @@ std::vector<char> numbers(int64_t count, const std::string &type) {
 std::string text(int64_t value) { return std::to_string(value); }
 
 void Bench::gemm(int64_t rows, int64_t depth, int64_t width,
-                 const std::string &x, const std::string &weight) const {
+                 const std::string &x, const std::string &weight,
+                 const std::string &compute) const {
   StepProgram program;
   program.tokens = rows;
   std::string k = text(depth), n = text(width);
   program.buffer("x", "memref<?x" + k + "x" + x + ">",
                  numbers(rows * depth, x));
-  program.weight("w", n + "x" + k + "x" + weight, "#moeq.row_blocks<16>",
+  program.weight("w", n + "x" + k + "x" + weight, weight == "bf16" ? "#moeq.row_blocks<16, 2>" : "#moeq.row_blocks<16>",
                  numbers((width + 15) / 16 * 16 * depth, weight));
   program.buffer("y", "memref<?x" + n + "xf32>", numbers(rows * width, "f32"));
   program.op("moex.grouped_gemm ins(%x : $x) weights(%w : $w) outs(%y : $y) "
-             "rows #T compute = f32");
+             "rows #T compute = " + compute);
   double flops = 2.0 * static_cast<double>(rows * depth * width);
   double bytes = static_cast<double>(depth * width) * (weight == "f32" ? 4 : 2);
   double seconds = measure(program, flops);
-  std::printf("%-8s gemm %4ld x %5ld x %5ld  %-4s %-4s  %7.1f GFLOP/s  "
+  std::printf("%-8s gemm %4ld x %5ld x %5ld  %-4s %-4s %-4s  %7.1f GFLOP/s  "
               "%6.1f GB/s\n",
               level.c_str(), long(rows), long(depth), long(width), x.c_str(),
-              weight.c_str(), flops / seconds / 1e9, bytes / seconds / 1e9);
+              weight.c_str(), compute.c_str(), flops / seconds / 1e9, bytes / seconds / 1e9);
 }
 
 /// 8 heads of 64 on 2 key heads, new tokens after cached ones.
@@ -132,6 +134,9 @@ int main(int argc, char **argv) {
   for (int64_t depth : {256, 512, 1024, 2048})
     for (int64_t rows : {1, 2, 6, 128})
       bench.gemm(rows, depth, 512, "f32", "bf16");
+  for (int64_t rows : {1, 2, 4, 6, 16, 64, 512})
+    bench.gemm(rows, 2048, 4096, "bf16", "bf16", "bf16");
+  bench.gemm(64, 2048, 4096, "f32", "bf16", "bf16");
   bench.gemm(128, 1024, 1024, "f32", "f32");
   bench.gemm(128, 1024, 1024, "bf16", "bf16");
   bench.gemm(128, 1024, 1024, "f32", "f16");

@@ -12,7 +12,8 @@ class RowsTest : public LevelTest {};
 } // namespace
 
 TEST_P(RowsTest, LookupOfWeights) {
-  for (const char *layout : {"", "#moeq.row_major", kRowBlocks})
+  for (const char *layout :
+       {"", "#moeq.row_major", "#moeq.row_blocks<16>", "#moeq.row_blocks<16, 2>"})
     for (const char *weight : {"f32", "bf16", "f16"})
       for (const char *out : {"f32", "bf16"})
         for (int64_t width : {3, 16, 41}) {
@@ -26,10 +27,12 @@ TEST_P(RowsTest, LookupOfWeights) {
           StepProgram program;
           program.tokens = rows;
           program.ids = ids;
-          bool isBlocked = std::string(layout) == kRowBlocks;
+          int64_t pack = std::string(layout) == "#moeq.row_blocks<16, 2>" ? 2 : 1;
+          bool isBlocked = std::string(layout).find("blocks") != std::string::npos;
           program.weight(
               "w", text(entries) + "x" + text(width) + "x" + w, layout,
-              encode(isBlocked ? rowBlocks(table, entries, width) : table, w));
+              encode(isBlocked ? rowBlocks(table, entries, width, pack) : table,
+                     w));
           program.define("i", "memref<?xi32>",
                          "moex.input tokens : memref<?xi32>");
           program.buffer("y", "memref<?x" + text(width) + "x" + o + ">",

@@ -22,7 +22,7 @@ namespace moec::test {
 
 inline const std::vector<unsigned> kTeams = {1, 2, 5};
 
-/// Runs a test for both levels, skipping one that the processor lacks.
+/// Runs a test for all levels, skipping one that the processor lacks.
 class LevelTest : public ::testing::TestWithParam<std::string> {
 protected:
   void SetUp() override {
@@ -30,7 +30,7 @@ protected:
       GTEST_SKIP() << "this processor lacks " << GetParam();
   }
   const std::string &level() const { return GetParam(); }
-  bool isFused() const { return level() == "avx2"; }
+  bool isFused() const { return level() != "generic"; }
   /// x * y + z as the level computes it.
   float mulAdd(float x, float y, float z) const {
     return isFused() ? std::fma(x, y, z) : x * y + z;
@@ -39,7 +39,7 @@ protected:
 
 #define MOEC_FOR_LEVELS(Suite)                                                 \
   INSTANTIATE_TEST_SUITE_P(Levels, Suite,                                      \
-                           ::testing::Values("generic", "avx2"),               \
+                           ::testing::Values("generic", "avx2", "avx512"),     \
                            [](const auto &info) { return info.param; })
 
 inline uint32_t bitsOf(float x) {
@@ -151,15 +151,28 @@ private:
 };
 
 /// Elements of a matrix [rows, columns] in blocks of 16 rows.
+/// Groups of `pack` columns stay together.
 inline std::vector<float> rowBlocks(const std::vector<float> &matrix,
-                                    int64_t rows, int64_t columns) {
-  std::vector<float> storage((rows + 15) / 16 * 16 * columns, 0.0f);
+                                    int64_t rows, int64_t columns,
+                                    int64_t pack) {
+  int64_t groups = (columns + pack - 1) / pack;
+  std::vector<float> storage((rows + 15) / 16 * 16 * groups * pack, 0.0f);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
-      storage[((r / 16) * columns + c) * 16 + r % 16] = matrix[r * columns + c];
+      storage[(((r / 16) * groups + c / pack) * 16 + r % 16) * pack +
+              c % pack] = matrix[r * columns + c];
   return storage;
 }
-inline const char *const kRowBlocks = "#moeq.row_blocks<16>";
+/// The layout of the weights of a product, and a weight in it.
+inline int64_t packOf(const std::string &type) { return type == "bf16" ? 2 : 1; }
+inline std::string blockLayout(const std::string &type) {
+  return type == "bf16" ? "#moeq.row_blocks<16, 2>" : "#moeq.row_blocks<16>";
+}
+inline std::vector<char> encodeBlocks(const std::vector<float> &matrix,
+                                      int64_t rows, int64_t columns,
+                                      const std::string &type) {
+  return encode(rowBlocks(matrix, rows, columns, packOf(type)), type);
+}
 
 /// The sum of `row.reduce`.
 template <typename T> T laneSum(const T *x, int64_t count) {

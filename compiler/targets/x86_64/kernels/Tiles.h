@@ -1,0 +1,21 @@
+//===- Tiles.h - Tiles of matrix products for x86-64 ------------*- C++ -*-===//
+//
+// One function per source of this folder. Each returns null where its tile does
+// not serve the operands.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H
+#define MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H
+
+#include "compiler/targets/generic/GemmTile.h"
+
+namespace moec::x86 {
+
+/// Weights of bf16 in pairs of columns, compute = bf16, by VDPBF16PS.
+std::unique_ptr<generic::GemmTile>
+createBf16DotTile(const target::IsaLevel &level,
+                  const generic::GemmOperands &operands);
+
+} // namespace moec::x86
+
+#endif // MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H
