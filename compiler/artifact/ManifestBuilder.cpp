@@ -304,9 +304,8 @@ LogicalResult Builder::addWeight(const PlacedWeight &placed) {
   weight->dtype = *element;
   // The dtype says the rest: "plain", not "plain<bf16>".
   weight->format = "plain";
-  if (op.getFormatAttr())
-    weight->format =
-        llvm::StringRef(attributeText(op.getFormatAttr())).split('<').first;
+  if (op.getFormatAttr() && op.getFormatAttr().getScaleType())
+    weight->format = attributeText(op.getFormatAttr());
   weight->layout =
       op.getLayoutAttr() ? attributeText(op.getLayoutAttr()) : "row_major";
   weight->segment = 0;

@@ -22,13 +22,27 @@ WeightSupply::~WeightSupply() = default;
 //===----------------------------------------------------------------------===//
 
 Type moec::getStoredElementType(moe::WeightOp op) {
-  if (auto format = op.getFormatAttr())
+  QuantFormatAttrInterface format = op.getFormatAttr();
+  if (format && format.getStorageType())
     return format.getStorageType();
   return op.getTensorType().getElementType();
 }
 
-static unsigned storedElementBytes(moe::WeightOp op) {
-  return getStoredElementType(op).getIntOrFloatBitWidth() / 8;
+/// The format of numbers; null for integers, which are stored as they are.
+static QuantFormatAttrInterface formatOf(moe::WeightOp op) {
+  if (auto format = op.getFormatAttr())
+    return format;
+  auto type = dyn_cast<FloatType>(op.getTensorType().getElementType());
+  if (!type)
+    return {};
+  return moeq::PlainFormatAttr::get(op.getContext(), type);
+}
+
+static int64_t codedBytes(moe::WeightOp op) {
+  RankedTensorType type = op.getTensorType();
+  if (QuantFormatAttrInterface format = formatOf(op))
+    return format.getCodedBytes(type.getShape());
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
 }
 
 static WeightLayoutAttrInterface layoutOf(moe::WeightOp op) {
@@ -40,14 +54,20 @@ static WeightLayoutAttrInterface layoutOf(moe::WeightOp op) {
 FailureOr<WeightPlan> moec::planWeights(ModuleOp module) {
   WeightPlan plan;
   for (auto op : module.getOps<moe::WeightOp>()) {
-    if (!getStoredElementType(op))
-      return op.emitError() << "format " << op.getFormatAttr()
-                            << " has several codes per weight; expected one";
+    WeightLayoutAttrInterface layout = layoutOf(op);
+    bool isRowMajor = isa<moeq::RowMajorLayoutAttr>(layout);
+    QuantFormatAttrInterface format = formatOf(op);
+    if (!isRowMajor && (!format || bool(format.getScaleType()) !=
+                                       isa<moeq::GroupBlocksLayoutAttr>(layout)))
+      return op.emitError() << "layout " << layout
+                            << " does not go with format " << format;
     PlacedWeight weight;
     weight.op = op;
     weight.offset = llvm::alignTo(plan.segmentBytes, MOE_ALIGNMENT);
-    weight.bytes = layoutOf(op).getStorageBytes(op.getTensorType().getShape(),
-                                                storedElementBytes(op));
+    weight.bytes =
+        isRowMajor ? codedBytes(op)
+                   : layout.getStorageBytes(op.getTensorType().getShape(),
+                                            format);
     plan.segmentBytes = weight.offset + weight.bytes;
     plan.weights.push_back(weight);
   }
@@ -64,15 +84,14 @@ LogicalResult moec::packWeights(WeightPlan &plan, WeightSupply &supply,
   for (PlacedWeight &weight : plan.weights) {
     moe::WeightOp op = weight.op;
     auto shape = op.getTensorType().getShape();
-    unsigned elementBytes = storedElementBytes(op);
-    codes.resize(op.getTensorType().getNumElements() * elementBytes);
+    codes.resize(codedBytes(op));
     if (failed(supply.supply(op, codes)))
       return failure();
     llvm::StringRef bytes(codes.data(), codes.size());
     WeightLayoutAttrInterface layout = layoutOf(op);
     if (!isa<moeq::RowMajorLayoutAttr>(layout)) {
       storage.assign(weight.bytes, 0);
-      layout.relayout(shape, elementBytes, codes, storage);
+      layout.relayout(shape, formatOf(op), codes, storage);
       bytes = llvm::StringRef(storage.data(), storage.size());
     }
     weight.checksum = llvm::xxh3_64bits(bytes);
@@ -85,12 +104,10 @@ LogicalResult moec::packWeights(WeightPlan &plan, WeightSupply &supply,
 /// Writes `numbers` in the format of `op`.
 static void encode(moe::WeightOp op, llvm::ArrayRef<float> numbers,
                    MutableArrayRef<char> codes) {
-  if (auto format = op.getFormatAttr())
-    return format.encode(numbers, codes);
-  auto type = cast<FloatType>(op.getTensorType().getElementType());
-  cast<QuantFormatAttrInterface>(
-      moeq::PlainFormatAttr::get(op.getContext(), type))
-      .encode(numbers, codes);
+  formatOf(op).encode(numbers, op.getTensorType().getRank()
+                                   ? op.getTensorType().getShape().back()
+                                   : 1,
+                      codes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -183,7 +200,8 @@ LogicalResult FileWeights::supply(moe::WeightOp op,
                        << describeTensor(result.elementType(), result.shape());
   }
   // Numbers that already have the stored type keep their bits.
-  if (getStoredElementType(op) == result.elementType())
+  QuantFormatAttrInterface format = formatOf(op);
+  if (!format || format.getStorageType() == result.elementType())
     result.copyElements(codes);
   else
     encode(op, result.numbers(), codes);

@@ -37,11 +37,11 @@ struct WeightPlan {
 /// Computes sizes and offsets. Failure has emitted a diagnostic.
 mlir::FailureOr<WeightPlan> planWeights(mlir::ModuleOp module);
 
-/// Element type of the codes that are stored for `op`: that of its format, or
-/// its own without one.
+/// Element type of the numbers that are stored for `op`: that of its format if
+/// it stores plain numbers, else its own.
 mlir::Type getStoredElementType(moe::WeightOp op);
 
-/// Gives the codes of weights, row-major, before they are laid out.
+/// Gives the codes of weights in canonical order, before they are laid out.
 class WeightSupply {
 public:
   virtual ~WeightSupply();

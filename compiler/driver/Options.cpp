@@ -68,6 +68,16 @@ struct CommandLine {
   cl::opt<bool> noFuse{"no-fuse",
                        cl::desc("Leave out passes that join operations"),
                        cl::cat(category)};
+  cl::opt<std::string> quantize{
+      "quantize",
+      cl::desc("Store matrices of products in this format, such as int8 or "
+               "int4; routers, norms and embeddings keep their numbers"),
+      cl::value_desc("format"), cl::cat(category)};
+  cl::opt<std::string> activations{
+      "activations",
+      cl::desc("How products with integer formats are computed: int8 (default) "
+               "or float"),
+      cl::value_desc("type"), cl::cat(category)};
   cl::list<std::string> weights{
       "weights",
       cl::desc("Where weights go: embed (in the artifact), external (a file "
@@ -272,6 +282,15 @@ static std::optional<int> setCode(const CommandLine &line,
     return usage("--compute: expected a .moe file; IR has its types already");
   options.compute = line.compute;
 
+  std::string &formats = options.pipeline.passOptions["assign-formats"];
+  if (!line.quantize.empty())
+    formats += "format=" + line.quantize + " ";
+  if (!line.activations.empty() && line.activations != "int8" &&
+      line.activations != "float")
+    return usage("--activations: expected int8 or float, found '" +
+                 line.activations + "'");
+  if (!line.activations.empty())
+    formats += "activations=" + line.activations;
   std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
   if (!line.target.empty())
     lowering += "target=" + line.target + " ";

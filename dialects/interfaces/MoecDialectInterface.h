@@ -9,6 +9,7 @@
 #define MOEC_DIALECTS_INTERFACES_MOECDIALECTINTERFACE_H
 
 #include "dialects/interfaces/RoutingInterfaces.h"
+#include "dialects/interfaces/WeightInterfaces.h"
 
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/DialectInterface.h"
@@ -28,6 +29,12 @@ struct StageEntry {
                            llvm::function_ref<mlir::InFlightDiagnostic()>);
 };
 
+/// A format of weights that a user can name.
+struct FormatEntry {
+  llvm::StringRef spelling;
+  mlir::Attribute (*build)(mlir::MLIRContext *, llvm::StringRef spelling);
+};
+
 /// Where a dialect's passes go relative to those of a phase.
 enum class PhasePosition { Before, After };
 
@@ -44,6 +51,9 @@ public:
   /// The dialect's routing stages (registered operations can be enumerated,
   /// attributes cannot). Use listStages.
   virtual std::vector<StageEntry> getStages() const { return {}; }
+
+  /// The dialect's formats of weights. Use listFormats.
+  virtual std::vector<FormatEntry> getFormats() const { return {}; }
 };
 
 namespace detail {
@@ -52,6 +62,12 @@ void appendStage(std::vector<StageEntry> &stages) {
   if constexpr (std::is_base_of_v<RoutingStageAttrInterface::Trait<Attr>, Attr>)
     stages.push_back({Attr::getSpelling(), Attr::getStageKind(),
                       Attr::getSignature(), &Attr::build});
+}
+template <typename Attr>
+void appendFormats(std::vector<FormatEntry> &formats) {
+  if constexpr (std::is_base_of_v<QuantFormatAttrInterface::Trait<Attr>, Attr>)
+    for (llvm::StringRef spelling : Attr::getSpellings())
+      formats.push_back({spelling, &Attr::getBySpelling});
 }
 } // namespace detail
 
@@ -62,6 +78,16 @@ template <typename... Attrs> std::vector<StageEntry> listStages() {
   (detail::appendStage<Attrs>(stages), ...);
   return stages;
 }
+
+/// Likewise the formats.
+template <typename... Attrs> std::vector<FormatEntry> listFormats() {
+  std::vector<FormatEntry> formats;
+  (detail::appendFormats<Attrs>(formats), ...);
+  return formats;
+}
+
+/// The formats of all loaded dialects.
+std::vector<FormatEntry> getAllFormats(mlir::MLIRContext *context);
 
 } // namespace moec
 

@@ -2,8 +2,9 @@
 #ifndef MOEC_DIALECTS_INTERFACES_WEIGHTINTERFACES_H
 #define MOEC_DIALECTS_INTERFACES_WEIGHTINTERFACES_H
 
-#include "mlir/IR/Attributes.h"
-#include "mlir/IR/Types.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
 
 #include "dialects/interfaces/WeightAttrInterfaces.h.inc"
 

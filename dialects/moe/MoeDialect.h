@@ -4,6 +4,7 @@
 
 #include "dialects/interfaces/Activation.h"
 #include "dialects/interfaces/ExpertOpInterface.h"
+#include "dialects/interfaces/QuantizableOpInterface.h"
 #include "dialects/interfaces/ReferenceOpInterface.h"
 #include "dialects/interfaces/RoutingInterfaces.h"
 #include "dialects/interfaces/WeightInterfaces.h"

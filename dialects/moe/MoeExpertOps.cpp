@@ -66,6 +66,8 @@ int64_t ExpertsOp::getFlopsPerRow() {
   return flops;
 }
 
+FlatSymbolRefAttr ExpertsOp::getMatrixTable() { return getTableAttr(); }
+
 Value ExpertsOp::decomposeExperts(OpBuilder &b, const DispatchPlan &plan) {
   Location loc = getLoc();
   ExpertTableOp table = tableOf(*this);

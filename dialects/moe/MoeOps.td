@@ -5,6 +5,7 @@
 include "dialects/moe/MoeBase.td"
 include "dialects/interfaces/Activation.td"
 include "dialects/interfaces/ExpertOpInterface.td"
+include "dialects/interfaces/QuantizableOpInterface.td"
 include "dialects/interfaces/WeightInterfaces.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -38,7 +39,8 @@ def Moe_Offsets : Type<And<[
     CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 1">,
     CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).hasStaticShape()">]>,
     "tensor<(E+1)xi32>", "::mlir::RankedTensorType">;
-def Moe_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
+// i8 goes with integer formats of weights, as in dialect nn.
+def Moe_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
 
 //===----------------------------------------------------------------------===//
 // Declarations
@@ -279,7 +281,8 @@ def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
 
 def Moe_ExpertsOp : Moe_Op<"experts",
     [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-     DeclareOpInterfaceMethods<ExpertOpInterface>]> {
+     DeclareOpInterfaceMethods<ExpertOpInterface>,
+     DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixTable"]>]> {
   let summary = "sends tokens through their experts";
   let description = [{
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the

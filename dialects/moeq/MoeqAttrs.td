@@ -40,6 +40,49 @@ def Moeq_PlainFormat : Moeq_Attr<"PlainFormat", "plain",
   let genVerifyDecl = 1;
 }
 
+def Moeq_AffineFormat : Moeq_Attr<"AffineFormat", "affine",
+    [DeclareAttrInterfaceMethods<QuantFormatAttrInterface>]> {
+  let summary = "integer codes with one scale per group";
+  let description = [{
+    number = scale * (code - 2^(bits - 1)): symmetric integers, stored with an
+    offset, `group` adjacent columns of a row to a scale. The scale is chosen per
+    group: for 8 bits the largest magnitude becomes 127; for fewer bits, where
+    clipping may pay, it is the best of a few in squared error.
+
+    `int8` is `#moeq.affine<8, 128, f32>`, `int4` is `#moeq.affine<4, 32, bf16>`.
+
+    Constraints:
+    - (C1) codes have 4 or 8 bits
+    - (C2) groups have 32, 64, 128 or 256 columns
+    - (C3) the scale is f32 or bf16
+
+    Example: `#moeq.affine<4, 32, bf16>`
+  }];
+  let parameters = (ins "unsigned":$bits, "int64_t":$group,
+                        "::mlir::FloatType":$scale);
+  let assemblyFormat = "`<` $bits `,` $group `,` $scale `>`";
+  let genVerifyDecl = 1;
+}
+
+def Moeq_Nf4Format : Moeq_Attr<"Nf4Format", "nf4",
+    [DeclareAttrInterfaceMethods<QuantFormatAttrInterface>]> {
+  let summary = "codes of 4 bits for normally distributed weights";
+  let description = [{
+    NormalFloat-4 of QLoRA (arXiv 2305.14314, appendix E): number = scale *
+    table[code] with 16 fixed quantiles of the normal distribution, scaled to
+    [-1, 1]; the scale, of bf16, is the largest magnitude of `group` adjacent
+    columns of a row.
+
+    Constraints:
+    - (C1) groups have 32, 64, 128 or 256 columns
+
+    Example: `#moeq.nf4<64>`
+  }];
+  let parameters = (ins "int64_t":$group);
+  let assemblyFormat = "`<` $group `>`";
+  let genVerifyDecl = 1;
+}
+
 def Moeq_RowMajorLayout : Moeq_Attr<"RowMajorLayout", "row_major",
     [DeclareAttrInterfaceMethods<WeightLayoutAttrInterface>]> {
   let summary = "elements in row-major order";
@@ -77,6 +120,28 @@ def Moeq_RowBlocksLayout : Moeq_Attr<"RowBlocksLayout", "row_blocks",
     int64_t getBlockCodes(int64_t columns) const {
       return (columns + getPack() - 1) / getPack() * getPack() * getRows();
     }
+  }];
+}
+
+def Moeq_GroupBlocksLayout : Moeq_Attr<"GroupBlocksLayout", "group_blocks",
+    [DeclareAttrInterfaceMethods<WeightLayoutAttrInterface>]> {
+  let summary = "blocks of rows of a format with groups";
+  let description = [{
+    For matrices in a format with scales: blocks of 16 consecutive rows, the last
+    one padded with zero bytes. A block is a run of *units*, each as many groups
+    of columns as have one line of 64 bytes of scales: one with scales of f32,
+    two with scales of 16 bits, the last unit padded likewise.
+
+    A unit begins with its line of scales: row after row, the scales of its
+    groups beside each other. Then follow the codes of its groups, in lines of 64
+    bytes with 4 bytes per row: at 8 bits a line holds columns c .. c + 3, at 4
+    bits columns c .. c + 3 in the low and c + 4 .. c + 7 in the high halves of
+    the bytes. That is what VPDPBUSD takes; a line is a multiple of the cache's.
+
+    It goes with formats that have a scale and codes of 4 or 8 bits; the weight
+    packer refuses others.
+
+    Example: `#moeq.group_blocks`
   }];
 }
 

@@ -41,6 +41,7 @@ def Moex_Rows : Type<And<[
     "rows memref<?xWxfloat>", "::mlir::MemRefType">;
 def Moex_I32Buffer : MemRefOf<[I32]>;
 def Moex_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
+def Moex_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
 
 def Moex_Tasks : I32EnumAttr<"Tasks", "how the tasks of an operation are divided", [
     // Participant p of n owns rows [rows * p / n, rows * (p + 1) / n).
@@ -329,7 +330,8 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
     them the weights are [E, out, in] and row r of segment e uses expert e, r
     runs to the last offset. g(r) is `gather[r]`, or r. Operands are rounded to
     `compute`, sums are f32 in ascending order of the contraction index
-    (contract 4.1); the epilogue maps one f32 per weight to one f32, which is
+    (contract 4.1); with `compute = i8` the operand is rounded, and products are
+    summed, in groups as dialect `nn` says. The epilogue maps one f32 per weight to one f32, which is
     rounded to the out's element type. No epilogue: one weight.
 
     Constraints:
@@ -354,7 +356,7 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
                        Variadic<AnyMemRef>:$biases,
                        Optional<Moex_I32Buffer>:$gather,
                        Optional<Moex_I32Buffer>:$segments, Moex_Rows:$out,
-                       AffineMapAttr:$rows, Moex_ComputeType:$compute,
+                       AffineMapAttr:$rows, Moex_MatrixComputeType:$compute,
                        DefaultValuedAttr<Moex_Tasks, "Tasks::Columns">:$tasks);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{

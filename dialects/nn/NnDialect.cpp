@@ -42,6 +42,16 @@ static LogicalResult verifyBias(Operation *op, Value bias, int64_t width) {
          << width << ", found " << bias.getType();
 }
 
+SmallVector<OpOperand *> LinearOp::getMatrixOperands() {
+  return {&getWeightMutable()};
+}
+SmallVector<OpOperand *> GluOp::getMatrixOperands() {
+  return {&getGateMutable(), &getUpMutable(), &getDownMutable()};
+}
+SmallVector<OpOperand *> MlpOp::getMatrixOperands() {
+  return {&getUpMutable(), &getDownMutable()};
+}
+
 //===----------------------------------------------------------------------===//
 // State
 //===----------------------------------------------------------------------===//

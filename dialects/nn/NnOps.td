@@ -3,6 +3,7 @@
 #define MOEC_DIALECTS_NN_NNOPS
 
 include "dialects/interfaces/Activation.td"
+include "dialects/interfaces/QuantizableOpInterface.td"
 include "dialects/nn/NnEnums.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/EnumAttr.td"
@@ -23,8 +24,12 @@ def Nn_Dialect : Dialect {
 
     *compute* is the type to which the operands of a matrix product are rounded
     (round to nearest even) before they are multiplied; products are summed in
-    f32 in ascending order of the contraction index. Results are rounded once,
-    to the element type of the result. Norms, softmax and elementwise functions
+    f32 in ascending order of the contraction index. `compute = i8`, for weights
+    in an integer format only, rounds the operand to 8-bit integers instead: the
+    columns that share a scale in the weights' format share one here, the largest
+    magnitude divided by 127; products of a group are summed as integers, scaled
+    by both scales, and added to the f32 sum. Results are rounded once, to the
+    element type of the result. Norms, softmax and elementwise functions
     are computed in f32.
   }];
 }
@@ -62,6 +67,8 @@ def Nn_Kinds : Type<And<[
     "::mlir::RankedTensorType::get({::mlir::ShapedType::kDynamic}, $_builder.getI8Type())">;
 
 def Nn_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
+// Of products with stored matrices, which may be quantised.
+def Nn_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
 
 //===----------------------------------------------------------------------===//
 // State
@@ -318,7 +325,8 @@ def Nn_NormOp : Nn_Op<"norm", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Nn_LinearOp : Nn_Op<"linear", [Pure]> {
+def Nn_LinearOp : Nn_Op<"linear", [Pure,
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
   let summary = "linear map with an optional bias";
   let description = [{
     y[t, o] = sum over i of x[t, i] * weight[o, i] (+ bias[o]).
@@ -337,7 +345,7 @@ def Nn_LinearOp : Nn_Op<"linear", [Pure]> {
     ```
   }];
   let arguments = (ins Nn_Stream:$input, Nn_Matrix:$weight,
-                       Optional<Nn_Vector>:$bias, Nn_ComputeType:$compute);
+                       Optional<Nn_Vector>:$bias, Nn_MatrixComputeType:$compute);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
     $input `,` $weight (`bias` $bias^ `:` type($bias))? `compute` `=` $compute
@@ -374,7 +382,7 @@ def Nn_JointLinearOp : Nn_Op<"joint_linear",
     ```
   }];
   let arguments = (ins Nn_Stream:$input, Variadic<Nn_Matrix>:$weights,
-                       Variadic<Nn_Vector>:$biases, Nn_ComputeType:$compute);
+                       Variadic<Nn_Vector>:$biases, Nn_MatrixComputeType:$compute);
   let results = (outs Nn_Stream:$result);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
@@ -385,7 +393,8 @@ def Nn_JointLinearOp : Nn_Op<"joint_linear",
   let hasVerifier = 1;
 }
 
-def Nn_GluOp : Nn_Op<"glu", [Pure]> {
+def Nn_GluOp : Nn_Op<"glu", [Pure,
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
   let summary = "gated feed-forward network";
   let description = [{
     down(act(gate(x)) * up(x)): with `act = silu` the SwiGLU of semantics.md 0.
@@ -409,7 +418,7 @@ def Nn_GluOp : Nn_Op<"glu", [Pure]> {
   }];
   let arguments = (ins Nn_Stream:$input, Nn_Matrix:$gate, Nn_Matrix:$up,
                        Nn_Matrix:$down, Moec_Activation:$activation,
-                       Nn_ComputeType:$compute);
+                       Nn_MatrixComputeType:$compute);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
     $input `gate` $gate `up` $up `down` $down `act` `=` $activation
@@ -419,7 +428,8 @@ def Nn_GluOp : Nn_Op<"glu", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments]> {
+def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
   let summary = "plain feed-forward network";
   let description = [{
     down(act(up(x))), with optional biases.
@@ -442,7 +452,7 @@ def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments]> {
   }];
   let arguments = (ins Nn_Stream:$input, Nn_Matrix:$up, Optional<Nn_Vector>:$up_bias,
                        Nn_Matrix:$down, Optional<Nn_Vector>:$down_bias,
-                       Moec_Activation:$activation, Nn_ComputeType:$compute);
+                       Moec_Activation:$activation, Nn_MatrixComputeType:$compute);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
     $input `up` $up (`bias` $up_bias^ `:` type($up_bias))? `down` $down

@@ -1,12 +1,11 @@
 //===- AssignLayouts.cpp - Give every weight its one layout ---------------===//
+#include "dialects/interfaces/QuantizableOpInterface.h"
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/moeq/MoeqDialect.h"
-#include "dialects/nn/NnDialect.h"
 #include "passes/schedule/TargetModel.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 namespace moec {
 #define GEN_PASS_DEF_ASSIGNLAYOUTS
@@ -18,14 +17,8 @@ using namespace moec;
 
 /// Whether `use` reads the weight as the matrix of a matmul.
 static bool isMatmulUse(OpOperand &use) {
-  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
-      .Case<nn::LinearOp>(
-          [&](auto op) { return use.get() == op.getWeight(); })
-      .Case<nn::GluOp>([](auto) { return true; })
-      .Case<nn::MlpOp>([&](auto op) {
-        return use.get() == op.getUp() || use.get() == op.getDown();
-      })
-      .Default(false);
+  auto op = dyn_cast<QuantizableOpInterface>(use.getOwner());
+  return op && llvm::is_contained(op.getMatrixOperands(), &use);
 }
 
 namespace {
@@ -48,11 +41,13 @@ struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
         continue;
       bool isMatrix = weight.getTensorType().getRank() == 2 &&
                       matmul.contains(weight.getSymName());
-      Type code = weight.getTensorType().getElementType();
-      if (auto format = weight.getFormatAttr())
-        code = format.getStorageType();
-      weight.setLayoutAttr(target.layoutFor(
-          &getContext(), isMatrix ? WeightUse::Matmul : WeightUse::Rows, code));
+      // Integers have no format and lie in row-major order.
+      QuantFormatAttrInterface format = weight.getFormatAttr();
+      if (format)
+        weight.setLayoutAttr(target.layoutFor(
+            format, isMatrix ? WeightUse::Matmul : WeightUse::Rows));
+      else
+        weight.setLayoutAttr(moeq::RowMajorLayoutAttr::get(&getContext()));
     }
   }
 };

@@ -19,10 +19,8 @@ public:
   virtual ~TargetModel() = default;
   /// Output columns that one task of a matmul computes.
   virtual int64_t getColumnBlock() const = 0;
-  /// `code` is the type of one stored code.
-  virtual WeightLayoutAttrInterface layoutFor(mlir::MLIRContext *context,
-                                              WeightUse use,
-                                              mlir::Type code) const = 0;
+  virtual WeightLayoutAttrInterface
+  layoutFor(QuantFormatAttrInterface format, WeightUse use) const = 0;
 };
 
 /// The processor: blocks of 16 output rows, which AVX-512 reads as one and AVX2
@@ -32,12 +30,15 @@ public:
 class CpuTargetModel : public TargetModel {
 public:
   int64_t getColumnBlock() const override { return 16; }
-  WeightLayoutAttrInterface layoutFor(mlir::MLIRContext *context,
-                                      WeightUse use,
-                                      mlir::Type code) const override {
-    if (use == WeightUse::Matmul)
-      return moeq::RowBlocksLayoutAttr::get(context, getColumnBlock(),
-                                            code.isBF16() ? 2 : 1);
+  WeightLayoutAttrInterface layoutFor(QuantFormatAttrInterface format,
+                                      WeightUse use) const override {
+    mlir::MLIRContext *context = format.getContext();
+    if (use == WeightUse::Matmul) {
+      if (format.getScaleType())
+        return moeq::GroupBlocksLayoutAttr::get(context);
+      return moeq::RowBlocksLayoutAttr::get(
+          context, getColumnBlock(), format.getStorageType().isBF16() ? 2 : 1);
+    }
     return moeq::RowMajorLayoutAttr::get(context);
   }
 };

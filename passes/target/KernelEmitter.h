@@ -53,6 +53,8 @@ struct KernelOperand {
   mlir::MemRefType type;
   /// Of weights; null means row-major.
   WeightLayoutAttrInterface layout;
+  /// Of weights with scales; null means plain numbers of the element type.
+  QuantFormatAttrInterface format;
 
   mlir::Type getElementType() const { return type.getElementType(); }
   /// Elements of one row: all but the first dimension.

@@ -76,6 +76,8 @@ public:
       os << " " << static_cast<int>(operand.kind) << ":" << operand.type;
       if (operand.layout)
         os << "/" << operand.layout;
+      if (operand.format)
+        os << "/" << operand.format;
     }
     // Whether two operands are one memory matters to a kernel that reads after
     // it writes.
@@ -256,7 +258,7 @@ FailureOr<KernelOperand> LevelLowering::describeWeight(Operation *op,
     return op->emitOpError("expected a moe.weight @") << name << ", found none";
   if (auto format = weight.getFormatAttr()) {
     auto plain = dyn_cast<moeq::PlainFormatAttr>(format);
-    if (!plain || plain.getType() != type.getElementType()) {
+    if (plain && plain.getType() != type.getElementType()) {
       InFlightDiagnostic error = op->emitOpError("target '")
                                  << emitter.getName() << "' reads @" << name
                                  << " as plain " << type.getElementType()
@@ -268,6 +270,9 @@ FailureOr<KernelOperand> LevelLowering::describeWeight(Operation *op,
   KernelOperand operand;
   operand.kind = KernelOperand::Weight;
   operand.type = type;
+  if (QuantFormatAttrInterface format = weight.getFormatAttr();
+      format && format.getScaleType())
+    operand.format = format;
   // Row-major is the same as no layout, so kernels are shared.
   if (!isa_and_nonnull<moeq::RowMajorLayoutAttr>(weight.getLayoutAttr()))
     operand.layout = weight.getLayoutAttr();
@@ -332,8 +337,10 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
               describeWeight(op, symbol.getValue(), type);
           if (failed(operand))
             return failure();
-          if (e > 0 && operand->layout != result.operand.layout)
-            return op->emitOpError("expected one layout for all experts of @")
+          if (e > 0 && (operand->layout != result.operand.layout ||
+                        operand->format != result.operand.format))
+            return op->emitOpError("expected one layout and format for all "
+                                   "experts of @")
                    << weights.getTable() << ", found another in expert " << e;
           result.operand = *operand;
           ordinals.push_back(

@@ -25,9 +25,11 @@ void StepProgram::addBuffer(const std::string &name, const std::string &type,
 
 void StepProgram::declareWeight(const std::string &name,
                                 const std::string &shape,
-                                const std::string &layout, Bytes storage) {
+                                const std::string &layout, Bytes storage,
+                                const std::string &format) {
   declare("moe.weight @" + name + " : tensor<" + shape +
           "> from [#moe.tensor<\"" + name + "\">]" +
+          (format.empty() ? "" : " format = " + format) +
           (layout.empty() ? "" : " layout = " + layout));
   Aligned memory(storage.size());
   std::copy(storage.begin(), storage.end(), memory.data());

@@ -48,8 +48,9 @@ public:
   /// `%name`, a weight; `storage` in the order of its layout.
   template <typename T>
   void weight(const std::string &name, const std::string &shape,
-              const std::string &layout, const std::vector<T> &storage) {
-    declareWeight(name, shape, layout, bytesOf(storage));
+              const std::string &layout, const std::vector<T> &storage,
+              const std::string &format = "") {
+    declareWeight(name, shape, layout, bytesOf(storage), format);
     define(name, "memref<" + shape + ">",
            "moex.weight @" + name + " : memref<" + shape + ">");
   }
@@ -112,7 +113,8 @@ private:
   void addBuffer(const std::string &name, const std::string &type,
                  Bytes initial);
   void declareWeight(const std::string &name, const std::string &shape,
-                     const std::string &layout, Bytes storage);
+                     const std::string &layout, Bytes storage,
+                     const std::string &format = "");
   void addState(const std::string &name, const std::string &row, Bytes pool);
   std::string substitute(const std::string &text) const;
 

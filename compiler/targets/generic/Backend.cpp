@@ -94,7 +94,7 @@ std::string typeName(Type type) {
 
 class GenericBackend : public TargetBackend {
 public:
-  GenericBackend() : emitter("generic", {getBaselineLevel()}, createPlainTile) {}
+  GenericBackend() : emitter("generic", {getBaselineLevel()}, createAnyTile) {}
 
   StringRef getName() const override { return "generic"; }
   StringRef getDescription() const override {
@@ -198,6 +198,11 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       return request.op->emitOpError("operand ")
              << index << " has elements that a CPU kernel cannot load: "
              << operand.getElementType();
+  for (auto [index, operand] : llvm::enumerate(request.operands))
+    if (operand.format && !isa<moex::GroupedGemmOp>(request.op))
+      return request.op->emitOpError("operand ")
+             << index << " is a weight in format " << operand.format
+             << ": expected plain numbers";
   Kernel kernel{request, arguments, builder, module};
   return llvm::TypeSwitch<Operation *, LogicalResult>(request.op)
       .Case([&](moex::RowwiseOp op) { return emitRowwise(kernel, op); })

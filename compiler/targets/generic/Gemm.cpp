@@ -69,14 +69,19 @@ private:
 LogicalResult GemmBuilder::check(GemmTileFactory createTile) {
   const KernelOperand &first = kernel.request.operands[1];
   auto codes = dyn_cast<FloatType>(first.getElementType());
-  auto wanted = moeq::RowBlocksLayoutAttr::get(
+  Attribute wanted = moeq::RowBlocksLayoutAttr::get(
       op.getContext(), kLanes, first.getElementType().isBF16() ? 2 : 1);
+  if (first.format)
+    wanted = moeq::GroupBlocksLayoutAttr::get(op.getContext());
   for (int64_t i = 0; i < numWeights; ++i) {
     unsigned index = 1 + i;
     const KernelOperand &operand = kernel.request.operands[index];
     if (!codes || operand.getElementType() != codes)
       return op.emitOpError("expected weights of f32, bf16 or f16, found ")
              << operand.getElementType();
+    if (operand.format != first.format)
+      return op.emitOpError("expected one format for all weights, found ")
+             << first.format << " and " << operand.format;
     if (failed(requireLayout(kernel.request, index, wanted)))
       return failure();
     KernelOperand::Kind kind =
@@ -89,11 +94,13 @@ LogicalResult GemmBuilder::check(GemmTileFactory createTile) {
   for (auto [i, bias] : llvm::enumerate(op.getBiases()))
     if (failed(requireLayout(kernel.request, 1 + numWeights + i, {})))
       return failure();
-  GemmOperands operands{xType, codes, wanted, op.getCompute()};
+  GemmOperands operands{xType, codes, first.format, wanted, op.getCompute()};
   shape = createTile(kernel.getLevel(), operands);
-  if (!shape)
-    return op.emitOpError("expected weights of f32, bf16 or f16, found ")
-           << codes;
+  if (!shape) {
+    InFlightDiagnostic error = op.emitOpError("has no kernel for compute = ");
+    error << op.getCompute() << " and weights of ";
+    return first.format ? error << first.format : error << codes;
+  }
   return success();
 }
 

@@ -32,9 +32,11 @@ constexpr int64_t kPanelColumns = 4096;
 struct GemmOperands {
   /// Types of x and of the weights' codes.
   Type x, weight;
+  /// Of weights with scales; null for plain numbers.
+  QuantFormatAttrInterface format;
   /// Layout of the weights.
   mlir::Attribute layout;
-  /// f32 or bf16.
+  /// f32, bf16, or i8 with an integer format.
   Type compute;
 };
 
@@ -104,6 +106,22 @@ void buildRowConversion(CodeBuilder &b, mlir::ValueRange arguments, Type from,
 /// for other operands.
 std::unique_ptr<GemmTile> createPlainTile(const target::IsaLevel &level,
                                           const GemmOperands &operands);
+
+/// The tile of plain loops for weights in any format with scales. With compute
+/// i8 products are summed as integers (in f32, where they are exact), otherwise
+/// codes are turned into numbers in registers.
+std::unique_ptr<GemmTile> createGroupTile(const target::IsaLevel &level,
+                                          const GemmOperands &operands);
+/// The plain tile or the group tile.
+std::unique_ptr<GemmTile> createAnyTile(const target::IsaLevel &level,
+                                        const GemmOperands &operands);
+
+/// Rounds one group of a row to 8-bit integers. `from` holds `count` elements of
+/// type `type`, from none to the whole group; the rest counts as zero. Stores the
+/// integers, as f32, to `to` and returns the scale: the largest magnitude over
+/// 127. The same bits on every level.
+Value buildGroupRounding(CodeBuilder &b, Value from, Type type, Value count,
+                         int64_t group, Value to);
 
 /// Picks a tile: null where there is none for the operands.
 using GemmTileFactory = std::unique_ptr<GemmTile> (*)(

@@ -304,6 +304,8 @@ std::unique_ptr<GemmTile>
 generic::createPlainTile(const target::IsaLevel &level,
                          const GemmOperands &operands) {
   Type weight = operands.weight;
+  if (operands.format || operands.compute.isInteger(8))
+    return nullptr;
   if (!weight.isF32() && !weight.isBF16() && !weight.isF16())
     return nullptr;
   int64_t pack = weight.isBF16() ? 2 : 1;

@@ -35,9 +35,10 @@ llvm::SmallVector<IsaLevel> createLevels() {
 std::unique_ptr<generic::GemmTile>
 createTile(const IsaLevel &level, const generic::GemmOperands &operands) {
   if (level.hasDotProducts)
-    if (auto tile = x86::createBf16DotTile(level, operands))
-      return tile;
-  return generic::createPlainTile(level, operands);
+    for (auto create : {x86::createBf16DotTile, x86::createInt8DotTile})
+      if (auto tile = create(level, operands))
+        return tile;
+  return generic::createAnyTile(level, operands);
 }
 
 class X86Backend : public TargetBackend {

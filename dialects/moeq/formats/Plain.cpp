@@ -16,13 +16,40 @@ PlainFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return emitError() << "expected f32, bf16 or f16, found " << type;
 }
 
-double PlainFormatAttr::getBitsPerWeight() const {
-  return getType().getIntOrFloatBitWidth();
+SmallVector<StringRef> PlainFormatAttr::getSpellings() { return {}; }
+Attribute PlainFormatAttr::getBySpelling(MLIRContext *, StringRef) {
+  return {};
 }
 
 Type PlainFormatAttr::getStorageType() const { return getType(); }
+int64_t PlainFormatAttr::getGroupColumns() const { return 1; }
+unsigned PlainFormatAttr::getCodeBits() const {
+  return getType().getIntOrFloatBitWidth();
+}
+Type PlainFormatAttr::getScaleType() const { return {}; }
+bool PlainFormatAttr::isInteger() const { return false; }
 
-void PlainFormatAttr::encode(ArrayRef<float> numbers,
+Value PlainFormatAttr::emitDequantize(OpBuilder &, Location, Value,
+                                      Value) const {
+  return {}; // has no scale
+}
+
+void PlainFormatAttr::decode(ArrayRef<char> codes, int64_t,
+                             MutableArrayRef<float> numbers) const {
+  if (getType().isF32()) {
+    std::memcpy(numbers.data(), codes.data(), numbers.size() * sizeof(float));
+    return;
+  }
+  const llvm::fltSemantics &semantics = getType().getFloatSemantics();
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, codes.data() + i * sizeof(bits), sizeof(bits));
+    numbers[i] =
+        llvm::APFloat(semantics, llvm::APInt(16, bits)).convertToFloat();
+  }
+}
+
+void PlainFormatAttr::encode(ArrayRef<float> numbers, int64_t,
                              MutableArrayRef<char> codes) const {
   if (getType().isF32()) {
     std::memcpy(codes.data(), numbers.data(), numbers.size() * sizeof(float));

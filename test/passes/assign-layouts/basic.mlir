@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --assign-layouts | FileCheck %s
+// RUN: moe-opt %s --assign-formats --assign-layouts | FileCheck %s
 
 // CHECK: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<16, 2>
 moe.weight @matrix : tensor<32x64xbf16> from [#moe.tensor<"matrix">]

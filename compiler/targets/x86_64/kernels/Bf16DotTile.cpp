@@ -132,7 +132,7 @@ private:
 std::unique_ptr<GemmTile>
 x86::createBf16DotTile(const target::IsaLevel &level,
                        const GemmOperands &operands) {
-  if (!operands.weight.isBF16() || !operands.compute.isBF16() ||
+  if (operands.format || !operands.weight.isBF16() || !operands.compute.isBF16() ||
       operands.layout != moeq::RowBlocksLayoutAttr::get(
                              operands.weight.getContext(), kLanes, 2))
     return nullptr;

@@ -16,6 +16,11 @@ std::unique_ptr<generic::GemmTile>
 createBf16DotTile(const target::IsaLevel &level,
                   const generic::GemmOperands &operands);
 
+/// Weights of #moeq.affine, compute = i8, by VPDPBUSD.
+std::unique_ptr<generic::GemmTile>
+createInt8DotTile(const target::IsaLevel &level,
+                  const generic::GemmOperands &operands);
+
 } // namespace moec::x86
 
 #endif // MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H

@@ -1,0 +1,4 @@
+//===- QuantizableOpInterface.cpp - Ops with quantisable weights ----------===//
+#include "dialects/interfaces/QuantizableOpInterface.h"
+
+#include "dialects/interfaces/QuantizableOpInterface.cpp.inc"
