@@ -79,7 +79,9 @@ private:
   }
   void feed(Session &session, const moe_entry_info &entry,
             std::vector<Sequence> &sequences, const std::vector<int32_t> &ids);
+  void countHits(Session &session, const moe_entry_info &entry);
   void fill(Session &session, std::vector<Sequence> &sequences, uint64_t depth);
+  void warmUp(const moe_entry_info &entry, const std::function<double()> &pass);
   void runPrefill(BenchResult &result);
   void runDecode(BenchResult &result);
   void finish(BenchResult &result, const moe_entry_info &entry,
@@ -91,6 +93,10 @@ private:
   const moe_entry_info prefill, decode;
   const moe_modality_info modality;
   std::optional<RandomIds> ids; // of the test
+  // While routing is kept: sums over the steps of the experts hit, by pool.
+  bool countsHits = false;
+  std::vector<uint64_t> hitSums;
+  uint64_t hitSteps = 0;
 };
 
 double secondsOf(const std::function<void()> &body) {
@@ -181,7 +187,26 @@ void Bench::feed(Session &session, const moe_entry_info &entry,
     batch[i].inputs = &inputs[i];
     batch[i].num_inputs = 1;
   }
-  session.step(entry.name, batch);
+  session.step(entry.name, batch.data(), batch.size(), countsHits);
+  if (countsHits)
+    countHits(session, entry);
+}
+
+void Bench::countHits(Session &session, const moe_entry_info &entry) {
+  const BenchCosts costs(*manifest, entry.function, modality.name);
+  hitSums.resize(costs.pools().size());
+  for (size_t i = 0; i < costs.pools().size(); ++i) {
+    const BenchCosts::Pool &pool = costs.pools()[i];
+    const Routing routing = session.routing(pool.ordinal);
+    std::vector<bool> hit(pool.experts, false);
+    for (uint64_t at = 0; at < routing.tokens() * routing.slots(); ++at)
+      if (const int32_t id = routing.ids()[at];
+          id >= 0 && static_cast<uint32_t>(id) < pool.experts)
+        hit[static_cast<size_t>(id)] = true;
+    hitSums[i] +=
+        static_cast<uint64_t>(std::count(hit.begin(), hit.end(), true));
+  }
+  ++hitSteps;
 }
 
 /// Puts `depth` random tokens into each sequence.
@@ -198,6 +223,19 @@ void Bench::fill(Session &session, std::vector<Sequence> &sequences,
     }
     sequence = std::move(alone.front());
   }
+}
+
+/// A pass that is not timed. Another one before it counts the experts that are
+/// hit, where the entry exports them: keeping them costs time.
+void Bench::warmUp(const moe_entry_info &entry,
+                   const std::function<double()> &pass) {
+  hitSums.clear();
+  hitSteps = 0;
+  countsHits = entry.routing_out != 0;
+  if (countsHits)
+    pass();
+  countsHits = false;
+  pass();
 }
 
 void Bench::runPrefill(BenchResult &result) {
@@ -217,7 +255,7 @@ void Bench::runPrefill(BenchResult &result) {
       sequences.front().trim(result.depth);
     return seconds;
   };
-  pass(); // the first one warms up
+  warmUp(prefill, pass);
   for (uint64_t i = 0; i < options.repetitions; ++i)
     result.seconds.push_back(pass());
   result.tokens = result.prompt;
@@ -253,7 +291,7 @@ void Bench::runDecode(BenchResult &result) {
       sequence.trim(result.depth);
     return seconds;
   };
-  pass(std::min(result.generated, kWarmSteps));
+  warmUp(decode, [&] { return pass(std::min(result.generated, kWarmSteps)); });
   for (uint64_t i = 0; i < options.repetitions; ++i)
     result.seconds.push_back(pass(result.generated));
   result.tokens = result.generated * result.batch;
@@ -273,6 +311,13 @@ void Bench::finish(BenchResult &result, const moe_entry_info &entry,
   std::vector<double> hits;
   for (const BenchCosts::Pool &pool : costs.pools())
     hits.push_back(BenchCosts::expectedHits(pool, shape.tokens));
+  if (hitSteps) {
+    result.hits = 0;
+    for (size_t i = 0; i < hits.size(); ++i) {
+      hits[i] = static_cast<double>(hitSums[i]) / static_cast<double>(hitSteps);
+      *result.hits += hits[i] / static_cast<double>(hits.size());
+    }
+  }
   result.expectedHits = costs.expectedHits(shape.tokens);
   result.weightBytes = costs.weightBytes(shape, hits);
   result.cacheBytes = costs.cacheBytes(shape);

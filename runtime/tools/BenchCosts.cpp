@@ -50,14 +50,17 @@ BenchCosts::BenchCosts(const ManifestT &manifest, uint32_t function,
   for (const auto &each : manifest.modalities)
     if (each->name != modality)
       otherModalities.push_back(each->name);
-  for (const auto &router : manifest.routers)
+  for (uint32_t i = 0; i < manifest.routers.size(); ++i) {
+    const auto &router = manifest.routers[i];
     if (!belongsToOther(router->name)) {
       Pool &pool = all.emplace_back();
+      pool.ordinal = i;
       pool.router = router->name;
       pool.experts = router->experts;
       pool.slots = router->slots;
       poolLayers.push_back({router->layer, router->name});
     }
+  }
   const uint64_t width = manifest.functions[function]->outputs.front()->width;
   std::map<std::string, uint64_t> bytesByFormat;
   for (const auto &weight : manifest.weights) {
@@ -73,8 +76,9 @@ BenchCosts::BenchCosts(const ManifestT &manifest, uint32_t function,
       most = bytes;
       mainFormat = format;
     }
-  // With tied embeddings the looked-up table is the head as well.
-  if (headBytes == 0)
+  // With tied embeddings the looked-up table is the head as well: then there is
+  // no other matrix outside the layers.
+  if (!hasOuterMatrix)
     for (const auto &weight : manifest.weights)
       if (weight->role == "embed" && weight->shape.size() == 2 &&
           weight->shape[0] == width && !belongsToOther(weight->name)) {
@@ -103,6 +107,7 @@ void BenchCosts::addWeight(const WeightT &weight, uint64_t width) {
     lookupBytes += weight.bytes / weight.shape[0];
     return;
   }
+  hasOuterMatrix |= weight.layer < 0 && isMatrix;
   if (weight.layer < 0 && isMatrix && weight.shape[0] == width) {
     headBytes += weight.bytes;
     headElements += elementsOf(weight);

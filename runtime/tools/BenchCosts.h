@@ -33,6 +33,7 @@ public:
   /// Experts of one layer that one router chooses from.
   struct Pool {
     std::string router;
+    uint32_t ordinal = 0; // of the router
     uint32_t experts = 0;
     uint32_t slots = 0; // per token
     uint64_t bytes = 0; // of all experts
@@ -72,6 +73,7 @@ private:
   std::vector<PoolLayer> poolLayers; // beside `all`
   uint64_t denseBytes = 0;
   uint64_t denseElements = 0; // of matrices
+  bool hasOuterMatrix = false; // one outside the layers that is not looked up
   uint64_t headBytes = 0;
   uint64_t headElements = 0;
   uint64_t lookupBytes = 0;    // rows looked up, per token
