@@ -5,6 +5,8 @@ vocabulary shrink, so that invented weights take seconds.
 """
 
 import argparse
+import json
+import math
 import pathlib
 import re
 import subprocess
@@ -45,9 +47,47 @@ def check(source, options, work):
     # Another token in front must matter: the layers see each other.
     second = logits(run, artifact, [8] + ids[1:], work / "second.npy")
     assert (first != second).any(), source.name
+    count(artifact, options)
     # As many threads as one likes.
     third = logits(run, artifact, ids, work / "third.npy", "--threads=3")
     assert (first == third).all(), source.name
+
+
+def count(artifact, options):
+    """Bytes and operations of a decoding step as moe-bench has them, against sums
+    over the manifest."""
+    tools = f"{options.build}/runtime/tools"
+    inspected = json.loads(subprocess.run([f"{tools}/moe-inspect", "--json", artifact],
+                                          check=True, capture_output=True).stdout)
+    tests = json.loads(subprocess.run(
+        [f"{tools}/moe-bench", artifact, "-p", "9", "-n", "3", "-b", "1,4", "-r", "1", "-o",
+         "json", "--no-limits"], check=True, capture_output=True).stdout)["tests"]
+    slots = inspected["routers"][0]["slots"]
+    experts = inspected["routers"][0]["experts"]
+    assert [t["test"] for t in tests] == ["pp9", "tg3", "tg3 b4"]
+    for test, tokens, rows, keys in zip(tests, (9, 1, 4), (1, 1, 4), (45, 2, 8)):
+        hit = test["experts_hit"]
+        assert slots <= hit <= min(experts, slots * tokens), (artifact, hit)
+        size = operations = 0
+        for weight in inspected["weights"]:
+            elements = math.prod(weight["shape"])
+            matrix = len(weight["shape"]) == 2
+            if weight["role"] == "embed":
+                size += weight["bytes"] / weight["shape"][0] * tokens
+            elif weight["expert"] >= 0:
+                size += weight["bytes"] * hit / experts
+                operations += 2 * elements * slots / experts * tokens
+            else:
+                size += weight["bytes"]
+                head = weight["layer"] < 0 and matrix
+                operations += 2 * elements * (rows if head else tokens) * matrix
+            if weight["role"] == "q":  # products with keys and with values
+                operations += 2 * 2 * weight["shape"][0] * keys
+        np.testing.assert_allclose(test["weight_bytes_per_step"], size, rtol=1e-9)
+        np.testing.assert_allclose(test["operations_per_step"], operations, rtol=1e-9)
+        cache = inspected["states"]
+        row = sum(2 * s["width"] for s in cache)
+        assert test["cache_bytes_per_step"] == row * keys, (artifact, test)
 
 
 def main():
