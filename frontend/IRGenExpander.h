@@ -100,6 +100,8 @@ struct StepFunction {
   /// Modalities that some entry takes, ascending.
   llvm::SmallVector<int64_t, 4> modalities;
   int64_t cacheTokens = 0;
+  /// Some entry exports what the routers choose.
+  bool routingOut = false;
 
   mlir::func::FuncOp function;
   mlir::Value tokens, kinds, positions, cuSeqlens, logitsRows;

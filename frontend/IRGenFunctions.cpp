@@ -86,6 +86,7 @@ void Expander::groupEntries() {
       it->cacheTokens = cache;
     }
     it->entries.push_back(&entry);
+    it->routingOut |= entry.routingOut;
     for (const SemaModel::Segment &segment : entry.layout)
       for (int64_t modality : segment.modalities)
         if (!llvm::is_contained(it->modalities, modality))
@@ -293,15 +294,13 @@ bool Expander::checkLayouts() {
                 "the layout is given here");
     }
     int64_t maximum = step.cacheTokens ? step.cacheTokens : longest;
-    step.function->setAttr(
-        "moe.function",
-        builder.getDictionaryAttr(
-            {builder.getNamedAttr("cache_tokens",
-                                  builder.getI64IntegerAttr(step.cacheTokens)),
-             builder.getNamedAttr("max_sequence",
-                                  builder.getI64IntegerAttr(maximum)),
-             builder.getNamedAttr("modalities", builder.getDenseI64ArrayAttr(
-                                                    step.modalities))}));
+    NamedAttrList facts;
+    facts.set("cache_tokens", builder.getI64IntegerAttr(step.cacheTokens));
+    facts.set("max_sequence", builder.getI64IntegerAttr(maximum));
+    facts.set("modalities", builder.getDenseI64ArrayAttr(step.modalities));
+    if (step.routingOut)
+      facts.set("routing_out", builder.getUnitAttr());
+    step.function->setAttr("moe.function", facts.getDictionary(&context));
   }
   return ok;
 }
@@ -320,7 +319,8 @@ void Expander::emitEntry(OpBuilder &b, const StepFunction &step,
   moe::EntryOp::create(
       b, loc(entry.item->range), b.getStringAttr(entry.item->name.str()),
       FlatSymbolRefAttr::get(&context, function.getName()),
-      entry.last ? b.getUnitAttr() : UnitAttr(), b.getArrayAttr(layout));
+      entry.last ? b.getUnitAttr() : UnitAttr(),
+      entry.routingOut ? b.getUnitAttr() : UnitAttr(), b.getArrayAttr(layout));
 }
 
 /// Declares what functions refer to, above them: their order gives the

@@ -66,6 +66,8 @@ struct SemaModel {
     std::vector<std::optional<StaticValue>> arguments;
     std::optional<int64_t> cacheTokens;
     SourceRange cacheRange;
+    /// Option `routing_out`: what the routers choose can be had.
+    bool routingOut = false;
   };
 
   const Constant *findConstant(llvm::StringRef name) const;

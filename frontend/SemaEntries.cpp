@@ -34,6 +34,7 @@ private:
   bool readCount(const ast::Expr &count, SemaModel::Segment &segment);
   bool readOptions();
   bool readCache(const ast::EntryOption &option);
+  bool readRoutingOut(const ast::EntryOption &option);
   bool readCall();
   bool readArgument(const ast::Param &param, const ast::Expr &argument,
                     std::optional<StaticValue> &value);
@@ -134,13 +135,17 @@ bool EntryReader::readCount(const ast::Expr &count,
 }
 
 bool EntryReader::readOptions() {
-  static const StringRef operands[] = {
-      "expert_mask", "router_bias", "k_override", "routing_in", "routing_out"};
+  static const StringRef operands[] = {"expert_mask", "router_bias",
+                                       "k_override", "routing_in"};
   bool ok = true;
   for (const ast::EntryOption &option : item.options) {
     StringRef name = option.name.str();
     if (name == "cache") {
       ok &= readCache(option);
+      continue;
+    }
+    if (name == "routing_out") {
+      ok &= readRoutingOut(option);
       continue;
     }
     ok = false;
@@ -151,7 +156,7 @@ bool EntryReader::readOptions() {
     }
     llvm::SmallVector<StringRef> known(std::begin(operands),
                                        std::end(operands));
-    known.push_back("cache");
+    known.append({"cache", "routing_out"});
     diagnostics
         .error(DiagId::E803, option.name.range,
                "unknown entry option '" + name + "'")
@@ -174,6 +179,20 @@ bool EntryReader::readCache(const ast::EntryOption &option) {
   entry.cacheTokens =
       evaluator.integer(*option.arguments[0].value, "the size of a cache");
   return entry.cacheTokens.has_value();
+}
+
+bool EntryReader::readRoutingOut(const ast::EntryOption &option) {
+  if (entry.routingOut) {
+    diagnostics.error(DiagId::E205, option.range, "routing_out is given twice");
+    return false;
+  }
+  if (!option.arguments.empty()) {
+    diagnostics.error(DiagId::E204, option.range,
+                      "routing_out takes no arguments");
+    return false;
+  }
+  entry.routingOut = true;
+  return true;
 }
 
 bool EntryReader::readCall() {

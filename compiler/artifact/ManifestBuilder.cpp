@@ -245,6 +245,7 @@ LogicalResult Builder::addEntry(moe::EntryOp op) {
   auto entry = std::make_unique<fb::EntryT>();
   entry->name = op.getSymName().str();
   entry->last_only = op.getLast();
+  entry->routing_out = op.getRoutingOut();
   FailureOr<uint32_t> function = functionOrdinal(op.getLoc(), op.getFunction());
   if (failed(function))
     return failure();

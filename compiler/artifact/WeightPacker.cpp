@@ -7,6 +7,7 @@
 #include "runtime/abi/moe_abi.h"
 
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/Parallel.h"
 #include "llvm/Support/xxhash.h"
 
 #include <cmath>
@@ -212,9 +213,10 @@ LogicalResult FileWeights::supply(moe::WeightOp op,
 // Without a checkpoint
 //===----------------------------------------------------------------------===//
 
-/// The generator splitmix64: 64 random bits from a counter.
-static uint64_t splitmix(uint64_t &state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15u;
+/// Number `index` of the generator splitmix64 that starts at `seed`: any number
+/// can be had without those before it.
+static uint64_t splitmix(uint64_t seed, uint64_t index) {
+  uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
@@ -222,13 +224,16 @@ static uint64_t splitmix(uint64_t &state) {
 
 /// A number of mean 0 and deviation 1: the sum of 12 uniform ones. Integers
 /// only, so that no mathematical library has a say in the value.
-static float standardNormal(uint64_t &state) {
-  int64_t sum = 0;
-  for (int word = 0; word < 3; ++word) {
-    uint64_t bits = splitmix(state);
-    for (int part = 0; part < 4; ++part, bits >>= 16)
-      sum += static_cast<int64_t>(bits & 0xffff);
+static float standardNormal(uint64_t seed, uint64_t index) {
+  // Four numbers of 16 bits in a word, summed two at a time in its halves.
+  constexpr uint64_t lanes = 0x0000ffff0000ffffu;
+  constexpr unsigned words = 3;
+  uint64_t sums = 0;
+  for (unsigned word = 0; word < words; ++word) {
+    uint64_t bits = splitmix(seed, index * words + word);
+    sums += (bits & lanes) + (bits >> 16 & lanes);
   }
+  int64_t sum = static_cast<int64_t>((sums & 0xffffffffu) + (sums >> 32));
   // The mean of 12 numbers in 0 .. 65535 is 6 * 65535.
   return static_cast<float>(sum - 6 * 65535) / 65536.0f;
 }
@@ -245,15 +250,25 @@ LogicalResult SyntheticWeights::supply(moe::WeightOp op,
     std::fill(codes.begin(), codes.end(), 0);
     return success();
   }
-  std::vector<float> numbers(type.getNumElements(), 1.0f);
-  if (!isNorm(op)) {
-    uint64_t state = seed ^ llvm::xxh3_64bits(op.getSymName());
-    // Sqrt is correctly rounded everywhere.
-    int64_t fanIn = type.getRank() == 0 ? 1 : type.getShape().back();
-    float deviation = 1.0f / std::sqrt(static_cast<float>(fanIn));
-    for (float &number : numbers)
-      number = deviation * standardNormal(state);
-  }
-  encode(op, numbers, codes);
+  uint64_t start = seed ^ llvm::xxh3_64bits(op.getSymName());
+  int64_t rowLength = type.getRank() == 0 ? 1 : type.getShape().back();
+  // Sqrt is correctly rounded everywhere.
+  float deviation = 1.0f / std::sqrt(static_cast<float>(rowLength));
+  bool norm = isNorm(op);
+  // In pieces of whole rows: a table of embeddings as f32 is larger than all
+  // else that the compiler holds.
+  constexpr int64_t pieceElements = 1 << 18;
+  int64_t rows = rowLength ? type.getNumElements() / rowLength : 0;
+  int64_t pieceRows =
+      std::max<int64_t>(1, pieceElements / std::max<int64_t>(rowLength, 1));
+  size_t rowBytes = rows ? codes.size() / rows : 0;
+  llvm::parallelFor(0, llvm::divideCeil(rows, pieceRows), [&](size_t piece) {
+    int64_t first = static_cast<int64_t>(piece) * pieceRows;
+    int64_t count = std::min(pieceRows, rows - first);
+    std::vector<float> numbers(count * rowLength, 1.0f);
+    for (int64_t i = 0; !norm && i < count * rowLength; ++i)
+      numbers[i] = deviation * standardNormal(start, first * rowLength + i);
+    encode(op, numbers, codes.slice(first * rowBytes, count * rowBytes));
+  });
   return success();
 }

@@ -18,7 +18,10 @@ def RecordModel : Pass<"record-model", "::mlir::ModuleOp"> {
     `outputs`, pairs of name and width. `moe.routers` has a record for every
     router, in order: `layer`, `name`, `experts`, `slots`, `guarantees`. A
     router is called after the weight that its logits come from; one that only
-    joins routings of others is left out.
+    joins routings of others is left out. Functions share the records of routers
+    that are equal; equal routers of one function have a record each. In a
+    function with `routing_out` every such router is followed by a
+    `moe.export_routing` with the ordinal of its record.
     Preserves: everything else.
     Fails: when a step function lacks `moe.function` or a result its name.
 

@@ -5,6 +5,8 @@
 #include "dialects/interfaces/RoutingInterfaces.h"
 #include "dialects/moe/MoeDialect.h"
 
+#include "llvm/ADT/SmallSet.h"
+
 using namespace moec;
 using namespace mlir;
 
@@ -87,28 +89,79 @@ static Attribute recordRouter(RoutingOpInterface router, SymbolTable &symbols) {
        builder.getNamedAttr("guarantees", builder.getArrayAttr(guarantees))});
 }
 
+/// The one modality for which `router` decides, and the kinds of the tokens; a
+/// null value where it decides for all.
+static std::pair<Value, int64_t> findModality(RoutingOpInterface router) {
+  if (auto arms = router->getParentOfType<moe::ByModalityOp>())
+    for (auto [arm, id] : llvm::zip(arms.getArms(), arms.getIds()))
+      if (arm.isAncestor(router->getParentRegion()))
+        return {arms.getKinds(), id};
+  Value ids = router->getResult(0);
+  if (!ids.hasOneUse())
+    return {};
+  auto select = dyn_cast<moe::SelectRoutingOp>(*ids.user_begin());
+  if (!select)
+    return {};
+  for (auto [arm, id] : llvm::zip(select.getArmIds(), select.getModalities()))
+    if (arm == ids)
+      return {select.getKinds(), id};
+  return {};
+}
+
+static void exportRouting(RoutingOpInterface router, size_t ordinal) {
+  auto [kinds, kind] = findModality(router);
+  OpBuilder builder(router->getContext());
+  builder.setInsertionPointAfter(router);
+  moe::ExportRoutingOp::create(
+      builder, router->getLoc(), router->getResult(0), router->getResult(1),
+      kinds, kinds ? builder.getI64IntegerAttr(kind) : IntegerAttr(),
+      builder.getI64IntegerAttr(ordinal));
+}
+
 namespace {
 struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     Builder builder(module.getContext());
     SymbolTable symbols(module);
-    SmallVector<Attribute> functions, routers;
-    llvm::SetVector<Attribute> distinct;
+    SmallVector<Attribute> functions;
     for (auto function : module.getOps<func::FuncOp>()) {
       FailureOr<Attribute> record = recordFunction(function);
       if (failed(record))
         return signalPassFailure();
       functions.push_back(*record);
-      // Step functions share layers, and so routers.
-      function.walk([&](RoutingOpInterface router) {
-        if (!joinsRoutings(router))
-          distinct.insert(recordRouter(router, symbols));
-      });
+      recordRouters(function, symbols);
     }
-    routers.append(distinct.begin(), distinct.end());
     module->setAttr(functionsAttrName, builder.getArrayAttr(functions));
     module->setAttr(routersAttrName, builder.getArrayAttr(routers));
   }
+
+  /// Step functions share layers, and so routers. Within a function equal ones
+  /// are different: a weight may be the router of several layers.
+  void recordRouters(func::FuncOp function, SymbolTable &symbols) {
+    SmallVector<RoutingOpInterface> found;
+    function.walk([&](RoutingOpInterface router) {
+      if (!joinsRoutings(router))
+        found.push_back(router);
+    });
+    bool exports =
+        function->getAttrOfType<DictionaryAttr>("moe.function").contains(
+            "routing_out");
+    llvm::SmallSet<size_t, 16> taken;
+    for (RoutingOpInterface router : found) {
+      Attribute record = recordRouter(router, symbols);
+      size_t ordinal = 0;
+      while (ordinal < routers.size() &&
+             (routers[ordinal] != record || taken.contains(ordinal)))
+        ++ordinal;
+      if (ordinal == routers.size())
+        routers.push_back(record);
+      taken.insert(ordinal);
+      if (exports)
+        exportRouting(router, ordinal);
+    }
+  }
+
+  SmallVector<Attribute> routers;
 };
 } // namespace

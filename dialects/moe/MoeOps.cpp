@@ -48,6 +48,16 @@ LogicalResult ModalityOp::verify() {
   return success();
 }
 
+LogicalResult ExportRoutingOp::verify() {
+  if (getIds().getType().getDimSize(1) !=
+      getWeights().getType().getDimSize(1)) // C1
+    return emitOpError("expected as many weights as ids, found ")
+           << getWeights().getType() << " and " << getIds().getType();
+  if (bool(getKinds()) != getKind().has_value()) // C2
+    return emitOpError("expected 'kind' exactly when there are kinds");
+  return success();
+}
+
 LogicalResult EntryOp::verify() {
   for (Attribute segment : getLayout())
     if (!isa<SegmentAttr>(segment)) // C2

@@ -80,7 +80,8 @@ def Moe_EntryOp : Moe_Op<"entry",
   let summary = "declares an entry of the model";
   let description = [{
     An entry of the source: a use of a step function (contract 4.4). Entries that
-    differ only in lengths and in `last` share the function.
+    differ only in lengths and in `last` share the function. `routing_out`: the
+    entry exports what its routers choose; its function must be able to.
 
     Constraints:
     - (C1) `function` names a function of the module
@@ -93,10 +94,11 @@ def Moe_EntryOp : Moe_Op<"entry",
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$function,
-                       UnitAttr:$last, ArrayAttr:$layout);
+                       UnitAttr:$last, UnitAttr:$routing_out,
+                       ArrayAttr:$layout);
   let assemblyFormat = [{
-    $sym_name `function` `=` $function (`last` $last^)? `layout` `=` $layout
-    attr-dict
+    $sym_name `function` `=` $function (`last` $last^)?
+    (`routing_out` $routing_out^)? `layout` `=` $layout attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -345,6 +347,38 @@ def Moe_PlanOp : Moe_Op<"plan",
   let results = (outs Moe_Ids:$rows, Moe_Offsets:$offsets, Moe_SlotIds:$slot_rows);
   let assemblyFormat = [{
     $ids `experts` `=` $experts attr-dict `:` type($ids) `->` type($offsets)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_ExportRoutingOp : Moe_Op<"export_routing",
+    [MemoryEffects<[MemWrite]>]> {
+  let summary = "gives what a router chose to the caller of the step";
+  let description = [{
+    Writes ids and weights to the arrays that the batch has for the router with
+    this ordinal in the manifest, if it has any. Where the router decides for
+    one modality only, `kinds` and `kind` say for which: other tokens get ids -1
+    and weights 0, as in slots that are not used. Pass `record-model` makes it,
+    for functions with `routing_out`.
+
+    Constraints:
+    - (C1) ids and weights have the same number of slots
+    - (C2) `kind` is there exactly when `kinds` is
+
+    Example:
+    ```mlir
+    func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %k: tensor<?xi8>) {
+      moe.export_routing %i, %w kinds %k {kind = 1 : i64, router = 0 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Moe_SlotIds:$ids, Moe_SlotWeights:$weights,
+                       Optional<Moe_Kinds>:$kinds, OptionalAttr<I64Attr>:$kind,
+                       I64Attr:$router);
+  let assemblyFormat = [{
+    $ids `,` $weights (`kinds` $kinds^)? attr-dict `:` type($ids) `,`
+    type($weights)
   }];
   let hasVerifier = 1;
 }

@@ -277,6 +277,17 @@ LogicalResult PlanOp::verify() {
                     getExperts()); // C1
 }
 
+LogicalResult ExportRoutingOp::verify() {
+  if (bufferType(getIds()).getRank() != 2 ||
+      bufferType(getIds()).getShape() !=
+          bufferType(getWeights()).getShape()) // C1
+    return emitOpError("expected ids and weights [?, K], found ")
+           << getIds().getType() << " and " << getWeights().getType();
+  if (bool(getKinds()) != getKind().has_value()) // C2
+    return emitOpError("expected 'kind' exactly when there are kinds");
+  return success();
+}
+
 LogicalResult CombineRowsOp::verify() {
   if (bufferType(getSlotRows()).getRank() != 2 ||
       bufferType(getSlotRows()).getShape() != bufferType(getWeights()).getShape() ||

@@ -443,6 +443,35 @@ def Moex_PlanOp : Moex_Kernel<"plan"> {
   let hasVerifier = 1;
 }
 
+def Moex_ExportRoutingOp : Moex_Kernel<"export_routing"> {
+  let summary = "copies a router's choice to the caller's arrays";
+  let description = [{
+    `moe.export_routing` on memory: copies the rows of ids and weights to the
+    arrays of router `router` in the `moe_routing_io_v1` of the batch, as far as
+    there are any; rows whose kinds[t] is not `kind` become -1 and 0.
+
+    Constraints:
+    - (C1) ids and weights have one shape [?, K]
+    - (C2) `kind` is there exactly when `kinds` is
+
+    Example:
+    ```mlir
+    func.func @f(%ids: memref<?x2xi32>, %w: memref<?x2xf32>) {
+      moex.export_routing ins(%ids, %w : memref<?x2xi32>, memref<?x2xf32>) router = 3
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Moex_I32Buffer:$ids, MemRefOf<[F32]>:$weights,
+                       Optional<MemRefOf<[I8]>>:$kinds,
+                       OptionalAttr<I64Attr>:$kind, I64Attr:$router);
+  let assemblyFormat = [{
+    `ins` `(` $ids `,` $weights `:` type($ids) `,` type($weights) `)`
+    (`kinds` `(` $kinds^ `:` type($kinds) `)`)? `router` `=` $router attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def Moex_CombineRowsOp : Moex_Kernel<"combine_rows"> {
   let summary = "weighted sum of expert rows per token";
   let description = [{

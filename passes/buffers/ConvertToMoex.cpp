@@ -158,7 +158,8 @@ private:
               nn::AddPositionsOp, nn::TakeRowsOp, nn::LinearOp,
               nn::JointLinearOp, nn::StateAppendOp, nn::AttentionOp,
               moe::MergeModalitiesOp, moe::PlanOp, moe::RoutePlanOp,
-              moe::DispatchOp, moe::GroupedMatmulOp, moe::CombineOp>(
+              moe::DispatchOp, moe::GroupedMatmulOp, moe::CombineOp,
+              moe::ExportRoutingOp>(
             [&](auto concrete) { return lower(concrete); })
         .Default([](Operation *other) {
           return other->emitOpError("has no kernel operation: expected the "
@@ -467,6 +468,14 @@ private:
     moex::CombineRowsOp::create(b, op.getLoc(), bufferOf(op.getRows()),
                                 bufferOf(op.getSlotRows()),
                                 bufferOf(op.getWeights()), out);
+    return success();
+  }
+
+  LogicalResult lower(moe::ExportRoutingOp op) {
+    moex::ExportRoutingOp::create(
+        b, op.getLoc(), bufferOf(op.getIds()), bufferOf(op.getWeights()),
+        op.getKinds() ? bufferOf(op.getKinds()) : Value(), op.getKindAttr(),
+        op.getRouterAttr());
     return success();
   }
 

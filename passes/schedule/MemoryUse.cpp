@@ -66,6 +66,13 @@ MemoryUse moec::getMemoryUse(Operation *op) {
         addWrites(use, {plan.getRows(), plan.getOffsets(), plan.getSlotRows()},
                   op);
       })
+      .Case<moex::ExportRoutingOp>([&](auto) {
+        // What it writes is the caller's and read by nobody here.
+        addWrites(use, {}, op);
+        use.rows = AffineMap::get(moex::kNumExtents, 0,
+                                  getAffineDimExpr(0, op->getContext()));
+        use.ownRows = use.reads;
+      })
       .Case<moex::StateAppendOp>([&](auto append) {
         addWrites(use, {}, op);
         use.stateWrites.push_back(stateOf(append.getStateAttr()));

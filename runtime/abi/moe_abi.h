@@ -93,11 +93,20 @@ typedef struct moe_extents_v1 {
   uint64_t raw_inputs[MOE_MAX_MODALITIES]; /* raw inputs, by modality id */
 } moe_extents_v1;
 
-/* Run-time operands of routing (docs/abi.md); NULL in a batch means none.
- * No field is accepted yet by any artifact: a non-NULL field that the manifest
- * of the entry does not list is refused by the runtime. */
+/* Run-time operands of routing (docs/abi.md); NULL in a batch means none. A
+ * field that is not NULL needs an entry that accepts it (Manifest.entries).
+ *
+ * ids, weights  [routers of the manifest] where the step writes what each
+ *               router chose, NULL in an element: not wanted. Row-major
+ *               i32 and f32 [T, slots of the router]; id -1 and weight 0 in
+ *               slots without an expert, and in all slots of tokens for which
+ *               this router does not decide (another modality's). The arrays of
+ *               routers that the function does not have are left as they are.
+ *               Needs `routing_out` */
 typedef struct moe_routing_io_v1 {
   uint64_t size;
+  int32_t *const *ids;
+  float *const *weights;
 } moe_routing_io_v1;
 
 /* One batch: tokens of B sequences, one after the other.
@@ -194,6 +203,7 @@ MOE_ABI_ASSERT(sizeof(void *) == 8, "the ABI is defined for 64-bit pointers");
 MOE_ABI_ASSERT(sizeof(moe_worker_v1) == 24, "layout of moe_worker_v1");
 MOE_ABI_ASSERT(sizeof(moe_host_v1) == 40, "layout of moe_host_v1");
 MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
+MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 24, "layout of moe_routing_io_v1");
 MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
 MOE_ABI_ASSERT(sizeof(moe_step_v1) == 56, "layout of moe_step_v1");
 MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");

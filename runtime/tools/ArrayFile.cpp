@@ -235,11 +235,15 @@ absl::StatusOr<Array> moe::tools::parseNpy(const std::string &path,
   return array;
 }
 
-absl::Status moe::tools::writeNpy(const std::string &path, const float *data,
-                                  uint64_t rows, uint64_t width) {
+namespace {
+
+/// `type` is that of NumPy, of 4 bytes.
+absl::Status writeArray(const std::string &path, const char *type,
+                        const void *data, const std::vector<uint64_t> &shape) {
+  constexpr size_t kElementBytes = 4;
   std::string header =
-      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows,
-                   ", ", width, "), }");
+      absl::StrCat("{'descr': '", type, "', 'fortran_order': False, 'shape': (",
+                   absl::StrJoin(shape, ", "), "), }");
   constexpr size_t kPrefix = 10;
   constexpr size_t kAlignment = 64;
   while ((kPrefix + header.size() + 1) % kAlignment != 0)
@@ -252,11 +256,13 @@ absl::Status moe::tools::writeNpy(const std::string &path, const float *data,
   std::FILE *out = std::fopen(temporary.c_str(), "wb");
   if (!out)
     return badFile(path, "cannot write: ", std::strerror(errno));
-  const size_t count = rows * width;
+  size_t count = 1;
+  for (const uint64_t extent : shape)
+    count *= extent;
   bool written =
       std::fwrite(prefix.data(), 1, prefix.size(), out) == prefix.size() &&
       std::fwrite(header.data(), 1, header.size(), out) == header.size() &&
-      std::fwrite(data, sizeof(float), count, out) == count;
+      std::fwrite(data, kElementBytes, count, out) == count;
   int error = errno;
   if (std::fclose(out) != 0 && written) {
     written = false;
@@ -270,4 +276,16 @@ absl::Status moe::tools::writeNpy(const std::string &path, const float *data,
     return absl::OkStatus();
   std::remove(temporary.c_str());
   return badFile(path, "cannot write: ", std::strerror(error));
+}
+
+} // namespace
+
+absl::Status moe::tools::writeNpy(const std::string &path, const float *data,
+                                  const std::vector<uint64_t> &shape) {
+  return writeArray(path, "<f4", data, shape);
+}
+
+absl::Status moe::tools::writeNpy(const std::string &path, const int32_t *data,
+                                  const std::vector<uint64_t> &shape) {
+  return writeArray(path, "<i4", data, shape);
 }

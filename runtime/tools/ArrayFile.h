@@ -39,10 +39,12 @@ absl::StatusOr<Array> parseNpy(const std::string &path,
 absl::StatusOr<Array> parseIdx(const std::string &path,
                                const std::vector<uint8_t> &bytes);
 
-/// Writes f32 [rows, width] as .npy: into a temporary file that is renamed, so
-/// that nobody ever sees half of it.
-absl::Status writeNpy(const std::string &path, const float *data, uint64_t rows,
-                      uint64_t width);
+/// Writes an array of 4-byte elements as .npy: into a temporary file that is
+/// renamed, so that nobody ever sees half of it.
+absl::Status writeNpy(const std::string &path, const float *data,
+                      const std::vector<uint64_t> &shape);
+absl::Status writeNpy(const std::string &path, const int32_t *data,
+                      const std::vector<uint64_t> &shape);
 
 } // namespace moe::tools
 

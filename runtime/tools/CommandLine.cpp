@@ -55,12 +55,14 @@ std::string unknownOption(const std::vector<Option> &options,
 std::string CommandLine::help() const {
   std::string text = absl::StrCat("usage: ", tool, " ", operands,
                                   " [options]\n", summary, "\n\noptions:\n");
-  for (const Option &option : options)
-    absl::StrAppendFormat(&text, "  --%-22s %s\n",
-                          option.value.empty()
-                              ? option.name
-                              : absl::StrCat(option.name, " ", option.value),
-                          option.help);
+  for (const Option &option : options) {
+    std::string spelling = option.value.empty()
+                               ? option.name
+                               : absl::StrCat(option.name, " ", option.value);
+    if (option.letter)
+      absl::StrAppend(&spelling, ", -", std::string(1, option.letter));
+    absl::StrAppendFormat(&text, "  --%-22s %s\n", spelling, option.help);
+  }
   absl::StrAppendFormat(&text, "  --%-22s %s\n", "help", "print this text");
   absl::StrAppendFormat(&text, "  --%-22s %s\n", "version",
                         "print the version");
@@ -78,16 +80,16 @@ CommandLine::parse(int argc, char **argv, bool &helped) const {
       found.insert(found.end(), argv + i + 1, argv + argc);
       break;
     }
-    if (!absl::StartsWith(argument, "--")) {
-      if (argument.size() > 1 && argument[0] == '-')
-        return absl::InvalidArgumentError(absl::StrCat(
-            "unknown option '", argument, "'; options begin with '--'"));
+    if (argument.size() < 2 || argument[0] != '-') {
       found.push_back(argument);
       continue;
     }
+    const bool isLong = absl::StartsWith(argument, "--");
     const size_t equals = argument.find('=');
-    const std::string name = argument.substr(2, equals - 2);
-    if (equals == std::string::npos && (name == "help" || name == "version")) {
+    const size_t begin = isLong ? 2 : 1;
+    const std::string name = argument.substr(begin, equals - begin);
+    if (isLong && equals == std::string::npos &&
+        (name == "help" || name == "version")) {
       helped = true;
       std::fputs(name == "help"
                      ? help().c_str()
@@ -96,24 +98,30 @@ CommandLine::parse(int argc, char **argv, bool &helped) const {
       return found;
     }
     const auto option =
-        std::find_if(options.begin(), options.end(),
-                     [&](const Option &each) { return each.name == name; });
+        std::find_if(options.begin(), options.end(), [&](const Option &each) {
+          return isLong ? each.name == name
+                        : name == std::string(1, each.letter);
+        });
     if (option == options.end())
-      return absl::InvalidArgumentError(unknownOption(options, name));
+      return absl::InvalidArgumentError(
+          isLong ? unknownOption(options, name)
+                 : absl::StrCat("unknown option '", argument,
+                                "'; options begin with '--'"));
+    const std::string spelled = argument.substr(0, equals);
     std::string value;
     if (option->value.empty() && equals != std::string::npos)
       return absl::InvalidArgumentError(
-          absl::StrCat("option '--", name, "' takes no value"));
+          absl::StrCat("option '", spelled, "' takes no value"));
     if (!option->value.empty()) {
       if (equals == std::string::npos && i + 1 == argc)
         return absl::InvalidArgumentError(absl::StrCat(
-            "option '--", name, "': expected ", option->value, " after it"));
+            "option '", spelled, "': expected ", option->value, " after it"));
       value =
           equals == std::string::npos ? argv[++i] : argument.substr(equals + 1);
     }
     if (const absl::Status status = option->apply(value); !status.ok())
       return absl::InvalidArgumentError(
-          absl::StrCat("option '--", name, "': ", status.message()));
+          absl::StrCat("option '", spelled, "': ", status.message()));
   }
   return found;
 }

@@ -19,13 +19,15 @@ namespace moe::tools {
 /// Exit codes, as users of compilers know them.
 enum ExitCode { ExitOk = 0, ExitError = 1, ExitUsage = 2 };
 
-/// "--name" or, with a value, "--name VALUE" and "--name=VALUE".
+/// "--name" or, with a value, "--name VALUE" and "--name=VALUE"; "-l" for an
+/// option with a letter.
 struct Option {
   std::string name;
   std::string value; // what help calls the value; empty: a switch
   std::string help;
   /// Called in the order of the command line. A failure is a usage error.
   std::function<absl::Status(const std::string &value)> apply;
+  char letter = 0; // 0: none
 };
 
 struct CommandLine {

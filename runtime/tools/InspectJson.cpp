@@ -104,6 +104,7 @@ private:
           json.field("name", each.name);
           json.field("function", each.function);
           json.field("last_only", each.last_only);
+          json.field("routing_out", each.routing_out);
           json.field("layout_text", artifact.layouts[i]);
           list("layout", each.layout, &Report::layoutSegment);
         });

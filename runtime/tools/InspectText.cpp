@@ -155,11 +155,12 @@ void Page::functions() {
 }
 
 void Page::entries() {
-  Table table({"name", "function", "layout", "results"});
+  Table table({"name", "function", "layout", "results", "exports"});
   for (size_t i = 0; i < manifest.entries.size(); ++i) {
     const EntryT &each = *manifest.entries[i];
     table.row({each.name, functionName(each.function), artifact.layouts[i],
-               each.last_only ? "last position" : "all positions"});
+               each.last_only ? "last position" : "all positions",
+               each.routing_out ? "routing" : ""});
   }
   section("entries", table);
 }

@@ -86,10 +86,15 @@ private:
   static std::vector<Choice> readChoices(const std::string &path);
   moe_entry_info chooseEntry() const;
   uint64_t inputTokens() const;
+  template <typename Element>
+  static void writeFile(const std::string &path,
+                        const std::vector<Element> &data,
+                        const std::vector<uint64_t> &shape);
   Row lastRow() const { return Row(logits.data() + (rows - 1) * width, width); }
 
   // Each computes something and appends its lines to `out`.
   void prefill();
+  void collectRouting();
   void showTop(const Row &row);
   void showLogits();
   void generate();
@@ -111,6 +116,9 @@ private:
   std::vector<float> logits; // of the inputs, [rows, width]
   uint64_t rows = 0;
   uint64_t width = 0;
+  std::vector<int32_t> expertIds; // of the inputs, by router
+  std::vector<float> expertWeights;
+  std::vector<uint64_t> routingShape;
   std::string out;     // for standard output
   std::string problem; // why the comparison failed; empty: it did not
 };
@@ -141,17 +149,53 @@ void Run::prefill() {
   item.inputs = inputs.views().data();
   item.num_inputs = inputs.views().size();
   const Stopwatch watch;
-  const Logits result = session.step(entry.name, &item, 1);
+  const bool keepRouting =
+      !options.routingIds.empty() || !options.routingWeights.empty();
+  const Logits result = session.step(entry.name, &item, 1, keepRouting);
   printSpeed("prefill", inputTokens(), watch.seconds());
   logits = result.vector();
   rows = result.rows();
   width = result.width();
+  if (keepRouting)
+    collectRouting();
+}
+
+/// Routers with fewer slots than others are filled up.
+void Run::collectRouting() {
+  const uint32_t routers = model.info().num_routers;
+  uint64_t slots = 0;
+  for (uint32_t r = 0; r < routers; ++r)
+    slots = std::max<uint64_t>(slots, model.router(r).slots);
+  const uint64_t tokens = inputTokens();
+  routingShape = {routers, tokens, slots};
+  expertIds.assign(routers * tokens * slots, -1);
+  expertWeights.assign(expertIds.size(), 0.0f);
+  for (uint32_t r = 0; r < routers; ++r) {
+    const Routing routing = session.routing(r);
+    for (uint64_t t = 0; t < tokens; ++t)
+      for (uint64_t s = 0; s < routing.slots(); ++s) {
+        expertIds[(r * tokens + t) * slots + s] = routing.id(t, s);
+        expertWeights[(r * tokens + t) * slots + s] = routing.weight(t, s);
+      }
+  }
+}
+
+/// Where the file was asked for.
+template <typename Element>
+void Run::writeFile(const std::string &path, const std::vector<Element> &data,
+                    const std::vector<uint64_t> &shape) {
+  if (path.empty())
+    return;
+  const absl::Status status = writeNpy(path, data.data(), shape);
+  if (!status.ok())
+    fail(status.message());
 }
 
 void Run::run() {
   prefill();
   const bool hasOtherResult = options.generate || !choices.empty() ||
-                              !options.output.empty() || reference;
+                              !options.output.empty() || reference ||
+                              !expertIds.empty();
   if (options.print == RunOptions::Logits)
     showLogits();
   else if (options.print == RunOptions::Top ||
@@ -163,12 +207,9 @@ void Run::run() {
     rankChoices();
   if (reference)
     compare();
-  if (!options.output.empty()) {
-    const absl::Status status =
-        writeNpy(options.output, logits.data(), rows, width);
-    if (!status.ok())
-      fail(status.message());
-  }
+  writeFile(options.output, logits, {rows, width});
+  writeFile(options.routingIds, expertIds, routingShape);
+  writeFile(options.routingWeights, expertWeights, routingShape);
   std::fwrite(out.data(), 1, out.size(), stdout);
   if (!problem.empty())
     fail(problem);

@@ -36,6 +36,8 @@ struct RunOptions {
 
   Print print = Default;
   std::string output;
+  std::string routingIds;
+  std::string routingWeights;
   std::string check;
   double tolerance = 1e-4;
 };

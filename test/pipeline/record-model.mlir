@@ -1,5 +1,6 @@
 // RUN: split-file %s %t
 // RUN: moe-opt --record-model %t/good.mlir | FileCheck %t/good.mlir
+// RUN: moe-opt --record-model %t/export.mlir | FileCheck %t/export.mlir
 // RUN: not moe-opt --record-model %t/no-function.mlir 2>&1 | FileCheck %t/no-function.mlir
 // RUN: not moe-opt --record-model %t/no-output.mlir 2>&1 | FileCheck %t/no-output.mlir
 
@@ -35,6 +36,49 @@ func.func @step_b(%x: tensor<?x64xf32>) -> (tensor<?x64xf32> {moe.output = "logi
     renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
     : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
   return %x, %z : tensor<?x64xf32>, tensor<?x8xf32>
+}
+
+//--- export.mlir
+// One weight routes twice: two records, so that each has a place of its own for
+// what it chooses. The second router decides for one modality. The function that
+// does not export shares the records and has no export.
+// CHECK: moe.routers = [
+// CHECK-SAME: name = "router", slots = 2 : i64}, {{{.*}}name = "router", slots = 2 : i64}]
+// CHECK-LABEL: func.func @step_a
+// CHECK: %[[I0:.*]], %[[W0:.*]] = moe.route
+// CHECK-NEXT: moe.export_routing %[[I0]], %[[W0]] {router = 0 : i64}
+// CHECK: %[[I1:.*]], %[[W1:.*]] = moe.route
+// CHECK-NEXT: moe.export_routing %[[I1]], %[[W1]] kinds %{{.*}} {kind = 2 : i64, router = 1 : i64}
+// CHECK-LABEL: func.func @step_b
+// CHECK-NOT: moe.export_routing
+moe.weight @router.weight : tensor<8x64xbf16> from [#moe.tensor<"router.weight">]
+func.func @step_a(%x: tensor<?x64xf32>, %k: tensor<?xi8>) -> (tensor<?x8xf32> {moe.output = "logits"})
+    attributes {moe.function = {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0, 2>, routing_out}} {
+  %w = moe.weight_ref @router.weight : tensor<8x64xbf16>
+  %z = nn.linear %x, %w compute = f32 : tensor<?x64xf32>, tensor<8x64xbf16> -> tensor<?x8xf32>
+  %i0, %w0 = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight)
+    renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %i1, %w1 = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight)
+    renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %i, %v = moe.select_routing %k ids(%i1) weights(%w1)
+    modalities = [2] offsets = [0] experts = 8
+    : tensor<?xi8>, (tensor<?x2xi32>), (tensor<?x2xf32>)
+    -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %z : tensor<?x8xf32>
+}
+func.func @step_b(%x: tensor<?x64xf32>) -> (tensor<?x8xf32> {moe.output = "logits"})
+    attributes {moe.function = {cache_tokens = 0 : i64, max_sequence = 8 : i64, modalities = array<i64: 0>}} {
+  %w = moe.weight_ref @router.weight : tensor<8x64xbf16>
+  %z = nn.linear %x, %w compute = f32 : tensor<?x64xf32>, tensor<8x64xbf16> -> tensor<?x8xf32>
+  %i0, %w0 = moe.route %z score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight)
+    renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %z : tensor<?x8xf32>
 }
 
 //--- no-function.mlir

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <sstream>
 #include <zlib.h>
@@ -120,6 +121,40 @@ TEST_F(MoeRun, RawInputs) {
           kPixels + kOtherPixels));
   EXPECT_EQ(rows({"--raw", "image=" + list + "@1", "--text", "x"}),
             Rows{expectedRow(kOtherPixels, "x")});
+}
+
+TEST_F(MoeRun, Routing) {
+  const std::string ids = folder.file("ids.npy");
+  const std::string weights = folder.file("weights.npy");
+  const ToolResult result =
+      run({"--entry=study", "--text=abc", "--routing-ids", ids,
+           "--routing-weights", weights});
+  ASSERT_EQ(result.exitCode, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  // [2, 3, 3]: router 0 has two slots, the other one three and never runs.
+  std::vector<int32_t> expectedIds;
+  std::vector<float> expectedWeights;
+  for (int r = 0; r < 2; ++r)
+    for (int t = 0; t < 3; ++t)
+      for (int s = 0; s < 3; ++s) {
+        const bool isThere = r == 0 && s < FAKE_SLOTS_PER_TOKEN;
+        expectedIds.push_back(isThere ? fake_expert(t, s) : -1);
+        expectedWeights.push_back(isThere ? fake_expert_weight(t, s) : 0.0f);
+      }
+  const auto check = [](const std::string &file, const char *type,
+                        const auto &values) {
+    const std::vector<uint8_t> bytes = readFile(file);
+    const std::string text(bytes.begin(), bytes.end());
+    EXPECT_TRUE(contains(text, type));
+    EXPECT_TRUE(contains(text, "'shape': (2, 3, 3)"));
+    const size_t size = values.size() * sizeof(values[0]);
+    ASSERT_GT(bytes.size(), size);
+    EXPECT_EQ(std::memcmp(&bytes[bytes.size() - size], values.data(), size), 0);
+  };
+  check(ids, "'<i4'", expectedIds);
+  check(weights, "'<f4'", expectedWeights);
+  expectError({"--text=abc", "--routing-ids", ids}, 1,
+              "entry 'prefill': expected a batch without routing_out");
 }
 
 TEST_F(MoeRun, Top) {

@@ -159,6 +159,10 @@ CpuEmitter::getKernelName(const KernelRequest &request) const {
             os << "moe_plan_e" << op.getExperts() << "_k" << width(0);
             return true;
           })
+          .Case([&](moex::ExportRoutingOp op) {
+            os << "moe_export_routing_r" << op.getRouter() << "_k" << width(0);
+            return true;
+          })
           .Case([&](moex::CombineRowsOp op) {
             os << "moe_combine_rows_" << element(0) << "_" << element(last)
                << "_" << width(last) << "_k" << width(1);
@@ -210,6 +214,9 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       })
       .Case([&](moex::RouteSortOp op) { return emitRouteSort(kernel, op); })
       .Case([&](moex::PlanOp op) { return emitPlan(kernel, op); })
+      .Case([&](moex::ExportRoutingOp op) {
+        return emitExportRouting(kernel, op);
+      })
       .Case([&](moex::CombineRowsOp op) { return emitCombineRows(kernel, op); })
       .Case([&](moex::LookupOp op) { return emitLookup(kernel, op); })
       .Case([&](moex::StateAppendOp op) { return emitStateAppend(kernel, op); })

@@ -3,6 +3,9 @@
 #include "compiler/targets/generic/RowBody.h"
 
 #include "passes/target/StepFunctions.h"
+#include "runtime/abi/moe_abi.h"
+
+#include <cstddef>
 
 using namespace mlir;
 using namespace moec;
@@ -123,6 +126,62 @@ LogicalResult generic::emitRouteSort(Kernel &kernel, moex::RouteSortOp op) {
   int64_t slots = cast<MemRefType>(op.getIds().getType()).getDimSize(1);
   buildPlan(kernel, pointers[0], pointers[2], pointers[3], pointers[4],
             op.getExperts(), slots);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Export
+//===----------------------------------------------------------------------===//
+
+/// Copies operand `index`, or `unused` for rows of other modalities, to `to`.
+static void exportRows(Kernel &kernel, moex::ExportRoutingOp op, unsigned index,
+                       Value to, Value unused) {
+  CodeBuilder &b = kernel.b;
+  Type element = kernel.request.operands[index].getElementType();
+  int64_t slots = kernel.request.operands[index].type.getDimSize(1);
+  TaskRange range = splitRows(kernel, kernel.arguments.rows);
+  b.loop(range.low, range.high, 1, [&](Value token) {
+    Value isWanted;
+    if (op.getKinds()) {
+      Value kind = b.widen(
+          b.load(kernel.arguments.pointers[2], token, b.getI8Type()));
+      isWanted =
+          b.compare(arith::CmpIPredicate::eq, kind, b.i64(*op.getKind()));
+    }
+    b.loop(b.i64(0), b.i64(slots), 1, [&](Value slot) {
+      Value pair = b.add(b.mul(token, slots), slot);
+      Value value = b.load(kernel.arguments.pointers[index], pair, element);
+      b.store(isWanted ? b.select(isWanted, value, unused) : value, to, pair);
+    });
+  });
+}
+
+/// Runs `body` on the pointer at `offset` of `base`, unless it is NULL.
+static void ifThere(CodeBuilder &b, Value base, int64_t offset,
+                    llvm::function_ref<void(Value)> body) {
+  Value pointer = b.load(b.field(base, offset), b.ptrType());
+  Value bits = b.create<LLVM::PtrToIntOp>(b.getI64Type(), pointer);
+  b.ifThen(b.compare(arith::CmpIPredicate::ne, bits, b.i64(0)),
+           [&] { body(pointer); });
+}
+
+LogicalResult generic::emitExportRouting(Kernel &kernel,
+                                         moex::ExportRoutingOp op) {
+  CodeBuilder &b = kernel.b;
+  int64_t entry = op.getRouter() * sizeof(void *);
+  Value batch = target::abi::getBatch(b, kernel.arguments.step);
+  ifThere(b, batch, offsetof(moe_batch_v1, routing), [&](Value routing) {
+    ifThere(b, routing, offsetof(moe_routing_io_v1, ids), [&](Value ids) {
+      ifThere(b, ids, entry, [&](Value array) {
+        exportRows(kernel, op, 0, array, b.i32(-1));
+      });
+    });
+    ifThere(b, routing, offsetof(moe_routing_io_v1, weights), [&](Value list) {
+      ifThere(b, list, entry, [&](Value array) {
+        exportRows(kernel, op, 1, array, b.constant(b.getF32Type(), 0));
+      });
+    });
+  });
   return success();
 }
 

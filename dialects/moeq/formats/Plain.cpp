@@ -56,11 +56,12 @@ void PlainFormatAttr::encode(ArrayRef<float> numbers, int64_t,
     return;
   }
   const llvm::fltSemantics &semantics = getType().getFloatSemantics();
+  const bool isBF16 = getType().isBF16();
   for (size_t i = 0; i < numbers.size(); ++i) {
     uint16_t bits;
     uint32_t word;
     std::memcpy(&word, &numbers[i], sizeof(word));
-    if (getType().isBF16() && (word & 0x7f800000u) != 0x7f800000u) {
+    if (isBF16 && (word & 0x7f800000u) != 0x7f800000u) {
       // The common case by hand: a checkpoint has billions of weights.
       bits = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
     } else {

@@ -153,6 +153,8 @@ typedef struct moe_model_info {
   uint64_t cache_bytes_per_token; /* of all states together */
   const void *manifest;           /* the verified manifest */
   uint64_t manifest_bytes;
+  uint32_t num_routers;
+  uint32_t reserved;
 } moe_model_info;
 
 typedef struct moe_modality_info {
@@ -183,6 +185,8 @@ typedef struct moe_entry_info {
   const char *layout; /* as in the source: "image?, text[1..512]" */
   uint32_t function;  /* ordinal */
   uint32_t last_only; /* one result row per item instead of one per token */
+  uint32_t routing_out; /* moe_batch.routing_out is accepted */
+  uint32_t reserved;
 } moe_entry_info;
 
 typedef struct moe_output_info {
@@ -204,6 +208,15 @@ typedef struct moe_variant_info {
   uint32_t reserved;
 } moe_variant_info;
 
+typedef struct moe_router_info {
+  uint64_t size;
+  const char *name; /* of its weight, mostly */
+  int32_t layer;    /* -1: none */
+  uint32_t experts;
+  uint32_t slots; /* experts per token, at most */
+  uint32_t reserved;
+} moe_router_info;
+
 MOE_API moe_status moe_model_get_info(const moe_model *model,
                                       moe_model_info *info);
 MOE_API moe_status moe_model_get_modality(const moe_model *model,
@@ -219,6 +232,8 @@ MOE_API moe_status moe_model_get_output(const moe_model *model,
                                         moe_output_info *info);
 MOE_API moe_status moe_model_get_variant(const moe_model *model, uint32_t index,
                                          moe_variant_info *info);
+MOE_API moe_status moe_model_get_router(const moe_model *model, uint32_t index,
+                                        moe_router_info *info);
 /* Ordinal of the entry `name`; the error of an unknown name lists them all. */
 MOE_API moe_status moe_model_find_entry(const moe_model *model,
                                         const char *name, uint32_t *index);
@@ -311,6 +326,10 @@ typedef struct moe_batch {
   uint64_t size;
   const moe_item *items;
   uint64_t num_items;
+  uint32_t routing_out; /* non-zero: keep what the routers choose, for
+                           moe_session_get_routing; an error for entries that
+                           were compiled without `routing_out` */
+  uint32_t reserved;    /* 0 */
 } moe_batch;
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item
@@ -346,6 +365,22 @@ MOE_API moe_status moe_step(moe_session *session, const char *entry,
  * are, in the session's buffer or the caller's. */
 MOE_API moe_status moe_session_get_output(moe_session *session, uint64_t index,
                                           moe_output *output);
+
+/* What one router chose for the tokens of a step, in the order of the batch. Of
+ * the session, valid until its next step. */
+typedef struct moe_routing {
+  uint64_t size;
+  const int32_t *ids; /* [tokens, slots] experts of the router; -1: none. All of
+                         a row for tokens that the router does not decide for */
+  const float *weights; /* [tokens, slots]; 0 where there is no expert */
+  uint64_t tokens;
+  uint64_t slots;
+} moe_routing;
+
+/* The choice of router `index` (moe_model_get_router) in the last step, which
+ * must have asked for it. A router that the step does not have chose nothing. */
+MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
+                                           moe_routing *routing);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -174,6 +174,27 @@ private:
   moe_output output;
 };
 
+/// What a router chose in a step. It points into the session and is valid until
+/// the session's next step.
+class Routing {
+public:
+  explicit Routing(const moe_routing &routing) : routing(routing) {}
+  std::size_t tokens() const { return routing.tokens; }
+  std::size_t slots() const { return routing.slots; }
+  /// [tokens, slots]; id -1 where there is no expert.
+  const std::int32_t *ids() const { return routing.ids; }
+  const float *weights() const { return routing.weights; }
+  int id(std::size_t token, std::size_t slot) const {
+    return routing.ids[token * routing.slots + slot];
+  }
+  float weight(std::size_t token, std::size_t slot) const {
+    return routing.weights[token * routing.slots + slot];
+  }
+
+private:
+  moe_routing routing;
+};
+
 //===----------------------------------------------------------------------===//
 // Owners
 //===----------------------------------------------------------------------===//
@@ -241,6 +262,11 @@ public:
   moe_variant_info variant(std::uint32_t index) const {
     auto result = detail::sized<moe_variant_info>();
     check(moe_model_get_variant(handle.get(), index, &result));
+    return result;
+  }
+  moe_router_info router(std::uint32_t index) const {
+    auto result = detail::sized<moe_router_info>();
+    check(moe_model_get_router(handle.get(), index, &result));
     return result;
   }
   moe_model *get() const { return handle.get(); }
@@ -319,10 +345,13 @@ public:
   Logits step(const char *entry, const std::vector<Item> &items) {
     return step(entry, items.data(), items.size());
   }
-  Logits step(const char *entry, const Item *items, std::size_t count) {
+  /// With `keepRouting` what the routers choose is kept for routing(i).
+  Logits step(const char *entry, const Item *items, std::size_t count,
+              bool keepRouting = false) {
     auto batch = detail::sized<moe_batch>();
     batch.items = items;
     batch.num_items = count;
+    batch.routing_out = keepRouting;
     // Nothing of the session is touched before moe_step has it for itself.
     auto first = detail::sized<moe_output>();
     check(moe_step(handle.get(), entry, &batch, &first, 1));
@@ -334,6 +363,13 @@ public:
     auto result = detail::sized<moe_output>();
     check(moe_session_get_output(handle.get(), index, &result));
     return Logits(result);
+  }
+
+  /// The choice of a router in the last step, which must have kept it.
+  Routing routing(std::uint32_t index) const {
+    auto result = detail::sized<moe_routing>();
+    check(moe_session_get_routing(handle.get(), index, &result));
+    return Routing(result);
   }
 
   moe_session_stats stats() const {

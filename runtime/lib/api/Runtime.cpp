@@ -36,7 +36,7 @@ static_assert(MOE_F32 == static_cast<uint32_t>(moe::manifest::DType::f32) &&
                   MOE_I32 == static_cast<uint32_t>(moe::manifest::DType::i32),
               "the public numbers of element types are those of the manifest");
 static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
-                  sizeof(moe_batch) == 24 && sizeof(moe_output) == 48,
+                  sizeof(moe_batch) == 32 && sizeof(moe_output) == 48,
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
@@ -270,6 +270,7 @@ moe_status moe_model_get_info(const moe_model *model, moe_model_info *info) {
     full.cache_bytes_per_token = from.stateBytesPerToken;
     full.manifest = loaded.manifest().data();
     full.manifest_bytes = loaded.manifest().size();
+    full.num_routers = static_cast<uint32_t>(from.routers.size());
     return writeInfo(full, info);
   });
 }
@@ -310,6 +311,7 @@ moe_status moe_model_get_entry(const moe_model *model, uint32_t index,
                     to.layout = from.layoutText.c_str();
                     to.function = from.function;
                     to.last_only = from.lastOnly;
+                    to.routing_out = from.routingOut;
                   });
 }
 
@@ -342,6 +344,17 @@ moe_status moe_model_get_variant(const moe_model *model, uint32_t index,
                     to.function = from.function;
                     to.modalities = from.modalities;
                     to.available = from.available;
+                  });
+}
+
+moe_status moe_model_get_router(const moe_model *model, uint32_t index,
+                                moe_router_info *info) {
+  return describe(model, &ModelDescription::routers, index, "a router", info,
+                  [](const Router &from, moe_router_info &to) {
+                    to.name = from.name.c_str();
+                    to.layer = from.layer;
+                    to.experts = from.experts;
+                    to.slots = from.slots;
                   });
 }
 
@@ -443,5 +456,13 @@ moe_status moe_session_get_output(moe_session *session, uint64_t index,
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(session, "session"));
     return session->session->output(index, output);
+  });
+}
+
+moe_status moe_session_get_routing(moe_session *session, uint32_t index,
+                                   moe_routing *routing) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(session, "session"));
+    return session->session->routing(index, routing);
   });
 }

@@ -28,6 +28,11 @@ public:
   /// Writes the page table; `sequences[b]` holds the pages of all its tokens.
   void setPages(const std::vector<PageList *> &sequences);
 
+  /// Where the step writes what its routers choose; NULL: nowhere.
+  void setRouting(const moe_routing_io_v1 *routing) {
+    result.routing = routing;
+  }
+
   const moe_batch_v1 &batch() const { return result; }
   ModalityMask modalities() const { return present; }
   uint64_t tokensOf(uint64_t item) const {

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_join.h"
 
+#include <cstddef>
+
 using namespace moe::rt;
 
 Session::Session(std::shared_ptr<Model> loaded,
@@ -12,7 +14,7 @@ Session::Session(std::shared_ptr<Model> loaded,
       pool(model->description(), pagesFor(model->description().cacheTokens),
            options.cache_tokens / MOE_PAGE_TOKENS +
                (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
-      builder(model->description()) {
+      builder(model->description()), routingExport(model->description()) {
   size_t most = 0;
   for (const Function &function : model->description().functions)
     most = std::max(most, function.outputs.size());
@@ -123,12 +125,18 @@ void Session::release(std::unique_ptr<moe_sequence> sequence) {
 // Steps
 //===----------------------------------------------------------------------===//
 
-absl::Status Session::step(const char *name, const moe_batch &batch,
+absl::Status Session::step(const char *name, const moe_batch &given,
                            moe_output *outputArray, uint64_t numOutputs) {
   const Entered entered(*this);
   if (!entered)
     return busy();
   published = nullptr;
+  routingKept = false;
+  if (given.size < offsetof(moe_batch, routing_out))
+    return invalidArgument("batch: expected size ", sizeof(moe_batch),
+                           ", found ", given.size);
+  moe_batch batch;
+  MOE_RETURN_IF_ERROR(readOptions(&given, batch));
   const auto found = model->entryNamed(name);
   if (!found.ok())
     return found.status();
@@ -136,6 +144,10 @@ absl::Status Session::step(const char *name, const moe_batch &batch,
   const Function &function = model->description().functions[entry->function];
   const StructArray<moe_output> outputs(outputArray, numOutputs);
   MOE_RETURN_IF_ERROR(outputs.check("outputs"));
+  if (batch.routing_out && !entry->routingOut)
+    return invalidArgument("entry '", entry->name,
+                           "': expected a batch without routing_out, which "
+                           "the entry was compiled without, found one with");
   MOE_RETURN_IF_ERROR(collect(*entry, batch));
   const auto variant = chooseVariant(*entry);
   if (!variant.ok())
@@ -145,8 +157,14 @@ absl::Status Session::step(const char *name, const moe_batch &batch,
     return pages.status();
   MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
+  if (batch.routing_out) {
+    MOE_RETURN_IF_ERROR(
+        routingExport.prepare(builder.batch().extents.tokens));
+    builder.setRouting(routingExport.io());
+  }
   MOE_RETURN_IF_ERROR(run(*variant));
   published = &function;
+  routingKept = batch.routing_out != 0;
   for (uint64_t i = 0; i < outputs.size(); ++i) {
     const uint64_t capacity = outputs[i].capacity;
     MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
@@ -156,9 +174,6 @@ absl::Status Session::step(const char *name, const moe_batch &batch,
 }
 
 absl::Status Session::collect(const Entry &entry, const moe_batch &batch) {
-  if (batch.size < sizeof(moe_batch))
-    return invalidArgument("batch: expected size ", sizeof(moe_batch),
-                           ", found ", batch.size);
   const StructArray<const moe_item> items(batch.items, batch.num_items);
   MOE_RETURN_IF_ERROR(items.check("items"));
   if (items.size() == 0)
@@ -335,6 +350,19 @@ absl::Status Session::output(uint64_t index, moe_output *into) {
                            published ? published->outputs.size() : 0,
                            " of the last step, found ", index);
   return writeInfo(describeOutput(index), into);
+}
+
+absl::Status Session::routing(uint32_t index, moe_routing *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  if (!routingKept)
+    return invalidArgument("expected a last step with routing_out");
+  const size_t routers = model->description().routers.size();
+  if (index >= routers)
+    return invalidArgument("expected a router below ", routers, ", found ",
+                           index);
+  return writeInfo(routingExport.describe(index), into);
 }
 
 absl::Status Session::stats(moe_session_stats *into) {

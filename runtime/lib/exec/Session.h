@@ -3,6 +3,7 @@
 #define MOEC_RUNTIME_LIB_EXEC_SESSION_H
 
 #include "runtime/lib/exec/BatchBuilder.h"
+#include "runtime/lib/exec/RoutingExport.h"
 #include "runtime/lib/load/Model.h"
 
 namespace moe::rt {
@@ -34,6 +35,7 @@ public:
   absl::Status step(const char *entry, const moe_batch &batch,
                     moe_output *outputs, uint64_t numOutputs);
   absl::Status output(uint64_t index, moe_output *into);
+  absl::Status routing(uint32_t index, moe_routing *into);
   absl::Status stats(moe_session_stats *into);
 
 private:
@@ -79,6 +81,8 @@ private:
   uint64_t steps = 0;
   uint32_t lastVariant = 0;
   const Function *published = nullptr; // of the last step; NULL: it failed
+  RoutingExport routingExport;
+  bool routingKept = false; // of the last step
 
   std::atomic_flag occupied = ATOMIC_FLAG_INIT;
   std::atomic<moe_sequence *> released{nullptr}; // freed while occupied

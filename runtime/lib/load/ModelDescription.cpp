@@ -78,6 +78,7 @@ private:
   absl::Status decodeStates();
   absl::Status decodeWeights();
   absl::Status decodeVariants();
+  absl::Status decodeRouters();
   absl::Status decodeMask(const flatbuffers::Vector<uint8_t> *ids,
                           const std::string &of, ModalityMask &mask) const;
   std::string layoutText(const std::vector<LayoutSegment> &layout) const;
@@ -102,6 +103,7 @@ absl::StatusOr<ModelDescription> Decoder::run() {
   MOE_RETURN_IF_ERROR(decodeStates());
   MOE_RETURN_IF_ERROR(decodeWeights());
   MOE_RETURN_IF_ERROR(decodeVariants());
+  MOE_RETURN_IF_ERROR(decodeRouters());
   return std::move(model);
 }
 
@@ -207,6 +209,7 @@ absl::Status Decoder::decodeEntries() {
     to.name = text(from.name());
     to.function = from.function();
     to.lastOnly = from.last_only();
+    to.routingOut = from.routing_out();
     if (to.function >= model.functions.size())
       return bad("entry '", to.name, "': expected a function below ",
                  model.functions.size(), ", found ", to.function);
@@ -317,6 +320,22 @@ absl::Status Decoder::decodeVariants() {
     MOE_RETURN_IF_ERROR(decodeMask(from.modalities(),
                                    absl::StrCat("variant ", i), to.modalities));
     model.variants.push_back(std::move(to));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::decodeRouters() {
+  // So that the sizes of what they choose never overflow.
+  constexpr uint64_t kMostSlots = 1 << 24;
+  uint64_t slots = 0;
+  for (uint32_t i = 0; i < count(manifest.routers()); ++i) {
+    const fb::Router &from = *manifest.routers()->Get(i);
+    slots += from.slots();
+    if (slots > kMostSlots)
+      return bad("router ", i, ": expected at most ", kMostSlots,
+                 " slots in all routers, found ", slots);
+    model.routers.push_back(
+        {text(from.name()), from.layer(), from.experts(), from.slots()});
   }
   return absl::OkStatus();
 }

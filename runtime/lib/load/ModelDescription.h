@@ -49,6 +49,7 @@ struct Entry {
   std::string name;
   uint32_t function = 0;
   bool lastOnly = false;
+  bool routingOut = false;
   std::vector<LayoutSegment> layout;
   std::string layoutText;
 };
@@ -98,6 +99,13 @@ struct Variant {
   bool available = false; // set at load, by exec/Processor
 };
 
+struct Router {
+  std::string name;
+  int32_t layer = -1;
+  uint32_t experts = 0;
+  uint32_t slots = 0;
+};
+
 struct ModelDescription {
   std::string name;
   std::string compiler;
@@ -112,6 +120,7 @@ struct ModelDescription {
   std::vector<Weight> weights;
   std::vector<Segment> segments;
   std::vector<Variant> variants;
+  std::vector<Router> routers;
   uint64_t stateBytesPerToken = 0;
   uint64_t cacheTokens = 0; // of the function that caches most
 

@@ -376,3 +376,21 @@ func.func @f(%k: tensor<?xi8>, %a: tensor<?x2xi32>, %c: tensor<?x2xf32>, %e: ten
   %i, %w = moe.select_routing %k ids(%a, %a) weights(%c, %e) modalities = [0, 1] offsets = [0, 4] experts = 8 : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x2xi32>), (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
+
+// -----
+
+// moe.export_routing C1
+func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x3xf32>) {
+  // expected-error@+1 {{expected as many weights as ids, found 'tensor<?x3xf32>' and 'tensor<?x2xi32>'}}
+  moe.export_routing %i, %w {router = 0 : i64} : tensor<?x2xi32>, tensor<?x3xf32>
+  return
+}
+
+// -----
+
+// moe.export_routing C2
+func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %k: tensor<?xi8>) {
+  // expected-error@+1 {{expected 'kind' exactly when there are kinds}}
+  moe.export_routing %i, %w kinds %k {router = 0 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}

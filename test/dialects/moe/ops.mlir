@@ -12,6 +12,18 @@ moe.modality @image id = 1 raw tensor<28x28x1xui8> tokens = 49
 // CHECK: moe.entry
 func.func private @step()
 moe.entry @prefill function = @step last layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
+// CHECK: moe.entry @study function = @step routing_out layout
+moe.entry @study function = @step routing_out layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
+
+// -----
+
+// CHECK: moe.export_routing %{{.*}}, %{{.*}} {router = 0 : i64}
+// CHECK: moe.export_routing %{{.*}}, %{{.*}} kinds %{{.*}} {kind = 1 : i64, router = 2 : i64}
+func.func @export(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %k: tensor<?xi8>) {
+  moe.export_routing %i, %w {router = 0 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  moe.export_routing %i, %w kinds %k {kind = 1 : i64, router = 2 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
 
 // -----
 

@@ -333,3 +333,21 @@ func.func @f(%y: memref<?x64xf32>) {
   moex.attention ins(%y : memref<?x64xf32>) outs(%y : memref<?x64xf32>) heads = 1 kv_heads = 1 scale = 1.0 compute = f32
   return
 }
+
+// -----
+
+// moex.export_routing C1
+func.func @f(%i: memref<?x2xi32>, %w: memref<?x3xf32>) {
+  // expected-error@+1 {{expected ids and weights [?, K], found 'memref<?x2xi32>' and 'memref<?x3xf32>'}}
+  moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x3xf32>) router = 0
+  return
+}
+
+// -----
+
+// moex.export_routing C2
+func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>) {
+  // expected-error@+1 {{expected 'kind' exactly when there are kinds}}
+  moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x2xf32>) router = 0 {kind = 1 : i64}
+  return
+}

@@ -158,3 +158,11 @@ func.func @f(%q: memref<?x256xf32>, %y: memref<?x256xf32>) {
     compute = f32
   return
 }
+
+// -----
+
+// CHECK: moex.export_routing ins(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) kinds(%{{.*}} : memref<?xi8>) router = 3 {kind = 1 : i64}
+func.func @export_routing(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %k: memref<?xi8>) {
+  moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x2xf32>) kinds(%k : memref<?xi8>) router = 3 {kind = 1 : i64}
+  return
+}

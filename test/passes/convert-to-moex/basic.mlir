@@ -55,3 +55,19 @@ func.func @patches(%i: tensor<?x16xf32> {moe.input = "raw", moe.modality = 2 : i
   %p = nn.patches %i height = 4 width = 4 channels = 1 size = 2 order = hwc : tensor<?x16xf32> -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+// CHECK-LABEL: func.func @export()
+// CHECK:         %[[KINDS:.*]] = moex.input kinds
+// CHECK:         moex.export_routing ins(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) kinds(%[[KINDS]] : memref<?xi8>) router = 3 {kind = 1 : i64}
+func.func @export(%kinds: tensor<?xi8> {moe.input = "kinds"}) attributes {moe.function = {}} {
+  %ids, %w = row.apply %kinds : (tensor<?xi8>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  ^bb0(%k: i8):
+    %i = row.iota : tensor<2xi32>
+    %f = row.constant dense<0.5> : tensor<2xf32>
+    row.yield %i, %f : tensor<2xi32>, tensor<2xf32>
+  }
+  moe.export_routing %ids, %w kinds %kinds {kind = 1 : i64, router = 3 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}

@@ -102,3 +102,41 @@ func.func @merge() attributes {moe.function = {}} {
   moex.lookup ins(%b : memref<?x64xf32>) where(%k : memref<?xi8>) is 1 outs(%c : memref<?x64xf32>) rows #T
   return
 }
+
+// An export owns the tokens' rows, as a row-wise operation does; what a sort has
+// written is another matter, but its reader needs that barrier anyway.
+// CHECK-LABEL: func.func @export()
+// CHECK:         moex.rowwise
+// CHECK-NOT:     moex.barrier
+// CHECK:         moex.export_routing
+// CHECK:         moex.route_sort
+// CHECK:         moex.barrier
+// CHECK-NEXT:    moex.export_routing
+// CHECK-NOT:     moex.barrier
+// CHECK:         return
+func.func @export() attributes {moe.function = {}} {
+  %z = moex.alloc #T : memref<?x8xf32>
+  %i = moex.alloc #T : memref<?x2xi32>
+  %w = moex.alloc #T : memref<?x2xf32>
+  %j = moex.alloc #T : memref<?x2xi32>
+  %v = moex.alloc #T : memref<?x2xf32>
+  %rows = moex.alloc #T : memref<?xi32>
+  %offsets = moex.alloc #T : memref<9xi32>
+  %slots = moex.alloc #T : memref<?x2xi32>
+  %y = moex.alloc #T : memref<?x64xf32>
+  %d = moex.alloc #T : memref<?x64xf32>
+  moex.rowwise ins(%z : memref<?x8xf32>) outs(%i, %w : memref<?x2xi32>, memref<?x2xf32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<8xf32>):
+    %f, %e = row.top_k %r : tensor<8xf32> -> tensor<2xf32>, tensor<2xi32>
+    row.yield %e, %f : tensor<2xi32>, tensor<2xf32>
+  }
+  moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x2xf32>) router = 0
+  moex.route_sort ins(%z : memref<?x8xf32>) ids(%j : memref<?x2xi32>) weights(%v : memref<?x2xf32>) plan(%rows, %offsets, %slots : memref<?xi32>, memref<9xi32>, memref<?x2xi32>) experts = 8 body {
+  ^bb0(%r: tensor<8xf32>):
+    %f, %e = row.top_k %r : tensor<8xf32> -> tensor<2xf32>, tensor<2xi32>
+    row.yield %e, %f : tensor<2xi32>, tensor<2xf32>
+  }
+  moex.export_routing ins(%j, %v : memref<?x2xi32>, memref<?x2xf32>) router = 1
+  moex.combine_rows ins(%d, %slots, %v : memref<?x64xf32>, memref<?x2xi32>, memref<?x2xf32>) outs(%y : memref<?x64xf32>)
+  return
+}

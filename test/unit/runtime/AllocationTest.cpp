@@ -113,6 +113,8 @@ TEST(Allocation, SteadyStateAllocatesNothing) {
     for (int i = 0; i < 150; ++i)
       session.step("decode", batch, 2);
     session.step("score", {input("text", "scored")});
+    sequence.trim(0);
+    session.step("study", batch, 1, /*keepRouting=*/true);
   };
   round();
   const unsigned before = allocations;

@@ -54,6 +54,8 @@ const Contradiction kContradictions[] = {
      MOE_ERROR_BAD_ARTIFACT, "expected a cache of at most"},
     {"NoOutput", [](ManifestT &m) { m.functions[0]->outputs.clear(); },
      MOE_ERROR_BAD_ARTIFACT, "function 'decoder' has no output"},
+    {"RouterSlots", [](ManifestT &m) { m.routers[1]->slots = 1 << 24; },
+     MOE_ERROR_BAD_ARTIFACT, "router 1: expected at most 16777216 slots"},
     {"OutputWidth", [](ManifestT &m) { m.functions[0]->outputs[0]->width = 0; },
      MOE_ERROR_BAD_ARTIFACT, "output 'logits' has no columns"},
     {"EntryFunction", [](ManifestT &m) { m.entries[0]->function = 2; },

@@ -142,10 +142,20 @@ static void region(void *opaque, const moe_worker_v1 *worker) {
   }
 }
 
+static void exportRouting(const moe_batch_v1 *batch) {
+  const moe_routing_io_v1 *routing = batch->routing;
+  for (int t = 0; t < (int)batch->extents.tokens; ++t)
+    for (int s = 0; s < FAKE_SLOTS_PER_TOKEN; ++s) {
+      const int at = t * FAKE_SLOTS_PER_TOKEN + s;
+      routing->ids[0][at] = fake_expert(batch->positions[t], s);
+      routing->weights[0][at] = fake_expert_weight(batch->positions[t], s);
+    }
+}
+
 static int32_t run(const moe_step_v1 *step, int variant, int isDecoder) {
   const moe_batch_v1 *batch = step->batch;
   if (step->size != sizeof(*step) || batch->size != sizeof(*batch) ||
-      (uintptr_t)step->scratch % MOE_ALIGNMENT || batch->routing)
+      (uintptr_t)step->scratch % MOE_ALIGNMENT)
     return FAKE_UNKNOWN_STATUS + 1;
   for (uint64_t t = 0; isDecoder && t < batch->extents.tokens; ++t) {
     if (batch->kinds[t] != FAKE_TEXT)
@@ -159,6 +169,8 @@ static int32_t run(const moe_step_v1 *step, int variant, int isDecoder) {
       nanosleep(&third, NULL);
     }
   }
+  if (batch->routing)
+    exportRouting(batch);
   Context context = {step, variant, isDecoder};
   if (step->host->parallel(step->host->user, region, &context))
     return MOE_STEP_PARALLEL_FAILED;

@@ -22,6 +22,8 @@ enum {
   FAKE_CACHE = 200,
   FAKE_MAX_SEQUENCE = 100,
   FAKE_BARRIER_ROUNDS = 10,
+  FAKE_EXPERTS = 4, /* of router 0; router 1 belongs to nobody */
+  FAKE_SLOTS_PER_TOKEN = 2,
 
   /* Text ids that make the decoder misbehave. */
   FAKE_ID_SLOW = 252,    /* takes a third of a second */
@@ -62,6 +64,14 @@ static inline float fake_image_value(unsigned char pixel) {
 }
 static inline float fake_factor(int position) {
   return (float)(position % 3 + 1);
+}
+
+/* Router 0, of the decoder: what it says it chose. */
+static inline int fake_expert(int position, int slot) {
+  return (position + slot) % FAKE_EXPERTS;
+}
+static inline float fake_expert_weight(int position, int slot) {
+  return (float)(position * 2 + slot);
 }
 
 /* The scorer: no cache, each row by itself. */

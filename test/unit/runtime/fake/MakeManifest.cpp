@@ -92,6 +92,7 @@ void addEntries(ManifestT &manifest) {
   for (const bool lastOnly : {true, false}) {
     auto &entry =
         addEntry(manifest, lastOnly ? "prefill" : "study", 0, lastOnly);
+    entry.routing_out = !lastOnly;
     addSegment(entry, {FAKE_IMAGE}, true, 1, 1);
     addSegment(entry, {FAKE_TEXT}, false, 1, 150);
   }
@@ -192,9 +193,14 @@ ManifestT makeManifest(bool isExternal) {
   auto &router = *manifest.routers.emplace_back(new RouterT);
   router.layer = 0;
   router.name = "route";
-  router.experts = 4;
-  router.slots = 2;
+  router.experts = FAKE_EXPERTS;
+  router.slots = FAKE_SLOTS_PER_TOKEN;
   router.guarantees = {"Distinct", "TokenLocal"};
+  auto &unused = *manifest.routers.emplace_back(new RouterT);
+  unused.layer = 1;
+  unused.name = "unused";
+  unused.experts = 8;
+  unused.slots = 3;
   return manifest;
 }
 
