@@ -3,6 +3,7 @@
 #define MOEC_DIALECTS_NN_NNDIALECT_H
 
 #include "dialects/interfaces/Activation.h"
+#include "dialects/interfaces/ReferenceOpInterface.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
