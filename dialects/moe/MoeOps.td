@@ -299,7 +299,8 @@ def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
 
 def Moe_ExpertsOp : Moe_Op<"experts",
     [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-     DeclareOpInterfaceMethods<ExpertOpInterface>, Moe_ContextReference]> {
+     DeclareOpInterfaceMethods<ExpertOpInterface, ["splitExperts"]>,
+     Moe_ContextReference]> {
   let summary = "sends tokens through their experts";
   let description = [{
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the

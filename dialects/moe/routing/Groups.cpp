@@ -153,8 +153,8 @@ void GroupsStageAttr::evaluate(StageValues &state) const {
   }
   std::vector<int64_t> order(getGroups());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return statistic[a] > statistic[b];
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return statistic[a] != statistic[b] ? statistic[a] > statistic[b] : a < b;
   });
   for (int64_t i = getKeep(); i < getGroups(); ++i)
     std::fill_n(state.rank.begin() + order[i] * size, size,

@@ -73,8 +73,9 @@ void TopPStageAttr::evaluate(StageValues &state) const {
   size_t width = state.rank.size();
   std::vector<int32_t> order(width);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return state.rank[a] > state.rank[b];
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return state.rank[a] != state.rank[b] ? state.rank[a] > state.rank[b]
+                                          : a < b;
   });
   float p = static_cast<float>(getP().getValueAsDouble()), sum = 0.0f;
   size_t kept = 0, below = 0;
