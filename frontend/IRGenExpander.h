@@ -139,6 +139,7 @@ private:
     std::string symbol;
     mlir::StringAttr body;
     mlir::ArrayAttr experts;
+    mlir::ArrayAttr virtuals; ///< null for none
     mlir::Location loc;
   };
   struct LinearUse;
@@ -320,6 +321,7 @@ private:
                                        int64_t id);
   bool checkCoverage(const BoundCall &call, const RoutingValue &routing,
                      ExpertSet &set);
+  bool checkVirtuals(const BoundCall &call, const ExpertSet &set);
   std::string declareTable(const ExpertSet &set, mlir::Location loc);
 
   // IRGenModality.cpp.

@@ -18,6 +18,9 @@ struct Expander::ExpertSet {
   int64_t hidden = 0;
   SmallVector<Range, 2> arms;
   SmallVector<std::pair<int64_t, Attribute>> experts;
+  /// Experts without matrices, by id: "identity", "null".
+  SmallVector<std::pair<int64_t, Attribute>> virtuals;
+  SourceRange virtualRange;
   /// What the first expert is; the others must be alike.
   bool gated = false;
   std::optional<FeedForward> first;
@@ -62,8 +65,6 @@ bool Expander::sameAsFirst(const BoundCall &call, const FeedForward &expert,
     difference = "glu() and mlp() as experts of one set";
   else if (first.activation != expert.activation)
     difference = "experts of one set with different activations";
-  else if (first.width.value != expert.width.value)
-    difference = "experts of unequal width in one set";
   else if (first.precision.compute != expert.precision.compute ||
            first.precision.element != expert.precision.element)
     difference = "experts of one set with different types";
@@ -88,6 +89,12 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
   if (operation && !operation->built) {
     notBuilt(expr->range, "'" + name + "' as an expert");
     return false;
+  }
+  if (operation && operation->isExpertOnly) {
+    set.virtuals.push_back({id, builder.getStringAttr(name)});
+    set.virtualRange = expr->range;
+    return bindCall(*record, *operation, FirstOperand::FromContext, diagnostics)
+        .has_value();
   }
   if (name != "glu" && name != "mlp") {
     diagnostics.error(DiagId::E206, expr->range,
@@ -188,19 +195,53 @@ bool Expander::checkCoverage(const BoundCall &call, const RoutingValue &routing,
     next = arm.end;
   }
   llvm::sort(set.experts, llvm::less_first());
-  return true;
+  llvm::sort(set.virtuals, llvm::less_first());
+  return checkVirtuals(call, set);
+}
+
+/// Experts without matrices follow those that have some.
+bool Expander::checkVirtuals(const BoundCall &call, const ExpertSet &set) {
+  if (set.experts.empty()) {
+    notBuilt(call.call.callee->range, "a set of experts without matrices");
+    return false;
+  }
+  if (set.virtuals.empty())
+    return true;
+  if (set.virtuals.front().first < set.experts.back().first) {
+    notBuilt(set.virtualRange,
+             "an expert without matrices before one that has some");
+    return false;
+  }
+  bool hasIdentity = llvm::any_of(set.virtuals, [](const auto &expert) {
+    return cast<StringAttr>(expert.second) == "identity";
+  });
+  if (!hasIdentity || set.first->to.value == set.hidden)
+    return true;
+  diagnostics
+      .error(DiagId::E412, set.virtualRange,
+             "expected an expert of " + Twine(set.first->to.value) +
+                 " outputs, found an identity of " + Twine(set.hidden))
+      .note(set.firstRange, "the first expert is here");
+  return false;
 }
 
 /// The table of a set. Functions that use the same experts share one.
 std::string Expander::declareTable(const ExpertSet &set, Location where) {
   StringAttr body = builder.getStringAttr(set.gated ? "glu" : "mlp");
-  ArrayAttr experts = builder.getArrayAttr(llvm::map_to_vector(
-      set.experts, [](const auto &expert) { return expert.second; }));
-  auto [it, isNew] = tableIndex.try_emplace(
-      {Attribute(body), Attribute(experts)}, tables.size());
+  auto listOf = [&](ArrayRef<std::pair<int64_t, Attribute>> experts) {
+    return builder.getArrayAttr(llvm::map_to_vector(
+        experts, [](const auto &expert) { return expert.second; }));
+  };
+  ArrayAttr experts = listOf(set.experts);
+  ArrayAttr virtuals =
+      set.virtuals.empty() ? ArrayAttr() : listOf(set.virtuals);
+  Attribute all =
+      virtuals ? builder.getArrayAttr({experts, virtuals}) : experts;
+  auto [it, isNew] =
+      tableIndex.try_emplace({Attribute(body), all}, tables.size());
   if (isNew)
-    tables.push_back(
-        {symbols.take(symbolBase("experts"), "."), body, experts, where});
+    tables.push_back({symbols.take(symbolBase("experts"), "."), body, experts,
+                      virtuals, where});
   return tables[it->second].symbol;
 }
 

@@ -344,6 +344,14 @@ Operand Expander::evaluateOperation(const ast::CallExpr &call) {
     notBuilt(call.callee->range, "'" + name + "'");
     return Operand();
   }
+  if (operation->isExpertOnly) {
+    diagnostics.error(DiagId::E206, call.range,
+                      "'" + name +
+                          "' stands only as an expert, such as 'for e "
+                          "in 8..12: " +
+                          name + "()'");
+    return Operand();
+  }
   std::optional<BoundCall> bound =
       bindCall(call, *operation, FirstOperand::Written, diagnostics);
   if (!bound)

@@ -29,9 +29,12 @@ struct Expander::StageList {
   SmallVector<RoutingStageAttrInterface, 6> attributes;
 };
 
-static const StageKind stageOrder[] = {StageKind::Score,  StageKind::Rank,
-                                       StageKind::Select, StageKind::Weigh,
-                                       StageKind::Renorm, StageKind::Scale};
+static const StageKind stageOrder[] = {
+    StageKind::Score, StageKind::Rank,   StageKind::Groups, StageKind::Select,
+    StageKind::Weigh, StageKind::Renorm, StageKind::Scale};
+
+/// Stages that need not be written.
+static bool isOptional(StageKind kind) { return kind == StageKind::Groups; }
 
 //===----------------------------------------------------------------------===//
 // Presence and order
@@ -84,6 +87,8 @@ bool Expander::reportMissingStages(const BoundCall &call) {
       before = argument;
       continue;
     }
+    if (isOptional(kind))
+      continue;
     missing = true;
     SourceRange place = before->range;
     std::string advice = "add " + offer(name, catalog.stageSpellings(kind));
@@ -112,8 +117,8 @@ bool Expander::reportMissingStages(const BoundCall &call) {
 
 /// Stage values of the language that no dialect provides yet.
 static bool isKnownStage(StageKind kind, StringRef spelling) {
-  static const StringRef selects[] = {"top_p", "threshold", "sparse_mixer",
-                                      "hash",  "fixed",     "grouped_top"};
+  static const StringRef selects[] = {"threshold", "sparse_mixer", "hash",
+                                      "fixed", "grouped_top"};
   switch (kind) {
   case StageKind::Score:
     return spelling == "sqrt_softplus";
@@ -184,8 +189,11 @@ Attribute Expander::staticAttribute(const Argument &argument,
   if (argument.kind == ArgumentKind::Word) {
     const ast::Expr *picked = choice(&expr);
     const auto *name = dyn_cast_or_null<ast::NameExpr>(picked);
-    if (name && llvm::is_contained(argument.words, name->name))
-      return builder.getStringAttr(name->name);
+    // Some are no names: -inf, 0.
+    StringRef text =
+        picked ? diagnostics.sourceManager().text(picked->range) : "";
+    if (llvm::is_contained(argument.words, text))
+      return builder.getStringAttr(text);
     if (picked)
       diagnostics
           .error(DiagId::E211, expr.range,
@@ -348,6 +356,8 @@ std::string Expander::takeMessages(function_ref<void()> run) {
 bool Expander::readStages(const BoundCall &call, StageList &stages) {
   bool ok = true;
   for (StageKind kind : stageOrder) {
+    if (isOptional(kind) && !call.find(stringifyStageKind(kind)))
+      continue;
     StageChoice choice;
     if (!readStage(call, kind, choice)) {
       ok = false;
@@ -506,10 +516,20 @@ Operand Expander::buildRoute(const BoundCall &call) {
   for (const StageChoice &choice : stages.choices)
     if (!stageOperand(choice, width(z), operands))
       return Operand();
-  ArrayRef<RoutingStageAttrInterface> s = stages.attributes;
-  auto op = moe::RouteOp::create(builder, loc(call.call.range), z, operands,
-                                 s[0], s[1], s[2], s[3], s[4], s[5],
-                                 builder.getI64IntegerAttr(ids->first));
+  auto stage = [&](StageKind kind) {
+    const auto *found =
+        llvm::find_if(stages.attributes, [&](RoutingStageAttrInterface s) {
+          return s.getStageKind() == kind;
+        });
+    return found == stages.attributes.end() ? RoutingStageAttrInterface()
+                                            : *found;
+  };
+  auto op = moe::RouteOp::create(
+      builder, loc(call.call.range), z, operands, stage(StageKind::Score),
+      stage(StageKind::Rank), stage(StageKind::Groups),
+      stage(StageKind::Select), stage(StageKind::Weigh),
+      stage(StageKind::Renorm), stage(StageKind::Scale),
+      builder.getI64IntegerAttr(ids->first));
   Operand result;
   result.kind = OperandKind::Routing;
   result.routing = {op.getIds(), op.getWeights(), ids->first, ids->second,

@@ -62,7 +62,7 @@ OperationSpec routing() {
   return {"route",
           {operand("logits", K::Value), optional("pool", K::Number),
            notBuilt("always"), optional("score", K::Choice),
-           optional("rank", K::Choice), notBuilt("groups"),
+           optional("rank", K::Choice), optional("groups", K::Choice),
            optional("select", K::Choice), optional("weigh", K::Choice),
            optional("renorm", K::Choice), optional("scale", K::Choice),
            notBuilt("skip"), notBuilt("capacity"), notBuilt("per")}};
@@ -78,6 +78,13 @@ OperationSpec norm(StringRef name) {
 
 OperationSpec function(StringRef name) {
   return {name, {operand("x", ParamKind::Value)}};
+}
+
+/// A body of experts that is no operation on a value.
+OperationSpec expert(StringRef name) {
+  OperationSpec spec = function(name);
+  spec.isExpertOnly = true;
+  return spec;
 }
 
 OperationSpec reserved(StringRef name) { return {name, {}, /*built=*/false}; }
@@ -134,8 +141,8 @@ std::vector<OperationSpec> makeOperations() {
       reserved("lora"),
       reserved("film"),
       // Expert bodies without matrices.
-      reserved("identity"),
-      reserved("null"),
+      expert("identity"),
+      expert("null"),
       reserved("constant"),
   };
 }

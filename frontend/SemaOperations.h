@@ -42,6 +42,8 @@ struct OperationSpec {
   bool built = true;
   /// Takes any number of further positional arguments (the arms of experts).
   bool takesArms = false;
+  /// Stands only as an expert: identity, null.
+  bool isExpertOnly = false;
 
   const OperationParam *find(llvm::StringRef param) const;
 };

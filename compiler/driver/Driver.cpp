@@ -6,6 +6,7 @@
 #include "compiler/driver/MlirDiagnostics.h"
 #include "compiler/driver/Options.h"
 #include "compiler/driver/Registration.h"
+#include "compiler/driver/WeightFiles.h"
 #include "compiler/plugin/PluginLoader.h"
 #include "frontend/AstPrinter.h"
 #include "frontend/Frontend.h"
@@ -265,21 +266,8 @@ LogicalResult Compilation::emit() {
 }
 
 LogicalResult Compilation::openWeights(TensorFiles &files) {
-  auto list = (*module)->getAttrOfType<ArrayAttr>("moe.weight_files");
-  if (!list)
-    return success();
-  for (auto pair : list.getAsRange<ArrayAttr>()) {
-    auto alias =
-        pair.size() == 2 ? dyn_cast<StringAttr>(pair[0]) : StringAttr();
-    auto path = alias ? dyn_cast<StringAttr>(pair[1]) : StringAttr();
-    if (!path)
-      return module->emitError()
-             << "expected pairs of alias and path in 'moe.weight_files', found "
-             << pair;
-    if (!files.add(alias, path, /*directory=*/".", SourceRange(), diagnostics))
-      return flush();
-  }
-  return flush();
+  LogicalResult opened = openWeightFiles(*module, files, diagnostics);
+  return failed(flush()) ? failure() : opened;
 }
 
 LogicalResult Compilation::emitArtifact() {

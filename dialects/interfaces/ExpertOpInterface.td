@@ -13,6 +13,7 @@ def ExpertOpInterface : OpInterface<"ExpertOpInterface"> {
     (gate, up, down); the *plan* sorts (token, slot) pairs by expert.
 
     Consumers: `specialize-modalities` joins sets with equal bodies;
+    `split-experts` calls `splitExperts`;
     `share-dispatch-plans` gives sets with the same ids one plan;
     `decompose-experts` calls `decomposeExperts`.
   }];
@@ -27,6 +28,13 @@ def ExpertOpInterface : OpInterface<"ExpertOpInterface"> {
       "::mlir::Value", "getTokens", (ins)>,
     InterfaceMethod<"Floating-point operations of one (token, slot) pair.",
       "int64_t", "getFlopsPerRow", (ins)>,
+    InterfaceMethod<[{
+        Builds the experts as several sets that a grouped matmul can each take
+        whole, declares their tables, and returns the value that replaces the
+        result. Null where there is nothing to split.
+      }], "::mlir::Value", "splitExperts",
+      (ins "::mlir::OpBuilder &":$builder,
+           "::mlir::SymbolTable &":$symbols), [{}], [{ return {}; }]>,
     InterfaceMethod<[{
         Builds the experts from grouped matmuls over `plan` and returns the value
         that replaces the result.

@@ -1,10 +1,31 @@
 //===- HostTensor.cpp - Dense tensors for reference evaluation ------------===//
 #include "dialects/interfaces/HostTensor.h"
 
+#include "llvm/ADT/APFloat.h"
+
 #include <functional>
 #include <numeric>
 
 using namespace moec;
+
+float moec::roundToType(mlir::Type type, float x) {
+  if (type.isF32())
+    return x;
+  llvm::APFloat number(x);
+  bool losesInfo;
+  number.convert(llvm::cast<mlir::FloatType>(type).getFloatSemantics(),
+                 llvm::APFloat::rmNearestTiesToEven, &losesInfo);
+  number.convert(llvm::APFloat::IEEEsingle(),
+                 llvm::APFloat::rmNearestTiesToEven, &losesInfo);
+  return number.convertToFloat();
+}
+
+void HostTensor::roundTo(mlir::Type type) {
+  if (!llvm::isa<mlir::FloatType>(type) || type.isF32())
+    return;
+  for (float &x : floats)
+    x = roundToType(type, x);
+}
 
 static int64_t product(llvm::ArrayRef<int64_t> shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1},

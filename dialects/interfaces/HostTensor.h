@@ -41,6 +41,9 @@ public:
   llvm::MutableArrayRef<float> rowF32(int64_t r);
   llvm::MutableArrayRef<int32_t> rowI32(int64_t r);
 
+  /// Rounds every element to `type` (roundToType); nothing for integers.
+  void roundTo(mlir::Type type);
+
 private:
   int64_t rowSize() const;
 
@@ -49,6 +52,10 @@ private:
   std::vector<float> floats;
   std::vector<int32_t> ints;
 };
+
+/// The number of float type `type` (f32, bf16, f16) nearest to `x`; of two, the
+/// even one.
+float roundToType(mlir::Type type, float x);
 
 } // namespace moec
 

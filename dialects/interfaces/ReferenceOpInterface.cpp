@@ -2,3 +2,5 @@
 #include "dialects/interfaces/ReferenceOpInterface.h"
 
 #include "dialects/interfaces/ReferenceOpInterface.cpp.inc"
+
+moec::ReferenceContext::~ReferenceContext() = default;

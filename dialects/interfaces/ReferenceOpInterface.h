@@ -6,6 +6,30 @@
 
 #include "mlir/IR/OpDefinition.h"
 
+namespace moec {
+
+/// What an operation may ask for besides its operands.
+class ReferenceContext {
+public:
+  virtual ~ReferenceContext();
+
+  /// The numbers of the `moe.weight` of that name, on behalf of `user`. Null
+  /// after a diagnostic. Valid until the next call.
+  virtual const HostTensor *getWeight(mlir::FlatSymbolRefAttr weight,
+                                      mlir::Operation *user) = 0;
+  /// The rows that the `nn.state` of that name holds for sequence `sequence` of
+  /// the batch, by position. Operations may make it longer.
+  virtual std::vector<std::vector<float>> &
+  getState(mlir::FlatSymbolRefAttr state, int64_t sequence) = 0;
+  /// Evaluates a region of one block without arguments, which may read values
+  /// from outside, and gives what its terminator yields. Failure has emitted a
+  /// diagnostic.
+  virtual mlir::LogicalResult
+  evaluateRegion(mlir::Region &region, std::vector<HostTensor> &yielded) = 0;
+};
+
+} // namespace moec
+
 #include "dialects/interfaces/ReferenceOpInterface.h.inc"
 
 #endif // MOEC_DIALECTS_INTERFACES_REFERENCEOPINTERFACE_H

@@ -48,10 +48,13 @@ llvm::StringRef stringifyStageKind(StageKind kind);
 
 /// State of one token between stages, as values of the `row` dialect.
 struct StageState {
-  mlir::Value logits;  ///< tensor<Exf32>
-  mlir::Value scores;  ///< tensor<Exf32>, after `score`
-  mlir::Value rank;    ///< tensor<Exf32>, what `select` looks at
-  mlir::Value ids;     ///< tensor<Kxi32>, after `select`; pool-relative
+  mlir::Value logits; ///< tensor<Exf32>
+  mlir::Value scores; ///< tensor<Exf32>, after `score`
+  mlir::Value rank;   ///< tensor<Exf32>, what `select` looks at
+  mlir::Value ids;    ///< tensor<Kxi32>, after `select`; pool-relative
+  /// Set by a `select` stage that may leave slots unused (id -1). Stages that
+  /// weigh give those weight 0.
+  bool hasUnused = false;
   mlir::Value weights; ///< tensor<Kxf32>, after `weigh`
   mlir::Value operand; ///< the operand of the present stage, or null
 };
@@ -59,7 +62,7 @@ struct StageState {
 /// The same as plain numbers.
 struct StageValues {
   std::vector<float> logits, scores, rank;
-  std::vector<int32_t> ids;
+  std::vector<int32_t> ids; ///< -1: unused slot, of weight 0
   std::vector<float> weights;
   llvm::ArrayRef<float> operand;
 };

@@ -132,11 +132,11 @@ LogicalResult ExpertTableOp::verify() {
     if (!expert) // C1
       return emitOpError("expected entries #moe.expert, found ") << entry;
     DictionaryAttr weights = expert.getWeights();
-    bool complete = weights.size() == roles.size() &&
-                    llvm::all_of(roles, [&](StringRef role) {
-                      return isa_and_nonnull<FlatSymbolRefAttr>(
-                          weights.get(role));
-                    });
+    bool complete =
+        weights.size() == roles.size() &&
+        llvm::all_of(roles, [&](StringRef role) {
+          return isa_and_nonnull<FlatSymbolRefAttr>(weights.get(role));
+        });
     if (!complete) // C1
       return emitOpError("expected a weight for each role of body \"")
              << getBody() << "\", found " << weights;
@@ -171,6 +171,18 @@ LogicalResult ExpertTableOp::verifySymbolUses(SymbolTableCollection &symbols) {
       }
       outer = shape[isDown ? 0 : 1];
     }
+  }
+  for (StringRef kind : getVirtualExperts()
+                            .value_or(ArrayAttr::get(getContext(), {}))
+                            .getAsValueRange<StringAttr>()) {
+    if (kind != "identity" && kind != "null") // C3
+      return emitOpError("expected virtual experts \"identity\" or \"null\", "
+                         "found \"")
+             << kind << "\"";
+    if (kind == "identity" && hidden != to) // C3
+      return emitOpError("expected experts that keep the width, beside an "
+                         "identity; they are from ")
+             << hidden << " to " << to;
   }
   return success();
 }
@@ -212,9 +224,8 @@ LogicalResult ByModalityOp::verify() {
 
 LogicalResult PlanOp::verify() {
   if (getOffsets().getType().getDimSize(0) != int64_t(getExperts()) + 1) // C1
-    return emitOpError("expected ")
-           << getExperts() + 1 << " offsets, found "
-           << getOffsets().getType().getDimSize(0);
+    return emitOpError("expected ") << getExperts() + 1 << " offsets, found "
+                                    << getOffsets().getType().getDimSize(0);
   return success();
 }
 
@@ -265,8 +276,7 @@ GroupedMatmulOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!table) // C1
     return emitOpError("expected a moe.expert_table ")
            << getTableAttr() << ", found none";
-  if (getOffsets().getType().getDimSize(0) !=
-      table.getNumExperts() + 1) // C4
+  if (getOffsets().getType().getDimSize(0) != table.getNumExperts() + 1) // C4
     return emitOpError("expected ")
            << table.getNumExperts() + 1 << " segment offsets, found "
            << getOffsets().getType().getDimSize(0);

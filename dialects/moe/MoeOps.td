@@ -6,6 +6,7 @@ include "dialects/moe/MoeBase.td"
 include "dialects/interfaces/Activation.td"
 include "dialects/interfaces/ExpertOpInterface.td"
 include "dialects/interfaces/QuantizableOpInterface.td"
+include "dialects/interfaces/ReferenceOpInterface.td"
 include "dialects/interfaces/WeightInterfaces.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -39,6 +40,10 @@ def Moe_Offsets : Type<And<[
     CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 1">,
     CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).hasStaticShape()">]>,
     "tensor<(E+1)xi32>", "::mlir::RankedTensorType">;
+// Operations say here how they are evaluated (ReferenceOpInterface).
+defvar Moe_Reference = DeclareOpInterfaceMethods<ReferenceOpInterface>;
+defvar Moe_ContextReference =
+    DeclareOpInterfaceMethods<ContextReferenceOpInterface>;
 // i8 goes with integer formats of weights, as in dialect nn.
 def Moe_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
 
@@ -142,7 +147,8 @@ def Moe_WeightOp : Moe_Op<"weight", [Symbol]> {
 }
 
 def Moe_WeightRefOp : Moe_Op<"weight_ref",
-    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+     Moe_ContextReference]> {
   let summary = "the tensor of a weight";
   let description = [{
     The value of a `moe.weight`, as an operand of `nn` and routing operations.
@@ -169,13 +175,18 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
   let summary = "lists the experts of a set";
   let description = [{
     Expert e of the set is entry e. Weights may be shared between experts and
-    between tables.
+    between tables. Experts may differ in width.
+
+    `virtual` experts follow the others in the count of ids and have no weights:
+    `identity` gives its input, `null` gives zero.
 
     Constraints:
     - (C1) every entry is a `#moe.expert` with the roles `gate`, `up`, `down`
       (body `glu`) or `up`, `down` (body `mlp`)
     - (C2) every role names a `moe.weight`: gate and up [width, hidden], down
       [to, width], with one hidden and one to for the whole table
+    - (C3) virtual experts are `identity`, which needs hidden equal to to, or
+      `null`
 
     Example:
     ```mlir
@@ -186,11 +197,19 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$body,
-                       ArrayAttr:$experts);
-  let assemblyFormat = "$sym_name `body` `=` $body $experts attr-dict";
+                       ArrayAttr:$experts,
+                       OptionalAttr<StrArrayAttr>:$virtual_experts);
+  let assemblyFormat = [{
+    $sym_name `body` `=` $body $experts (`virtual` $virtual_experts^)? attr-dict
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
+    /// Experts with weights: the rows of a plan.
     int64_t getNumExperts() { return getExperts().size(); }
+    /// Virtual experts; their ids begin at getNumExperts().
+    int64_t getNumVirtual() {
+      return getVirtualExperts() ? getVirtualExperts()->size() : 0;
+    }
     /// Expert e of the table.
     ExpertAttr getExpert(int64_t e) {
       return ::llvm::cast<ExpertAttr>(getExperts()[e]);
@@ -202,7 +221,7 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
 // Modalities
 //===----------------------------------------------------------------------===//
 
-def Moe_MergeModalitiesOp : Moe_Op<"merge_modalities", [Pure]> {
+def Moe_MergeModalitiesOp : Moe_Op<"merge_modalities", [Pure, Moe_Reference]> {
   let summary = "joins the vectors of all modalities into the merged sequence";
   let description = [{
     Row t of the result comes from the operand of token t's modality: row t of a
@@ -233,7 +252,8 @@ def Moe_MergeModalitiesOp : Moe_Op<"merge_modalities", [Pure]> {
 }
 
 def Moe_ByModalityOp : Moe_Op<"by_modality",
-    [RecursiveMemoryEffects, SingleBlockImplicitTerminator<"::moec::moe::YieldOp">]> {
+    [RecursiveMemoryEffects, SingleBlockImplicitTerminator<"::moec::moe::YieldOp">,
+     Moe_ContextReference]> {
   let summary = "a value computed differently per modality";
   let description = [{
     Row t of the result is row t of what arm `kinds[t]` yields. An arm may read
@@ -283,15 +303,19 @@ def Moe_YieldOp : Moe_Op<"yield", [Pure, Terminator, ReturnLike]> {
 
 def Moe_ExpertsOp : Moe_Op<"experts",
     [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-     DeclareOpInterfaceMethods<ExpertOpInterface>,
-     DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixTable"]>]> {
+     DeclareOpInterfaceMethods<ExpertOpInterface, ["splitExperts"]>,
+     DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixTable"]>,
+     Moe_ContextReference]> {
   let summary = "sends tokens through their experts";
   let description = [{
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the
     expert ids[t, s] of the table; slots with id -1 are left out. An expert of
     body `glu` computes down(act(gate(x)) * up(x)), of body `mlp`
     down(act(up(x))). The hidden vector is rounded to the operand's element
-    type; expert results are f32; the sum is f32 and rounded once.
+    type; expert results are f32; the sum is f32 and rounded once. Where the
+    experts of a table differ in width, or some are virtual, those of one width
+    are summed first, then the sums in the order of their first experts, then
+    what identities give: (sum of their weights) * x[t].
 
     Constraints:
     - (C1) the table exists; its hidden width is the operand's and its output
@@ -323,7 +347,7 @@ def Moe_ExpertsOp : Moe_Op<"experts",
 }
 
 def Moe_PlanOp : Moe_Op<"plan",
-    [Pure, AllTypesMatch<["ids", "slot_rows"]>]> {
+    [Pure, AllTypesMatch<["ids", "slot_rows"]>, Moe_Reference]> {
   let summary = "sorts (token, slot) pairs by expert";
   let description = [{
     The dispatch contract (architecture 4.5). The valid pairs (ids[t, s] >= 0),
@@ -384,7 +408,7 @@ def Moe_ExportRoutingOp : Moe_Op<"export_routing",
 }
 
 def Moe_RoutePlanOp : Moe_Op<"route_plan",
-    [Pure, SingleBlock, IsolatedFromAbove]> {
+    [Pure, SingleBlock, IsolatedFromAbove, Moe_Reference]> {
   let summary = "routing of each token and the plan, in one";
   let description = [{
     A token body as in `row.apply` that yields ids and weights, followed by
@@ -422,7 +446,7 @@ def Moe_RoutePlanOp : Moe_Op<"route_plan",
 }
 
 def Moe_DispatchOp : Moe_Op<"dispatch",
-    [Pure, AllTypesMatch<["tokens", "result"]>]> {
+    [Pure, AllTypesMatch<["tokens", "result"]>, Moe_Reference]> {
   let summary = "gathers tokens in the order of a plan";
   let description = [{
     Row r of the result is `tokens[rows[r]]`, for r below the last offset.
@@ -444,7 +468,8 @@ def Moe_DispatchOp : Moe_Op<"dispatch",
 }
 
 def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul",
-    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+    [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+     Moe_ContextReference]> {
   let summary = "each expert's linear maps on its own rows";
   let description = [{
     For every expert e and every row r of its segment offsets[e] ..
@@ -492,7 +517,7 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul",
   let hasVerifier = 1;
 }
 
-def Moe_CombineOp : Moe_Op<"combine", [Pure]> {
+def Moe_CombineOp : Moe_Op<"combine", [Pure, Moe_Reference]> {
   let summary = "weighted sum of the expert results of each token";
   let description = [{
     y[t] = sum over slots s, ascending, of weights[t, s] * rows[slot_rows[t, s]],

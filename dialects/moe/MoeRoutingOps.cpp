@@ -35,8 +35,11 @@ StringRef RouteOp::getSpelling() { return "route"; }
 Signature RouteOp::getSignature() { return {}; }
 
 SmallVector<RoutingStageAttrInterface> RouteOp::getStages() {
-  return {getScore(), getRank(), getSelect(), getWeigh(), getRenorm(),
-          getScale()};
+  SmallVector<RoutingStageAttrInterface> stages{getScore(), getRank()};
+  if (getGroups())
+    stages.push_back(*getGroups());
+  stages.append({getSelect(), getWeigh(), getRenorm(), getScale()});
+  return stages;
 }
 
 int64_t RouteOp::getNumExperts() { return getPoolStart() + getPoolWidth(); }
@@ -53,9 +56,10 @@ RoutingGuarantees RouteOp::getGuarantees() {
   return guarantees;
 }
 
-LogicalResult RouteOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location> location,
-    RouteOp::Adaptor adaptor, SmallVectorImpl<Type> &types) {
+LogicalResult RouteOp::inferReturnTypes(MLIRContext *context,
+                                        std::optional<Location> location,
+                                        RouteOp::Adaptor adaptor,
+                                        SmallVectorImpl<Type> &types) {
   auto logits = dyn_cast<RankedTensorType>(adaptor.getLogits().getType());
   auto select =
       dyn_cast_or_null<RoutingStageAttrInterface>(adaptor.getSelectAttr());
@@ -72,9 +76,11 @@ LogicalResult RouteOp::inferReturnTypes(
 }
 
 LogicalResult RouteOp::verify() {
-  static const StageKind places[] = {StageKind::Score,  StageKind::Rank,
-                                     StageKind::Select, StageKind::Weigh,
-                                     StageKind::Renorm, StageKind::Scale};
+  SmallVector<StageKind> places{StageKind::Score, StageKind::Rank};
+  if (getGroups())
+    places.push_back(StageKind::Groups);
+  places.append({StageKind::Select, StageKind::Weigh, StageKind::Renorm,
+                 StageKind::Scale});
   int64_t width = getPoolWidth();
   auto emitError = [&] { return emitOpError(); };
   size_t operands = 0;
@@ -89,9 +95,8 @@ LogicalResult RouteOp::verify() {
     operands += !stage.getOperandName().empty();
   }
   if (getStageOperands().size() != operands) // C3
-    return emitOpError("expected ")
-           << operands << " stage operands, found "
-           << getStageOperands().size();
+    return emitOpError("expected ") << operands << " stage operands, found "
+                                    << getStageOperands().size();
   for (Value operand : getStageOperands()) {
     auto type = cast<RankedTensorType>(operand.getType());
     if (type.getShape().back() != width) // C3
@@ -99,6 +104,19 @@ LogicalResult RouteOp::verify() {
              << width << ", found " << type;
   }
   return success();
+}
+
+/// The ids raised by `offset`; an unused slot stays -1.
+static Value raiseUsed(row::RowBuilder &rows, OpBuilder &b, Location loc,
+                       Value ids, Value offset) {
+  return rows.map(
+      {ids, offset, rows.i32(-1)}, b.getI32Type(),
+      [&](OpBuilder &b, ValueRange v) -> Value {
+        Value isNone =
+            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, v[0], v[2]);
+        Value raised = arith::AddIOp::create(b, loc, v[0], v[1]);
+        return arith::SelectOp::create(b, loc, isNone, v[0], raised);
+      });
 }
 
 FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
@@ -110,20 +128,23 @@ FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
     state.operand = Value();
     if (!stage.getOperandName().empty()) {
       // Stored biases may be bf16; stages compute in f32.
-      state.operand = rows.map(
-          operands.front(), b.getF32Type(),
-          [&](OpBuilder &b, ValueRange v) -> Value {
-            if (v[0].getType().isF32())
-              return v[0];
-            return arith::ExtFOp::create(b, getLoc(), b.getF32Type(), v[0]);
-          });
+      state.operand = rows.map(operands.front(), b.getF32Type(),
+                               [&](OpBuilder &b, ValueRange v) -> Value {
+                                 if (v[0].getType().isF32())
+                                   return v[0];
+                                 return arith::ExtFOp::create(
+                                     b, getLoc(), b.getF32Type(), v[0]);
+                               });
       operands = operands.drop_front();
     }
     stage.lowerToken(b, getLoc(), state);
   }
   Value ids = state.ids;
-  if (getPoolStart() != 0)
-    ids = rows.add(ids, rows.i32(getPoolStart()));
+  if (getPoolStart() != 0) {
+    Value start = rows.i32(getPoolStart());
+    ids = state.hasUnused ? raiseUsed(rows, b, getLoc(), ids, start)
+                          : rows.add(ids, start);
+  }
   return RoutedRow{ids, state.weights};
 }
 
@@ -146,7 +167,8 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
       stage.evaluate(state);
     }
     for (int64_t s = 0; s < slots; ++s) {
-      outputs[0].rowI32(t)[s] = state.ids[s] + int32_t(getPoolStart());
+      outputs[0].rowI32(t)[s] =
+          state.ids[s] < 0 ? -1 : state.ids[s] + int32_t(getPoolStart());
       outputs[1].rowF32(t)[s] = state.weights[s];
     }
   }
@@ -204,18 +226,18 @@ static Value widen(OpBuilder &b, Location loc, Value value, int64_t slots,
   auto constant = [&](ArrayRef<int32_t> values) -> Value {
     return row::ConstantOp::create(
         b, loc,
-        DenseElementsAttr::get(
-            RankedTensorType::get({slots}, b.getI32Type()), values));
+        DenseElementsAttr::get(RankedTensorType::get({slots}, b.getI32Type()),
+                               values));
   };
   Value wide = rows.gather(value, constant(indices));
-  return rows.map({wide, constant(isNew), fill}, type.getElementType(),
-                  [&](OpBuilder &b, ValueRange v) -> Value {
-                    Value zero = arith::ConstantOp::create(
-                        b, loc, b.getI32IntegerAttr(0));
-                    Value isOld = arith::CmpIOp::create(
-                        b, loc, arith::CmpIPredicate::eq, v[1], zero);
-                    return arith::SelectOp::create(b, loc, isOld, v[0], v[2]);
-                  });
+  return rows.map(
+      {wide, constant(isNew), fill}, type.getElementType(),
+      [&](OpBuilder &b, ValueRange v) -> Value {
+        Value zero = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(0));
+        Value isOld =
+            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, v[1], zero);
+        return arith::SelectOp::create(b, loc, isOld, v[0], v[2]);
+      });
 }
 
 FailureOr<RoutedRow> SelectRoutingOp::lowerToken(OpBuilder &b,
@@ -233,15 +255,7 @@ FailureOr<RoutedRow> SelectRoutingOp::lowerToken(OpBuilder &b,
                                         inputs[0], modality);
     Value armIds = inputs[1 + a];
     if (int64_t offset = getOffsets()[a])
-      armIds = rows.map(
-          {armIds, rows.i32(offset), none}, b.getI32Type(),
-          [&](OpBuilder &b, ValueRange v) -> Value {
-            // An unused slot stays -1.
-            Value isNone = arith::CmpIOp::create(
-                b, loc, arith::CmpIPredicate::eq, v[0], v[2]);
-            Value raised = arith::AddIOp::create(b, loc, v[0], v[1]);
-            return arith::SelectOp::create(b, loc, isNone, v[0], raised);
-          });
+      armIds = raiseUsed(rows, b, loc, armIds, rows.i32(offset));
     armIds = widen(b, loc, armIds, slots, none);
     Value armWeights = widen(b, loc, inputs[1 + arms + a], slots, zero);
     ids = row::SelectOp::create(b, loc, ids.getType(), isArm, armIds, ids);

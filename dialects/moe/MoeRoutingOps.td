@@ -31,13 +31,15 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
 
     - `score` turns the logits into scores,
     - `rank` says what selection looks at,
+    - `groups`, where it is written, changes the rank by groups of experts,
     - `select` chooses the experts of the K slots (ties go to the lower id),
     - `weigh` says from what the weights are taken,
     - `renorm` and `scale` change the weights.
 
     Operand 0 holds the logits, one column per expert of the pool; a stage that
     asks for an operand (`rank(#moe.biased_score)`) finds it among
-    `stage_operands`, in stage order. Ids are counted from `pool_start`.
+    `stage_operands`, in stage order. Ids are counted from `pool_start`. A slot
+    that selection leaves unused has id -1 and weight 0.
 
     Constraints:
     - (C1) every stage is of the kind of its place
@@ -59,6 +61,7 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
                        Variadic<AnyRankedTensor>:$stage_operands,
                        RoutingStageAttrInterface:$score,
                        RoutingStageAttrInterface:$rank,
+                       OptionalAttr<RoutingStageAttrInterface>:$groups,
                        RoutingStageAttrInterface:$select,
                        RoutingStageAttrInterface:$weigh,
                        RoutingStageAttrInterface:$renorm,
@@ -67,7 +70,8 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
   let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
   let assemblyFormat = [{
     $logits (`operands` `(` $stage_operands^ `:` type($stage_operands) `)`)?
-    `score` `(` $score `)` `rank` `(` $rank `)` `select` `(` $select `)`
+    `score` `(` $score `)` `rank` `(` $rank `)`
+    (`groups` `(` $groups^ `)`)? `select` `(` $select `)`
     `weigh` `(` $weigh `)` `renorm` `(` $renorm `)` `scale` `(` $scale `)`
     (`pool_start` `=` $pool_start^)? attr-dict `:` type($logits) `->` type($ids)
     `,` type($weights)

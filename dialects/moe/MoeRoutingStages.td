@@ -57,6 +57,30 @@ def Moe_BiasedScoreStage : Moe_Stage<"BiasedScoreStage", "biased_score",
 }
 
 //===----------------------------------------------------------------------===//
+// groups
+//===----------------------------------------------------------------------===//
+
+def Moe_GroupsStage : Moe_Stage<"GroupsStage", "groups",
+    ["verifyStage"]> {
+  let summary = "selection looks at the best groups of experts only";
+  let description = [{
+    The pool is cut into `groups` equal groups of consecutive experts. The
+    `keep` groups of the highest statistic stay (ties go to the lower group); the
+    rank of experts outside them becomes `outside`, "-inf" or "0" (semantics.md
+    1.10: "0" can still win where ranks are negative). The statistic is the
+    largest rank of the group, `by = "max"`, or the sum of its two largest,
+    `by = "top2_sum"`. Example:
+    `groups(#moe.groups<8, keep = 4, by = "top2_sum", outside = "-inf">)`
+  }];
+  let parameters = (ins "int64_t":$groups, "int64_t":$keep,
+                        "::mlir::StringAttr":$by, "::mlir::StringAttr":$outside);
+  let assemblyFormat = [{
+    `<` $groups `,` `keep` `=` $keep `,` `by` `=` $by `,` `outside` `=` $outside
+    `>`
+  }];
+}
+
+//===----------------------------------------------------------------------===//
 // select
 //===----------------------------------------------------------------------===//
 
@@ -74,6 +98,21 @@ def Moe_AllStage : Moe_Stage<"AllStage", "all",
     ["getSlots", "updateGuarantees"]> {
   let summary = "every expert of the pool, in order of id";
   let description = [{Dense mixtures (semantics.md 1.1). Example: `select(#moe.all)`}];
+}
+
+def Moe_TopPStage : Moe_Stage<"TopPStage", "top_p",
+    ["getSlots", "verifyStage", "updateGuarantees"]> {
+  let summary = "as many of the best experts as reach a share p";
+  let description = [{
+    Experts in descending order of rank, ties to the lower id, with running sums
+    c. `until = "crossing"` keeps them up to and including the first whose sum is
+    above p (all, if none is); `until = "count_below"` keeps one more than there
+    are sums below p. They differ only where a sum equals p (semantics.md 1.7).
+    One slot per expert of the pool; slots that are not kept hold -1. Example:
+    `select(#moe.top_p<0.4, until = "crossing">)`
+  }];
+  let parameters = (ins "::mlir::FloatAttr":$p, "::mlir::StringAttr":$until);
+  let assemblyFormat = "`<` custom<Number>($p) `,` `until` `=` $until `>`";
 }
 
 //===----------------------------------------------------------------------===//

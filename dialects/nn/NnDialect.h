@@ -4,6 +4,7 @@
 
 #include "dialects/interfaces/Activation.h"
 #include "dialects/interfaces/QuantizableOpInterface.h"
+#include "dialects/interfaces/ReferenceOpInterface.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"

@@ -4,6 +4,7 @@
 
 include "dialects/interfaces/Activation.td"
 include "dialects/interfaces/QuantizableOpInterface.td"
+include "dialects/interfaces/ReferenceOpInterface.td"
 include "dialects/nn/NnEnums.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/EnumAttr.td"
@@ -33,6 +34,11 @@ def Nn_Dialect : Dialect {
     are computed in f32.
   }];
 }
+
+// Operations say here how they are evaluated (ReferenceOpInterface).
+defvar Nn_Reference = DeclareOpInterfaceMethods<ReferenceOpInterface>;
+defvar Nn_ContextReference =
+    DeclareOpInterfaceMethods<ContextReferenceOpInterface>;
 
 class Nn_Op<string mnemonic, list<Trait> traits = []>
     : Op<Nn_Dialect, mnemonic, traits>;
@@ -100,7 +106,8 @@ def Nn_StateOp : Nn_Op<"state", [Symbol]> {
 }
 
 def Nn_StateAppendOp : Nn_Op<"state_append",
-    [DeclareOpInterfaceMethods<SymbolUserOpInterface>, MemoryEffects<[MemWrite]>]> {
+    [DeclareOpInterfaceMethods<SymbolUserOpInterface>, MemoryEffects<[MemWrite]>,
+     Nn_ContextReference]> {
   let summary = "stores the rows of new tokens into a state";
   let description = [{
     Writes row t of `rows` to the state of token t's sequence at position
@@ -130,7 +137,7 @@ def Nn_StateAppendOp : Nn_Op<"state_append",
 // Into the stream
 //===----------------------------------------------------------------------===//
 
-def Nn_EmbedOp : Nn_Op<"embed", [Pure]> {
+def Nn_EmbedOp : Nn_Op<"embed", [Pure, Nn_Reference]> {
   let summary = "rows of a table by token id";
   let description = [{
     Row t of the result is `table[ids[t]]`. With `kinds`, only tokens of modality
@@ -159,7 +166,7 @@ def Nn_EmbedOp : Nn_Op<"embed", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Nn_PatchesOp : Nn_Op<"patches", [Pure]> {
+def Nn_PatchesOp : Nn_Op<"patches", [Pure, Nn_Reference]> {
   let summary = "cuts images into patches";
   let description = [{
     Each row of `images` is one image, height x width x channels, row-major. The
@@ -198,7 +205,7 @@ def Nn_PatchesOp : Nn_Op<"patches", [Pure]> {
 }
 
 def Nn_AddPositionsOp : Nn_Op<"add_positions",
-    [Pure, AllTypesMatch<["input", "result"]>]> {
+    [Pure, AllTypesMatch<["input", "result"]>, Nn_Reference]> {
   let summary = "adds a learned position table";
   let description = [{
     Row r of the result is `input[r] + table[r mod N]`, N the rows of the table:
@@ -222,7 +229,7 @@ def Nn_AddPositionsOp : Nn_Op<"add_positions",
 }
 
 def Nn_TakeRowsOp : Nn_Op<"take_rows",
-    [Pure, AllTypesMatch<["input", "result"]>]> {
+    [Pure, AllTypesMatch<["input", "result"]>, Nn_Reference]> {
   let summary = "rows at given indices";
   let description = [{
     Row r of the result is `input[rows[r]]`: the positions of which an entry
@@ -249,7 +256,7 @@ def Nn_TakeRowsOp : Nn_Op<"take_rows",
 //===----------------------------------------------------------------------===//
 
 def Nn_MapOp : Nn_Op<"map",
-    [Pure, SingleBlockImplicitTerminator<"::moec::nn::YieldOp">]> {
+    [Pure, SingleBlockImplicitTerminator<"::moec::nn::YieldOp">, Nn_Reference]> {
   let summary = "elementwise function of streams";
   let description = [{
     Applies a scalar body to the elements of its operands. An operand one wide
@@ -292,7 +299,7 @@ def Nn_YieldOp : Nn_Op<"yield", [Pure, Terminator, ReturnLike]> {
   let builders = [OpBuilder<(ins), [{ }]>];
 }
 
-def Nn_NormOp : Nn_Op<"norm", [Pure]> {
+def Nn_NormOp : Nn_Op<"norm", [Pure, Nn_Reference]> {
   let summary = "RMS or layer normalisation";
   let description = [{
     Per group of G elements, G the width of the weight: `rms` gives
@@ -326,7 +333,8 @@ def Nn_NormOp : Nn_Op<"norm", [Pure]> {
 }
 
 def Nn_LinearOp : Nn_Op<"linear", [Pure,
-    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>,
+    Nn_Reference]> {
   let summary = "linear map with an optional bias";
   let description = [{
     y[t, o] = sum over i of x[t, i] * weight[o, i] (+ bias[o]).
@@ -355,7 +363,7 @@ def Nn_LinearOp : Nn_Op<"linear", [Pure,
 }
 
 def Nn_JointLinearOp : Nn_Op<"joint_linear",
-    [Pure, AttrSizedOperandSegments]> {
+    [Pure, AttrSizedOperandSegments, Nn_Reference]> {
   let summary = "linear maps of one operand, joined element by element";
   let description = [{
     y[t, o] = f(a_0, a_1, ..) with a_i = sum over i of x[t, i] * weight_i[o, i]
@@ -394,7 +402,8 @@ def Nn_JointLinearOp : Nn_Op<"joint_linear",
 }
 
 def Nn_GluOp : Nn_Op<"glu", [Pure,
-    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>,
+    Nn_Reference]> {
   let summary = "gated feed-forward network";
   let description = [{
     down(act(gate(x)) * up(x)): with `act = silu` the SwiGLU of semantics.md 0.
@@ -429,7 +438,8 @@ def Nn_GluOp : Nn_Op<"glu", [Pure,
 }
 
 def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
-    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>]> {
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>,
+    Nn_Reference]> {
   let summary = "plain feed-forward network";
   let description = [{
     down(act(up(x))), with optional biases.
@@ -467,7 +477,7 @@ def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
 // Attention
 //===----------------------------------------------------------------------===//
 
-def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure]> {
+def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure, Nn_Reference]> {
   let summary = "cosines and sines of rotary positions";
   let description = [{
     For each token, D/2 cosines followed by D/2 sines of positions[t] *
@@ -493,7 +503,7 @@ def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Nn_RopeOp : Nn_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
+def Nn_RopeOp : Nn_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>, Nn_Reference]> {
   let summary = "rotates heads by their position";
   let description = [{
     Each row holds W/D heads of D elements, D the width of the table. In style
@@ -522,7 +532,8 @@ def Nn_RopeOp : Nn_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
 
 def Nn_AttentionOp : Nn_Op<"attention",
     [DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>, AttrSizedOperandSegments]> {
+     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>, AttrSizedOperandSegments,
+     Nn_ContextReference]> {
   let summary = "grouped-query attention";
   let description = [{
     Query head h of token t attends to key head h / (heads / kv_heads). A token

@@ -23,9 +23,8 @@ Value RowBuilder::i32(int64_t value) {
   return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
 }
 
-Value RowBuilder::map(
-    ValueRange inputs, Type element,
-    llvm::function_ref<Value(OpBuilder &, ValueRange)> body) {
+Value RowBuilder::map(ValueRange inputs, Type element,
+                      llvm::function_ref<Value(OpBuilder &, ValueRange)> body) {
   RankedTensorType shape;
   SmallVector<Type> arguments;
   for (Value input : inputs) {
@@ -79,10 +78,9 @@ Value RowBuilder::exp(Value x) {
 
 Value RowBuilder::sigmoid(Value x) {
   return map(x, elementType(x), [&](OpBuilder &b, ValueRange v) -> Value {
-    Value one = arith::ConstantOp::create(
-        b, loc, b.getFloatAttr(v[0].getType(), 1.0));
-    Value e =
-        math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, v[0]));
+    Value one =
+        arith::ConstantOp::create(b, loc, b.getFloatAttr(v[0].getType(), 1.0));
+    Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, v[0]));
     return arith::DivFOp::create(b, loc, one,
                                  arith::AddFOp::create(b, loc, one, e));
   });
@@ -110,9 +108,8 @@ Value RowBuilder::max(Value x) {
 }
 
 std::pair<Value, Value> RowBuilder::topK(Value x, int64_t k) {
-  auto op =
-      TopKOp::create(b, loc, RankedTensorType::get({k}, elementType(x)),
-                     RankedTensorType::get({k}, b.getI32Type()), x);
+  auto op = TopKOp::create(b, loc, RankedTensorType::get({k}, elementType(x)),
+                           RankedTensorType::get({k}, b.getI32Type()), x);
   return {op.getValues(), op.getIndices()};
 }
 
@@ -123,9 +120,27 @@ Value RowBuilder::gather(Value source, Value indices) {
       source, indices);
 }
 
+Value RowBuilder::whereUsed(Value values, Value ids) {
+  return map({values, ids}, elementType(values),
+             [&](OpBuilder &b, ValueRange v) -> Value {
+               Value zeroId =
+                   arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(0));
+               Value zero = arith::ConstantOp::create(
+                   b, loc, b.getZeroAttr(v[0].getType()));
+               Value isUsed = arith::CmpIOp::create(
+                   b, loc, arith::CmpIPredicate::sge, v[1], zeroId);
+               return arith::SelectOp::create(b, loc, isUsed, v[0], zero);
+             });
+}
+
+Value RowBuilder::constant(ArrayRef<int32_t> values) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
+                                    b.getI32Type());
+  return ConstantOp::create(b, loc, DenseElementsAttr::get(type, values));
+}
+
 Value RowBuilder::iota(int64_t width) {
-  return IotaOp::create(b, loc,
-                        RankedTensorType::get({width}, b.getI32Type()));
+  return IotaOp::create(b, loc, RankedTensorType::get({width}, b.getI32Type()));
 }
 
 Value RowBuilder::splat(Value scalar, int64_t width) {
@@ -136,8 +151,8 @@ Value RowBuilder::splat(Value scalar, int64_t width) {
 Value moec::row::buildHidden(OpBuilder &b, Location loc, Activation activation,
                              ValueRange maps, Type element) {
   auto shape = cast<RankedTensorType>(maps[0].getType()).getShape();
-  auto apply = ApplyOp::create(b, loc, RankedTensorType::get(shape, element),
-                               maps);
+  auto apply =
+      ApplyOp::create(b, loc, RankedTensorType::get(shape, element), maps);
   OpBuilder::InsertionGuard guard(b);
   SmallVector<Type> rows;
   for (Value map : maps)
@@ -145,8 +160,7 @@ Value moec::row::buildHidden(OpBuilder &b, Location loc, Activation activation,
   Block *block = b.createBlock(&apply.getBody(), {}, rows,
                                SmallVector<Location>(maps.size(), loc));
   Value result = RowBuilder(b, loc).map(
-      block->getArguments(), element,
-      [&](OpBuilder &b, ValueRange v) -> Value {
+      block->getArguments(), element, [&](OpBuilder &b, ValueRange v) -> Value {
         Value h = buildActivation(b, loc, activation, v[0]);
         if (v.size() == 2)
           h = arith::MulFOp::create(b, loc, h, v[1]);

@@ -53,7 +53,10 @@ public:
   /// The k largest elements: values and indices.
   std::pair<mlir::Value, mlir::Value> topK(mlir::Value x, int64_t k);
   mlir::Value gather(mlir::Value source, mlir::Value indices);
+  /// `values` where the i32 of `ids` is not negative, else zero.
+  mlir::Value whereUsed(mlir::Value values, mlir::Value ids);
   mlir::Value iota(int64_t width);
+  mlir::Value constant(llvm::ArrayRef<int32_t> values);
   mlir::Value splat(mlir::Value scalar, int64_t width);
 
 private:

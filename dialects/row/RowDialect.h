@@ -2,6 +2,8 @@
 #ifndef MOEC_DIALECTS_ROW_ROWDIALECT_H
 #define MOEC_DIALECTS_ROW_ROWDIALECT_H
 
+#include "dialects/interfaces/ReferenceOpInterface.h"
+
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"

@@ -2,6 +2,7 @@
 #ifndef MOEC_DIALECTS_ROW_ROWOPS
 #define MOEC_DIALECTS_ROW_ROWOPS
 
+include "dialects/interfaces/ReferenceOpInterface.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/IR/EnumAttr.td"
@@ -57,7 +58,7 @@ def Row_Reduction : I32EnumAttr<"Reduction", "reduction of a row", [
 
 def Row_ApplyOp : Row_Op<"apply",
     [Pure, SingleBlockImplicitTerminator<"::moec::row::YieldOp">,
-     IsolatedFromAbove]> {
+     IsolatedFromAbove, DeclareOpInterfaceMethods<ReferenceOpInterface>]> {
   let summary = "applies a row body to every row of its operands";
   let description = [{
     Applies the body once per row. An operand whose first dimension is dynamic

@@ -50,19 +50,12 @@ struct BodyBuilder {
       return arith::TruncFOp::create(b, loc, element, v[0]);
     });
   }
-  Value constant(ArrayRef<int32_t> values) {
-    return row::ConstantOp::create(
-        b, loc,
-        DenseElementsAttr::get(
-            RankedTensorType::get({int64_t(values.size())}, b.getI32Type()),
-            values));
-  }
   /// Element i of the result is source[index(i)].
   template <typename F> Value permute(Value source, int64_t width, F index) {
     SmallVector<int32_t> indices;
     for (int64_t i = 0; i < width; ++i)
       indices.push_back(index(i));
-    return rows.gather(source, constant(indices));
+    return rows.gather(source, rows.constant(indices));
   }
 };
 
@@ -82,9 +75,8 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
     for (Operation *op : ops) {
       rewriter.setInsertionPoint(op);
       TypeSwitch<Operation *>(op)
-          .Case<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp,
-                nn::GluOp, nn::MlpOp>(
-              [&](auto concrete) { lower(rewriter, concrete); });
+          .Case<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp, nn::GluOp,
+                nn::MlpOp>([&](auto concrete) { lower(rewriter, concrete); });
       ++lowered;
     }
   }
@@ -93,16 +85,15 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
   /// from the operands' rows.
   void replaceByApply(
       IRRewriter &rewriter, Operation *op,
-      llvm::function_ref<Value(BodyBuilder &, Block::BlockArgListType)>
-          build) {
+      llvm::function_ref<Value(BodyBuilder &, Block::BlockArgListType)> build) {
     auto apply = row::ApplyOp::create(rewriter, op->getLoc(),
                                       op->getResultTypes(), op->getOperands());
     SmallVector<Type> rows;
     for (Value operand : op->getOperands())
       rows.push_back(row::ApplyOp::getRowType(operand.getType()));
-    Block *block = rewriter.createBlock(
-        &apply.getBody(), {}, rows,
-        SmallVector<Location>(rows.size(), op->getLoc()));
+    Block *block =
+        rewriter.createBlock(&apply.getBody(), {}, rows,
+                             SmallVector<Location>(rows.size(), op->getLoc()));
     BodyBuilder body(rewriter, op->getLoc());
     row::YieldOp::create(rewriter, op->getLoc(),
                          build(body, block->getArguments()));
@@ -129,7 +120,8 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       auto spread = [&](Value number) -> Value {
         if (group == width)
           return number;
-        return body.permute(number, width, [&](int64_t i) { return i / group; });
+        return body.permute(number, width,
+                            [&](int64_t i) { return i / group; });
       };
       auto mean = [&](Value row) {
         return rows.div(rows.sum(perGroup(row)), size);
@@ -181,20 +173,20 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       Value frequency = row::ConstantOp::create(
           b, body.loc,
           DenseElementsAttr::get(type, llvm::ArrayRef<double>(frequencies)));
-      Value position = arith::SIToFPOp::create(b, body.loc, b.getF64Type(),
-                                               arguments[0]);
+      Value position =
+          arith::SIToFPOp::create(b, body.loc, b.getF64Type(), arguments[0]);
       return body.rows.map(
-          {frequency, body.constant(isSine), position}, b.getF32Type(),
+          {frequency, body.rows.constant(isSine), position}, b.getF32Type(),
           [&](OpBuilder &b, ValueRange v) -> Value {
             Value angle = arith::MulFOp::create(b, body.loc, v[0], v[2]);
-            Value zero = arith::ConstantOp::create(b, body.loc,
-                                                   b.getI32IntegerAttr(0));
+            Value zero =
+                arith::ConstantOp::create(b, body.loc, b.getI32IntegerAttr(0));
             Value isCosine = arith::CmpIOp::create(
                 b, body.loc, arith::CmpIPredicate::eq, v[1], zero);
             Value cosine = math::CosOp::create(b, body.loc, angle);
             Value sine = math::SinOp::create(b, body.loc, angle);
-            Value chosen = arith::SelectOp::create(b, body.loc, isCosine,
-                                                   cosine, sine);
+            Value chosen =
+                arith::SelectOp::create(b, body.loc, isCosine, cosine, sine);
             return arith::TruncFOp::create(b, body.loc, b.getF32Type(), chosen);
           });
     });
@@ -221,8 +213,8 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       });
       Value cosine =
           body.permute(table, width, [&](int64_t i) { return pairOf(i); });
-      Value sine = body.permute(
-          table, width, [&](int64_t i) { return half + pairOf(i); });
+      Value sine = body.permute(table, width,
+                                [&](int64_t i) { return half + pairOf(i); });
       SmallVector<float> signs;
       for (int64_t i = 0; i < width; ++i)
         signs.push_back(isSecond(i) ? 1.0f : -1.0f);
@@ -246,14 +238,13 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       for (Value argument : arguments) {
         bool isRow = widthOf(argument) == width;
         // One wide: the same scalar for all elements.
-        inputs.push_back(
-            isRow ? argument
-                  : row::TableOp::create(
-                        b, body.loc,
-                        cast<RankedTensorType>(argument.getType())
-                            .getElementType(),
-                        argument, body.rows.i32(0))
-                        .getResult());
+        inputs.push_back(isRow ? argument
+                               : row::TableOp::create(
+                                     b, body.loc,
+                                     cast<RankedTensorType>(argument.getType())
+                                         .getElementType(),
+                                     argument, body.rows.i32(0))
+                                     .getResult());
       }
       return body.rows.map(
           inputs, element, [&](OpBuilder &b, ValueRange v) -> Value {
@@ -289,9 +280,9 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
     Type f32 = rewriter.getF32Type();
     Value gate = linear(rewriter, op, op.getInput(), op.getGate(), {}, f32);
     Value up = linear(rewriter, op, op.getInput(), op.getUp(), {}, f32);
-    Value h = row::buildHidden(rewriter, op.getLoc(), op.getActivation(),
-                               {gate, up},
-                               op.getInput().getType().getElementType());
+    Value h =
+        row::buildHidden(rewriter, op.getLoc(), op.getActivation(), {gate, up},
+                         op.getInput().getType().getElementType());
     rewriter.replaceOp(op, linear(rewriter, op, h, op.getDown(), {},
                                   op.getResult().getType().getElementType()));
   }

@@ -4,6 +4,24 @@
 
 include "mlir/Pass/PassBase.td"
 
+def SplitExperts : Pass<"split-experts", "::mlir::ModuleOp"> {
+  let summary = "takes ragged and virtual experts apart";
+  let description = [{
+    Input: phase route, before share-dispatch-plans. Output: the experts of every
+    table have one width, format and layout, and none is virtual. A set that
+    mixes them becomes one set per group, each with its own table and the ids of
+    its experts (other slots -1), whose f32 results are added in the order of the
+    groups; identities add (sum of their weights) * x, nulls nothing. No virtual
+    expert ever has a row of a plan. Preserves values by definition of
+    `moe.experts`.
+
+    Fails never. Example: test/passes/split-experts/basic.mlir
+  }];
+  let statistics = [Statistic<"numSplit", "split", "expert sets split">];
+  let dependentDialects = ["::moec::moe::MoeDialect", "::moec::row::RowDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
 def DecomposeExperts : Pass<"decompose-experts", "::mlir::ModuleOp"> {
   let summary = "turns expert sets into grouped matmuls over a plan";
   let description = [{

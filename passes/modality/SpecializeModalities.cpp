@@ -54,9 +54,17 @@ struct SpecializeModalities
         return false;
       arms.push_back(experts);
     }
-    auto bodyOf = [&](moe::ExpertsOp experts) {
-      return symbols.lookup<moe::ExpertTableOp>(experts.getTable()).getBody();
+    auto tableOf = [&](moe::ExpertsOp experts) {
+      return symbols.lookup<moe::ExpertTableOp>(experts.getTable());
     };
+    auto bodyOf = [&](moe::ExpertsOp experts) {
+      return tableOf(experts).getBody();
+    };
+    // Virtual experts stand last in a table, so two such cannot be joined.
+    if (llvm::any_of(arms, [&](moe::ExpertsOp experts) {
+          return tableOf(experts).getNumVirtual() != 0;
+        }))
+      return false;
     return llvm::all_of(arms, [&](moe::ExpertsOp experts) {
       return experts.getTokens() == arms[0].getTokens() &&
              experts.getActivation() == arms[0].getActivation() &&
@@ -82,7 +90,7 @@ struct SpecializeModalities
     rewriter.setInsertionPointAfter(last);
     auto joined = moe::ExpertTableOp::create(
         rewriter, last.getLoc(), (first.getTable() + ".joined").str(),
-        last.getBody(), rewriter.getArrayAttr(experts));
+        last.getBody(), rewriter.getArrayAttr(experts), ArrayAttr());
     symbols.insert(joined, std::next(Block::iterator(last)));
     return joined;
   }

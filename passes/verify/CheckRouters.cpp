@@ -2,7 +2,7 @@
 #include "dialects/interfaces/ReferenceOpInterface.h"
 #include "dialects/interfaces/RoutingInterfaces.h"
 #include "dialects/row/RowDialect.h"
-#include "passes/verify/RowEvaluator.h"
+#include "dialects/row/RowEvaluator.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
@@ -64,16 +64,6 @@ struct CheckRouters : public moec::impl::CheckRoutersBase<CheckRouters> {
     return result;
   }
 
-  static RowValue rowOf(const HostTensor &tensor, Type type, int64_t token) {
-    bool isRow = cast<RankedTensorType>(type).isDynamicDim(0);
-    RowValue row;
-    if (tensor.isFloat())
-      llvm::append_range(row, isRow ? tensor.rowF32(token) : tensor.f32());
-    else
-      llvm::append_range(row, isRow ? tensor.rowI32(token) : tensor.i32());
-    return row;
-  }
-
   LogicalResult check(RoutingOpInterface router) {
     std::mt19937 random(static_cast<unsigned>(seed));
     std::vector<HostTensor> inputs, outputs(2);
@@ -89,9 +79,9 @@ struct CheckRouters : public moec::impl::CheckRoutersBase<CheckRouters> {
     SmallVector<Type> rows;
     for (Type type : router->getOperandTypes())
       rows.push_back(row::ApplyOp::getRowType(type));
-    Block *block = b.createBlock(
-        &region, {}, rows,
-        SmallVector<Location>(rows.size(), router->getLoc()));
+    Block *block =
+        b.createBlock(&region, {}, rows,
+                      SmallVector<Location>(rows.size(), router->getLoc()));
     FailureOr<RoutedRow> routed = router.lowerToken(b, block->getArguments());
     if (failed(routed))
       return failure();

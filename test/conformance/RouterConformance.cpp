@@ -30,23 +30,44 @@ using namespace moec;
 namespace {
 constexpr int64_t width = 8;
 
-/// Values for the arguments of a signature that are acceptable to most: small
-/// integers, a number between 0 and 1, each first word.
-Attribute sample(const Argument &argument, Builder &b) {
-  switch (argument.kind) {
-  case ArgumentKind::Integer:
-    return b.getI64IntegerAttr(2);
-  case ArgumentKind::Real:
-    return b.getF64FloatAttr(0.5);
-  case ArgumentKind::Boolean:
-    return b.getBoolAttr(true);
-  case ArgumentKind::Word:
-    return b.getStringAttr(argument.words.front());
-  case ArgumentKind::Weight:
-  case ArgumentKind::Value:
+/// Values for the arguments of a signature that are acceptable to most: 2 for
+/// the first integer and 1 for others, a number between 0 and 1, and of words
+/// the one numbered `word`, counted round.
+class Samples {
+public:
+  Samples(Builder &b, size_t word) : b(b), word(word) {}
+
+  Attribute next(const Argument &argument) {
+    switch (argument.kind) {
+    case ArgumentKind::Integer:
+      return b.getI64IntegerAttr(integers++ == 0 ? 2 : 1);
+    case ArgumentKind::Real:
+      return b.getF64FloatAttr(0.5);
+    case ArgumentKind::Boolean:
+      return b.getBoolAttr(word % 2 == 0);
+    case ArgumentKind::Word:
+      return b.getStringAttr(argument.words[word % argument.words.size()]);
+    case ArgumentKind::Weight:
+    case ArgumentKind::Value:
+      return {};
+    }
     return {};
   }
-  return {};
+
+private:
+  Builder &b;
+  size_t word;
+  int integers = 0;
+};
+
+/// Enough samples for every word of a signature to occur.
+size_t sampleCount(const Signature &signature) {
+  size_t count = 1;
+  for (const Argument &argument : signature.arguments)
+    count = std::max(count, argument.kind == ArgumentKind::Boolean
+                                ? size_t(2)
+                                : argument.words.size());
+  return count;
 }
 
 class Conformance {
@@ -60,7 +81,7 @@ public:
   unsigned checked = 0, failed = 0;
 
 private:
-  RoutingStageAttrInterface build(const StageEntry &entry);
+  RoutingStageAttrInterface build(const StageEntry &entry, size_t word = 0);
   void check(llvm::StringRef what, llvm::ArrayRef<Type> operands,
              llvm::function_ref<Operation *(ValueRange)> create);
   void report(llvm::StringRef what, bool passed) {
@@ -128,10 +149,12 @@ void Conformance::check(llvm::StringRef what, llvm::ArrayRef<Type> operands,
   report(what, passed);
 }
 
-RoutingStageAttrInterface Conformance::build(const StageEntry &entry) {
+RoutingStageAttrInterface Conformance::build(const StageEntry &entry,
+                                             size_t word) {
   std::vector<NamedStatic> arguments;
+  Samples samples(builder, word);
   for (const Argument &argument : entry.signature.arguments)
-    if (Attribute value = sample(argument, builder))
+    if (Attribute value = samples.next(argument))
       arguments.push_back({argument.name, value});
   return dyn_cast_or_null<RoutingStageAttrInterface>(entry.build(
       &context, arguments, [&] { return emitError(builder.getUnknownLoc()); }));
@@ -159,29 +182,32 @@ void Conformance::checkStages() {
       ordinary[entry.kind] = build(entry);
   }
 
-  for (auto &[dialect, entry] : entries) {
-    std::string what = "stage " + dialect + " " +
-                       stringifyStageKind(entry.kind).str() + " " +
-                       entry.spelling.str();
-    RoutingStageAttrInterface stage = build(entry);
-    if (!stage || !spellings.count(entry.kind)) {
-      report(what, false);
-      continue;
+  for (auto &[dialect, entry] : entries)
+    for (size_t word = 0; word < sampleCount(entry.signature); ++word) {
+      RoutingStageAttrInterface stage = build(entry, word);
+      std::string what = "stage " + dialect + " " +
+                         stringifyStageKind(entry.kind).str() + " " +
+                         entry.spelling.str();
+      llvm::raw_string_ostream(what) << " " << stage;
+      if (!stage) {
+        report(what, false);
+        continue;
+      }
+      auto stages = ordinary;
+      stages[entry.kind] = stage;
+      llvm::SmallVector<Type> operands = {logitsType()};
+      if (!stage.getOperandName().empty())
+        operands.push_back(
+            RankedTensorType::get({width}, builder.getF32Type()));
+      check(what, operands, [&](ValueRange values) -> Operation * {
+        OperationState state(builder.getUnknownLoc(),
+                             moe::RouteOp::getOperationName());
+        state.addOperands(values);
+        for (auto &[kind, attribute] : stages)
+          state.addAttribute(stringifyStageKind(kind), attribute);
+        return createInferred(builder, state);
+      });
     }
-    auto stages = ordinary;
-    stages[entry.kind] = stage;
-    llvm::SmallVector<Type> operands = {logitsType()};
-    if (!stage.getOperandName().empty())
-      operands.push_back(RankedTensorType::get({width}, builder.getF32Type()));
-    check(what, operands, [&](ValueRange values) -> Operation * {
-      OperationState state(builder.getUnknownLoc(),
-                           moe::RouteOp::getOperationName());
-      state.addOperands(values);
-      for (auto &[kind, attribute] : stages)
-        state.addAttribute(stringifyStageKind(kind), attribute);
-      return createInferred(builder, state);
-    });
-  }
 }
 
 void Conformance::checkOperations() {
@@ -192,23 +218,26 @@ void Conformance::checkOperations() {
       continue;
     std::string what =
         ("router " + name.getStringRef() + " " + router->getSpelling()).str();
-    llvm::SmallVector<Type> operands = {logitsType()};
-    NamedAttrList attributes;
-    for (const Argument &argument : router->getSignature().arguments) {
-      if (Attribute value = sample(argument, builder))
-        attributes.set(argument.name, value);
-      else
-        operands.push_back(
-            argument.kind == ArgumentKind::Weight
-                ? RankedTensorType::get({width}, builder.getF32Type())
-                : logitsType());
+    for (size_t word = 0; word < sampleCount(router->getSignature()); ++word) {
+      llvm::SmallVector<Type> operands = {logitsType()};
+      NamedAttrList attributes;
+      Samples samples(builder, word);
+      for (const Argument &argument : router->getSignature().arguments) {
+        if (Attribute value = samples.next(argument))
+          attributes.set(argument.name, value);
+        else
+          operands.push_back(
+              argument.kind == ArgumentKind::Weight
+                  ? RankedTensorType::get({width}, builder.getF32Type())
+                  : logitsType());
+      }
+      check(what, operands, [&](ValueRange values) -> Operation * {
+        OperationState state(builder.getUnknownLoc(), name);
+        state.addOperands(values);
+        state.addAttributes(attributes);
+        return createInferred(builder, state);
+      });
     }
-    check(what, operands, [&](ValueRange values) -> Operation * {
-      OperationState state(builder.getUnknownLoc(), name);
-      state.addOperands(values);
-      state.addAttributes(attributes);
-      return createInferred(builder, state);
-    });
   }
 }
 

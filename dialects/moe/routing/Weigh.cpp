@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace moec;
@@ -23,7 +24,11 @@ void ByScoreWeightStageAttr::lowerToken(OpBuilder &b, Location loc,
 }
 void ByScoreWeightStageAttr::evaluate(StageValues &state) const {
   for (int32_t id : state.ids)
-    state.weights.push_back(state.scores[id]);
+    state.weights.push_back(id < 0 ? 0.0f : state.scores[id]);
+}
+
+static int64_t slotsOf(Value ids) {
+  return cast<RankedTensorType>(ids.getType()).getDimSize(0);
 }
 
 StringRef SelectedSoftmaxStageAttr::getSpelling() { return "softmax"; }
@@ -41,14 +46,26 @@ void SelectedSoftmaxStageAttr::updateGuarantees(
 void SelectedSoftmaxStageAttr::lowerToken(OpBuilder &b, Location loc,
                                           StageState &state) const {
   row::RowBuilder rows(b, loc);
-  state.weights = rows.softmax(rows.gather(state.logits, state.ids));
+  Value z = rows.gather(state.logits, state.ids);
+  if (!state.hasUnused) {
+    state.weights = rows.softmax(z);
+    return;
+  }
+  // An unused slot gathered a zero, which must not be the largest.
+  Value lowest = rows.splat(rows.f32(std::numeric_limits<float>::lowest()),
+                            slotsOf(state.ids));
+  Value used = rows.add(z, rows.sub(lowest, rows.whereUsed(lowest, state.ids)));
+  Value e = rows.exp(rows.sub(used, rows.max(used)));
+  e = rows.whereUsed(e, state.ids);
+  state.weights = rows.div(e, rows.sum(e));
 }
 void SelectedSoftmaxStageAttr::evaluate(StageValues &state) const {
-  float max = state.logits[state.ids[0]], sum = 0.0f;
+  float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
   for (int32_t id : state.ids)
-    max = std::max(max, state.logits[id]);
+    if (id >= 0)
+      max = std::max(max, state.logits[id]);
   for (int32_t id : state.ids) {
-    state.weights.push_back(std::exp(state.logits[id] - max));
+    state.weights.push_back(id < 0 ? 0.0f : std::exp(state.logits[id] - max));
     sum += state.weights.back();
   }
   for (float &w : state.weights)
@@ -67,10 +84,13 @@ void SelectedSigmoidStageAttr::lowerToken(OpBuilder &b, Location loc,
                                           StageState &state) const {
   row::RowBuilder rows(b, loc);
   state.weights = rows.sigmoid(rows.gather(state.logits, state.ids));
+  if (state.hasUnused)
+    state.weights = rows.whereUsed(state.weights, state.ids);
 }
 void SelectedSigmoidStageAttr::evaluate(StageValues &state) const {
   for (int32_t id : state.ids)
-    state.weights.push_back(1.0f / (1.0f + std::exp(-state.logits[id])));
+    state.weights.push_back(
+        id < 0 ? 0.0f : 1.0f / (1.0f + std::exp(-state.logits[id])));
 }
 
 StringRef OneStageAttr::getSpelling() { return "one"; }
@@ -83,9 +103,11 @@ Attribute OneStageAttr::build(MLIRContext *context, ArrayRef<NamedStatic>,
 void OneStageAttr::lowerToken(OpBuilder &b, Location loc,
                               StageState &state) const {
   row::RowBuilder rows(b, loc);
-  auto ids = cast<RankedTensorType>(state.ids.getType());
-  state.weights = rows.splat(rows.f32(1.0), ids.getDimSize(0));
+  state.weights = rows.splat(rows.f32(1.0), slotsOf(state.ids));
+  if (state.hasUnused)
+    state.weights = rows.whereUsed(state.weights, state.ids);
 }
 void OneStageAttr::evaluate(StageValues &state) const {
-  state.weights.assign(state.ids.size(), 1.0f);
+  for (int32_t id : state.ids)
+    state.weights.push_back(id < 0 ? 0.0f : 1.0f);
 }

@@ -127,6 +127,22 @@ moe.expert_table @e body = "mlp" [#moe.expert<width = 16, weights = {down = @d, 
 
 // -----
 
+// moe.expert_table C3: kind
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected virtual experts "identity" or "null", found "constant"}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>] virtual ["constant"]
+
+// -----
+
+// moe.expert_table C3: width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<16x32xbf16> from [#moe.tensor<"d">]
+// expected-error@+1 {{expected experts that keep the width, beside an identity; they are from 64 to 16}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>] virtual ["null", "identity"]
+
+// -----
+
 // moe.merge_modalities C1
 func.func @f(%t: tensor<?xi32>, %k: tensor<?xi8>, %a: tensor<?x64xf32>, %b: tensor<?x32xf32>) {
   // expected-error@+1 {{expected one different id and one flag for each of 2 streams}}
@@ -338,6 +354,87 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
 func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
   // expected-error@+1 {{expected k from 1 to 8, the experts of the pool, found 9}}
   %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: groups that do not divide the pool
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected groups that divide the 8 experts of the pool, found 3}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<3, keep = 1, by = "max", outside = "0">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: kept groups
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected to keep 1 to 4 groups, found 5}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<4, keep = 5, by = "max", outside = "0">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: too few experts in the kept groups
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected kept groups with at least 3 experts, found 2}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<4, keep = 1, by = "max", outside = "0">) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: no two experts in a group
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected groups of at least 2 experts for top2_sum, found 1}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<8, keep = 4, by = "top2_sum", outside = "0">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: words of a stage
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected by = max or top2_sum, found "mean"}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<4, keep = 2, by = "mean", outside = "0">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: words of a stage
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected outside = -inf or 0, found "1"}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<4, keep = 2, by = "max", outside = "1">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: the share of top_p
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected p above 0 and at most 1, found 0}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.0, until = "crossing">) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: the boundary of top_p
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected until = crossing or count_below, found "below"}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.5, until = "below">) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// moe.route C1: a stage in the place of groups
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a 'groups' stage, found #moe.by_score, a 'rank' stage}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
 

@@ -17,5 +17,16 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>) {
   %i5, %w5 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<1>) weigh(#moe.one) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
   // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
   %i6, %w6 = moe.select_routing %k ids(%i1, %i5) weights(%w1, %w5) modalities = [1, 3] offsets = [0, 8] experts = 16 : tensor<?xi8>, (tensor<?x2xi32>, tensor<?x1xi32>), (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x3xi32>, tensor<?x3xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i7, %w7 = moe.route %z operands(%b : tensor<8xbf16>) score(#moe.sigmoid) rank(#moe.biased_score) groups(#moe.groups<4, keep = 2, by = "top2_sum", outside = "0">) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<1.0e-20>) scale(#moe.factor<2.5>) : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i8, %w8 = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<2, keep = 1, by = "max", outside = "-inf">) select(#moe.top_k<4>) weigh(#moe.selected_softmax) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // Slots that top_p leaves unused have id -1 and weight 0, whatever weighs.
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i9, %w9 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.6, until = "crossing">) weigh(#moe.selected_softmax) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) pool_start = 8 : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i10, %w10 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.6, until = "count_below">) weigh(#moe.selected_sigmoid) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i11, %w11 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<1.0, until = "crossing">) weigh(#moe.one) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
   return
 }

@@ -3,7 +3,7 @@
 // Written from the descriptions of the operations, not from their lowering.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/verify/RowEvaluator.h"
+#include "dialects/row/RowEvaluator.h"
 
 #include "dialects/row/RowDialect.h"
 
@@ -28,6 +28,8 @@ static double roundTo(Type type, double value) {
   auto floatType = dyn_cast<FloatType>(elementType(type));
   if (!floatType || floatType.isF64())
     return value;
+  if (floatType.isF32())
+    return static_cast<float>(value);
   llvm::APFloat number(value);
   bool losesInfo;
   number.convert(floatType.getFloatSemantics(),
@@ -311,4 +313,57 @@ private:
 FailureOr<std::vector<RowValue>>
 moec::evaluateRowBody(Region &body, ArrayRef<RowValue> arguments) {
   return Evaluator().run(body, arguments);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows of tensors
+//===----------------------------------------------------------------------===//
+
+RowValue moec::rowOf(const HostTensor &tensor, Type type, int64_t row) {
+  bool isRow = cast<RankedTensorType>(type).isDynamicDim(0);
+  RowValue value;
+  if (tensor.isFloat())
+    llvm::append_range(value, isRow ? tensor.rowF32(row) : tensor.f32());
+  else
+    llvm::append_range(value, isRow ? tensor.rowI32(row) : tensor.i32());
+  return value;
+}
+
+LogicalResult moec::evaluateRows(Region &body, TypeRange types,
+                                 ArrayRef<HostTensor> inputs, TypeRange results,
+                                 MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = 0;
+  for (auto [input, type] : llvm::zip(inputs, types))
+    if (cast<RankedTensorType>(type).isDynamicDim(0))
+      rows = input.getShape()[0];
+  for (auto [output, result] : llvm::zip(outputs, results)) {
+    auto type = cast<RankedTensorType>(result);
+    SmallVector<int64_t> shape(type.getShape());
+    shape[0] = rows;
+    output = isa<FloatType>(type.getElementType())
+                 ? HostTensor::zerosF32(shape)
+                 : HostTensor::zerosI32(shape);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    std::vector<RowValue> arguments;
+    for (auto [input, type] : llvm::zip(inputs, types))
+      arguments.push_back(rowOf(input, type, r));
+    FailureOr<std::vector<RowValue>> yielded =
+        evaluateRowBody(body, arguments);
+    if (failed(yielded))
+      return failure();
+    for (auto [output, value] : llvm::zip(outputs, *yielded)) {
+      if (output.isFloat())
+        llvm::copy(value, output.rowF32(r).begin());
+      else
+        llvm::copy(value, output.rowI32(r).begin());
+    }
+  }
+  return success();
+}
+
+LogicalResult row::ApplyOp::evaluate(ArrayRef<HostTensor> inputs,
+                                     MutableArrayRef<HostTensor> outputs) {
+  return evaluateRows(getBody(), getOperandTypes(), inputs, getResultTypes(),
+                      outputs);
 }

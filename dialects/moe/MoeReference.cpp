@@ -1,0 +1,269 @@
+//===- MoeReference.cpp - Reference semantics of the moe dialect ----------===//
+//
+// Written from the descriptions of the operations, not from their lowering.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/moe/MoeDialect.h"
+#include "dialects/row/RowEvaluator.h"
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::moe;
+
+LogicalResult WeightRefOp::evaluateIn(ReferenceContext &context,
+                                      ArrayRef<HostTensor>,
+                                      MutableArrayRef<HostTensor> outputs) {
+  const HostTensor *numbers = context.getWeight(getWeightAttr(), *this);
+  if (!numbers)
+    return failure();
+  outputs[0] = *numbers;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Modalities
+//===----------------------------------------------------------------------===//
+
+LogicalResult MergeModalitiesOp::evaluate(ArrayRef<HostTensor> inputs,
+                                          MutableArrayRef<HostTensor> outputs) {
+  ArrayRef<int32_t> tokens = inputs[0].i32(), kinds = inputs[1].i32();
+  int64_t count = tokens.size();
+  outputs[0] =
+      HostTensor::zerosF32({count, getResult().getType().getDimSize(1)});
+  for (int64_t t = 0; t < count; ++t)
+    for (size_t s = 0; s < getIds().size(); ++s)
+      if (getIds()[s] == kinds[t])
+        llvm::copy(inputs[2 + s].rowF32(getIndexed()[s] ? tokens[t] : t),
+                   outputs[0].rowF32(t).begin());
+  return success();
+}
+
+LogicalResult ByModalityOp::evaluateIn(ReferenceContext &context,
+                                       ArrayRef<HostTensor> inputs,
+                                       MutableArrayRef<HostTensor> outputs) {
+  ArrayRef<int32_t> kinds = inputs[0].i32();
+  int64_t count = kinds.size();
+  outputs[0] =
+      HostTensor::zerosF32({count, getResult().getType().getDimSize(1)});
+  for (auto [id, arm] : llvm::zip(getIds(), getArms())) {
+    std::vector<HostTensor> yielded;
+    if (failed(context.evaluateRegion(arm, yielded)))
+      return failure();
+    for (int64_t t = 0; t < count; ++t)
+      if (kinds[t] == id)
+        llvm::copy(yielded[0].rowF32(t), outputs[0].rowF32(t).begin());
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Experts
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A linear map of one row: operands rounded to `compute`, products added in
+/// f32 in ascending order.
+std::vector<float> applyMap(const HostTensor &weight, ArrayRef<float> x,
+                            Type compute) {
+  std::vector<float> y;
+  for (int64_t o = 0; o < weight.getShape()[0]; ++o) {
+    ArrayRef<float> row = weight.rowF32(o);
+    float sum = 0.0f;
+    for (size_t i = 0; i < x.size(); ++i)
+      sum += roundToType(compute, x[i]) * roundToType(compute, row[i]);
+    y.push_back(sum);
+  }
+  return y;
+}
+
+/// The weight of a role of expert `e`, or null after a diagnostic.
+const HostTensor *roleOf(ReferenceContext &context, ExpertTableOp table,
+                         int64_t e, StringRef role, Operation *user) {
+  return context.getWeight(
+      table.getExpert(e).getWeights().getAs<FlatSymbolRefAttr>(role), user);
+}
+
+/// Whether slot id `id` of a table of `experts` and `virtuals` makes sense.
+LogicalResult checkId(Operation *op, int32_t id, int64_t limit) {
+  if (id >= -1 && id < limit)
+    return success();
+  return op->emitOpError("expected ids from -1 to ")
+         << limit - 1 << ", found " << id;
+}
+} // namespace
+
+/// What expert `e` gives for `x`, in f32.
+static FailureOr<std::vector<float>>
+evaluateExpert(ExpertsOp op, ReferenceContext &context, ExpertTableOp table,
+               int64_t e, ArrayRef<float> x) {
+  auto map = [&](StringRef role,
+                 ArrayRef<float> v) -> FailureOr<std::vector<float>> {
+    const HostTensor *weight = roleOf(context, table, e, role, op);
+    if (!weight)
+      return failure();
+    return applyMap(*weight, v, op.getCompute());
+  };
+  FailureOr<std::vector<float>> up = map("up", x);
+  if (failed(up))
+    return failure();
+  std::vector<float> hidden = *up;
+  if (table.getBody() == "glu") {
+    FailureOr<std::vector<float>> gate = map("gate", x);
+    if (failed(gate))
+      return failure();
+    for (size_t i = 0; i < hidden.size(); ++i)
+      hidden[i] *= evaluateActivation(op.getActivation(), (*gate)[i]);
+  } else {
+    for (float &h : hidden)
+      h = evaluateActivation(op.getActivation(), h);
+  }
+  for (float &h : hidden)
+    h = roundToType(op.getTokens().getType().getElementType(), h);
+  return map("down", hidden);
+}
+
+LogicalResult ExpertsOp::evaluateIn(ReferenceContext &context,
+                                    ArrayRef<HostTensor> inputs,
+                                    MutableArrayRef<HostTensor> outputs) {
+  auto table = SymbolTable::lookupNearestSymbolFrom<ExpertTableOp>(
+      *this, getTableAttr());
+  int64_t tokens = inputs[0].getShape()[0], slots = inputs[1].getShape()[1];
+  int64_t experts = table.getNumExperts();
+  outputs[0] =
+      HostTensor::zerosF32({tokens, getResult().getType().getDimSize(1)});
+  for (int64_t t = 0; t < tokens; ++t) {
+    ArrayRef<float> x = inputs[0].rowF32(t);
+    MutableArrayRef<float> y = outputs[0].rowF32(t);
+    for (int64_t s = 0; s < slots; ++s) {
+      int32_t id = inputs[1].rowI32(t)[s];
+      float weight = inputs[2].rowF32(t)[s];
+      if (failed(checkId(*this, id, experts + table.getNumVirtual())))
+        return failure();
+      if (id < 0)
+        continue;
+      std::vector<float> result(x);
+      if (id < experts) {
+        FailureOr<std::vector<float>> given =
+            evaluateExpert(*this, context, table, id, x);
+        if (failed(given))
+          return failure();
+        result = std::move(*given);
+      } else if (cast<StringAttr>((*table.getVirtualExperts())[id - experts]) ==
+                 "null") {
+        continue;
+      }
+      for (size_t i = 0; i < y.size(); ++i)
+        y[i] += weight * result[i];
+    }
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Dispatch
+//===----------------------------------------------------------------------===//
+
+/// `outputs` are rows, offsets and slot_rows of the plan of `ids`.
+static LogicalResult evaluatePlan(Operation *op, const HostTensor &ids,
+                                  int64_t experts,
+                                  MutableArrayRef<HostTensor> outputs) {
+  int64_t tokens = ids.getShape()[0], slots = ids.getShape()[1];
+  outputs[0] = HostTensor::zerosI32({tokens * slots});
+  outputs[1] = HostTensor::zerosI32({experts + 1});
+  outputs[2] = HostTensor::zerosI32({tokens, slots});
+  for (int32_t &row : outputs[2].i32())
+    row = -1;
+  for (int32_t id : ids.i32())
+    if (failed(checkId(op, id, experts)))
+      return failure();
+  int32_t next = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t s = 0; s < slots; ++s)
+        if (ids.rowI32(t)[s] == e) {
+          outputs[0].i32()[next] = t;
+          outputs[2].rowI32(t)[s] = next++;
+        }
+    outputs[1].i32()[e + 1] = next;
+  }
+  return success();
+}
+
+LogicalResult PlanOp::evaluate(ArrayRef<HostTensor> inputs,
+                               MutableArrayRef<HostTensor> outputs) {
+  return evaluatePlan(*this, inputs[0], getExperts(), outputs);
+}
+
+LogicalResult RoutePlanOp::evaluate(ArrayRef<HostTensor> inputs,
+                                    MutableArrayRef<HostTensor> outputs) {
+  if (failed(evaluateRows(getBody(), getOperandTypes(), inputs,
+                          TypeRange(getResultTypes()).take_front(2),
+                          outputs.take_front(2))))
+    return failure();
+  return evaluatePlan(*this, outputs[0], getExperts(), outputs.drop_front(2));
+}
+
+LogicalResult DispatchOp::evaluate(ArrayRef<HostTensor> inputs,
+                                   MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[1].getShape()[0];
+  outputs[0] = HostTensor::zerosF32({rows, inputs[0].getShape()[1]});
+  for (int64_t r = 0; r < inputs[2].i32().back(); ++r)
+    llvm::copy(inputs[0].rowF32(inputs[1].i32()[r]),
+               outputs[0].rowF32(r).begin());
+  return success();
+}
+
+LogicalResult GroupedMatmulOp::evaluateIn(ReferenceContext &context,
+                                          ArrayRef<HostTensor> inputs,
+                                          MutableArrayRef<HostTensor> outputs) {
+  auto table = SymbolTable::lookupNearestSymbolFrom<ExpertTableOp>(
+      *this, getTableAttr());
+  const HostTensor &offsets = inputs.back();
+  int64_t rows =
+      getGather() ? inputs[1].getShape()[0] : inputs[0].getShape()[0];
+  outputs[0] =
+      HostTensor::zerosF32({rows, getResult().getType().getDimSize(1)});
+  for (int64_t e = 0; e < table.getNumExperts(); ++e)
+    for (int64_t r = offsets.i32()[e]; r < offsets.i32()[e + 1]; ++r) {
+      ArrayRef<float> x =
+          inputs[0].rowF32(getGather() ? inputs[1].i32()[r] : r);
+      std::vector<std::vector<float>> maps;
+      for (StringRef role : getRoles().getAsValueRange<StringAttr>()) {
+        const HostTensor *weight = roleOf(context, table, e, role, *this);
+        if (!weight)
+          return failure();
+        maps.push_back(applyMap(*weight, x, getCompute()));
+      }
+      MutableArrayRef<float> y = outputs[0].rowF32(r);
+      if (getEpilogue().empty()) {
+        llvm::copy(maps[0], y.begin());
+        continue;
+      }
+      for (size_t i = 0; i < y.size(); ++i) {
+        std::vector<RowValue> elements;
+        for (const std::vector<float> &map : maps)
+          elements.push_back({map[i]});
+        FailureOr<std::vector<RowValue>> value =
+            evaluateRowBody(getEpilogue(), elements);
+        if (failed(value))
+          return failure();
+        y[i] = static_cast<float>((*value)[0][0]);
+      }
+    }
+  return success();
+}
+
+LogicalResult CombineOp::evaluate(ArrayRef<HostTensor> inputs,
+                                  MutableArrayRef<HostTensor> outputs) {
+  int64_t tokens = inputs[1].getShape()[0];
+  outputs[0] =
+      HostTensor::zerosF32({tokens, getResult().getType().getDimSize(1)});
+  for (int64_t t = 0; t < tokens; ++t)
+    for (auto [row, weight] :
+         llvm::zip(inputs[1].rowI32(t), inputs[2].rowF32(t)))
+      if (row >= 0)
+        for (auto [y, x] :
+             llvm::zip(outputs[0].rowF32(t), inputs[0].rowF32(row)))
+          y += weight * x;
+  return success();
+}

@@ -1,0 +1,348 @@
+//===- NnReference.cpp - Reference semantics of the nn dialect ------------===//
+//
+// Written from the descriptions of the operations, not from their lowering.
+// Optional operands are absent, not empty, in `inputs`.
+//
+//===----------------------------------------------------------------------===//
+#include "dialects/nn/NnDialect.h"
+#include "dialects/row/RowEvaluator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::nn;
+
+static int64_t widthOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape().back();
+}
+
+//===----------------------------------------------------------------------===//
+// Into the stream
+//===----------------------------------------------------------------------===//
+
+LogicalResult EmbedOp::evaluate(ArrayRef<HostTensor> inputs,
+                                MutableArrayRef<HostTensor> outputs) {
+  int64_t tokens = inputs[0].getShape()[0];
+  int64_t vocab = inputs[1].getShape()[0];
+  outputs[0] = HostTensor::zerosF32({tokens, widthOf(getResult())});
+  for (int64_t t = 0; t < tokens; ++t) {
+    if (getKinds() && inputs[2].i32()[t] != int64_t(*getKind()))
+      continue;
+    int32_t id = inputs[0].i32()[t];
+    if (id < 0 || id >= vocab)
+      return emitOpError("expected token ids from 0 to ")
+             << vocab - 1 << ", found " << id;
+    llvm::copy(inputs[1].rowF32(id), outputs[0].rowF32(t).begin());
+  }
+  return success();
+}
+
+LogicalResult PatchesOp::evaluate(ArrayRef<HostTensor> inputs,
+                                  MutableArrayRef<HostTensor> outputs) {
+  int64_t images = inputs[0].getShape()[0], size = getSize();
+  int64_t channels = getChannels(), across = getWidth() / size;
+  outputs[0] = HostTensor::zerosF32(
+      {images * getPatchesPerImage(), widthOf(getResult())});
+  for (int64_t n = 0; n < images; ++n)
+    for (int64_t y = 0; y < int64_t(getHeight()) / size * size; ++y)
+      for (int64_t x = 0; x < across * size; ++x)
+        for (int64_t c = 0; c < channels; ++c) {
+          int64_t patch =
+              n * getPatchesPerImage() + y / size * across + x / size;
+          int64_t place = getOrder() == PatchOrder::Hwc
+                              ? (y % size * size + x % size) * channels + c
+                              : (c * size + y % size) * size + x % size;
+          outputs[0].rowF32(patch)[place] =
+              inputs[0].rowF32(n)[(y * getWidth() + x) * channels + c];
+        }
+  return success();
+}
+
+LogicalResult AddPositionsOp::evaluate(ArrayRef<HostTensor> inputs,
+                                       MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = inputs[0];
+  int64_t period = inputs[1].getShape()[0];
+  for (int64_t r = 0; r < inputs[0].getShape()[0]; ++r)
+    for (auto [y, p] :
+         llvm::zip(outputs[0].rowF32(r), inputs[1].rowF32(r % period)))
+      y += p;
+  return success();
+}
+
+LogicalResult TakeRowsOp::evaluate(ArrayRef<HostTensor> inputs,
+                                   MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[1].getShape()[0];
+  outputs[0] = HostTensor::zerosF32({rows, widthOf(getResult())});
+  for (int64_t r = 0; r < rows; ++r)
+    llvm::copy(inputs[0].rowF32(inputs[1].i32()[r]),
+               outputs[0].rowF32(r).begin());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Maps and norms
+//===----------------------------------------------------------------------===//
+
+/// The one value that a scalar body gives for `arguments`.
+static FailureOr<float> evaluateScalarBody(Region &body,
+                                           ArrayRef<RowValue> arguments) {
+  FailureOr<std::vector<RowValue>> value = evaluateRowBody(body, arguments);
+  if (failed(value))
+    return failure();
+  return static_cast<float>((*value)[0][0]);
+}
+
+LogicalResult MapOp::evaluate(ArrayRef<HostTensor> inputs,
+                              MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[0].getShape()[0], width = widthOf(getResult());
+  outputs[0] = HostTensor::zerosF32({rows, width});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < width; ++i) {
+      std::vector<RowValue> arguments;
+      for (const HostTensor &input : inputs) {
+        int64_t column = input.getShape()[1] == 1 ? 0 : i;
+        arguments.push_back({input.isFloat()
+                                 ? double(input.rowF32(r)[column])
+                                 : double(input.rowI32(r)[column])});
+      }
+      FailureOr<float> value = evaluateScalarBody(getBody(), arguments);
+      if (failed(value))
+        return failure();
+      outputs[0].rowF32(r)[i] = *value;
+    }
+  return success();
+}
+
+LogicalResult NormOp::evaluate(ArrayRef<HostTensor> inputs,
+                               MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = inputs[0];
+  ArrayRef<float> weight = inputs[1].f32();
+  float eps = getEps().convertToDouble(), group = weight.size();
+  MutableArrayRef<float> all = outputs[0].f32();
+  for (size_t start = 0; start < all.size(); start += weight.size()) {
+    MutableArrayRef<float> x = all.slice(start, weight.size());
+    if (getKind() == NormKind::Layer) {
+      float mean = 0.0f;
+      for (float v : x)
+        mean += v;
+      mean /= group;
+      for (float &v : x)
+        v -= mean;
+    }
+    float squares = 0.0f;
+    for (float v : x)
+      squares += v * v;
+    float root = std::sqrt(squares / group + eps);
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = x[i] / root * weight[i];
+      if (getBias())
+        x[i] += inputs[2].f32()[i];
+    }
+  }
+  return success();
+}
+
+/// x * weight' (+ bias), in f32: operands rounded to `compute`, products added
+/// in ascending order.
+static HostTensor applyMap(const HostTensor &x, const HostTensor &weight,
+                           const HostTensor *bias, Type compute) {
+  int64_t rows = x.getShape()[0], to = weight.getShape()[0];
+  HostTensor left = x, right = weight;
+  left.roundTo(compute);
+  right.roundTo(compute);
+  HostTensor y = HostTensor::zerosF32({rows, to});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t o = 0; o < to; ++o) {
+      float sum = 0.0f;
+      for (auto [a, b] : llvm::zip(std::as_const(left).rowF32(r),
+                                   std::as_const(right).rowF32(o)))
+        sum += a * b;
+      y.rowF32(r)[o] = bias ? sum + bias->f32()[o] : sum;
+    }
+  return y;
+}
+
+LogicalResult LinearOp::evaluate(ArrayRef<HostTensor> inputs,
+                                 MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = applyMap(inputs[0], inputs[1], getBias() ? &inputs[2] : nullptr,
+                        getCompute());
+  return success();
+}
+
+LogicalResult JointLinearOp::evaluate(ArrayRef<HostTensor> inputs,
+                                      MutableArrayRef<HostTensor> outputs) {
+  size_t maps = getWeights().size();
+  std::vector<HostTensor> values;
+  for (size_t m = 0; m < maps; ++m)
+    values.push_back(applyMap(
+        inputs[0], inputs[1 + m],
+        getBiases().empty() ? nullptr : &inputs[1 + maps + m], getCompute()));
+  outputs[0] = values[0];
+  for (size_t i = 0; i < values[0].f32().size(); ++i) {
+    std::vector<RowValue> arguments;
+    for (const HostTensor &value : values)
+      arguments.push_back({value.f32()[i]});
+    FailureOr<float> value = evaluateScalarBody(getBody(), arguments);
+    if (failed(value))
+      return failure();
+    outputs[0].f32()[i] = *value;
+  }
+  return success();
+}
+
+LogicalResult GluOp::evaluate(ArrayRef<HostTensor> inputs,
+                              MutableArrayRef<HostTensor> outputs) {
+  HostTensor hidden = applyMap(inputs[0], inputs[1], nullptr, getCompute());
+  HostTensor up = applyMap(inputs[0], inputs[2], nullptr, getCompute());
+  for (auto [h, u] : llvm::zip(hidden.f32(), up.f32()))
+    h = evaluateActivation(getActivation(), h) * u;
+  hidden.roundTo(getInput().getType().getElementType());
+  outputs[0] = applyMap(hidden, inputs[3], nullptr, getCompute());
+  return success();
+}
+
+LogicalResult MlpOp::evaluate(ArrayRef<HostTensor> inputs,
+                              MutableArrayRef<HostTensor> outputs) {
+  const HostTensor *next = &inputs[2];
+  const HostTensor *upBias = getUpBias() ? next++ : nullptr;
+  const HostTensor *down = next++;
+  const HostTensor *downBias = getDownBias() ? next : nullptr;
+  HostTensor hidden = applyMap(inputs[0], inputs[1], upBias, getCompute());
+  for (float &h : hidden.f32())
+    h = evaluateActivation(getActivation(), h);
+  hidden.roundTo(getInput().getType().getElementType());
+  outputs[0] = applyMap(hidden, *down, downBias, getCompute());
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult RotaryTableOp::evaluate(ArrayRef<HostTensor> inputs,
+                                      MutableArrayRef<HostTensor> outputs) {
+  int64_t tokens = inputs[0].getShape()[0], width = widthOf(getResult());
+  double theta = getTheta().convertToDouble();
+  outputs[0] = HostTensor::zerosF32({tokens, width});
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t i = 0; i < width / 2; ++i) {
+      double angle = inputs[0].i32()[t] * std::pow(theta, -2.0 * i / width);
+      outputs[0].rowF32(t)[i] = static_cast<float>(std::cos(angle));
+      outputs[0].rowF32(t)[width / 2 + i] = static_cast<float>(std::sin(angle));
+    }
+  return success();
+}
+
+LogicalResult RopeOp::evaluate(ArrayRef<HostTensor> inputs,
+                               MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = inputs[0];
+  int64_t head = widthOf(getTable()), half = head / 2;
+  for (int64_t t = 0; t < inputs[0].getShape()[0]; ++t) {
+    ArrayRef<float> table = inputs[1].rowF32(t);
+    MutableArrayRef<float> row = outputs[0].rowF32(t);
+    for (size_t start = 0; start < row.size(); start += head)
+      for (int64_t i = 0; i < half; ++i) {
+        bool isHalf = getStyle() == RopeStyle::Half;
+        float &a = row[start + (isHalf ? i : 2 * i)];
+        float &b = row[start + (isHalf ? i + half : 2 * i + 1)];
+        float c = table[i], s = table[half + i];
+        float rotated = a * c - b * s;
+        b = b * c + a * s;
+        a = rotated;
+      }
+  }
+  return success();
+}
+
+/// The sequence of the batch that token `t` belongs to.
+static int64_t sequenceOf(const HostTensor &cuSeqlens, int64_t t) {
+  int64_t b = 0;
+  while (t >= cuSeqlens.i32()[b + 1])
+    ++b;
+  return b;
+}
+
+LogicalResult StateAppendOp::evaluateIn(ReferenceContext &context,
+                                        ArrayRef<HostTensor> inputs,
+                                        MutableArrayRef<HostTensor>) {
+  for (int64_t t = 0; t < inputs[0].getShape()[0]; ++t) {
+    auto &rows = context.getState(getStateAttr(), sequenceOf(inputs[2], t));
+    size_t position = inputs[1].i32()[t];
+    if (rows.size() <= position)
+      rows.resize(position + 1);
+    rows[position] = inputs[0].rowF32(t).vec();
+  }
+  return success();
+}
+
+namespace {
+/// A key or value row that a token sees.
+struct Seen {
+  ArrayRef<float> key, value;
+};
+
+/// softmax(scale * q . k) v for one head.
+void attend(ArrayRef<float> query, ArrayRef<Seen> seen, double scale,
+            Type compute, MutableArrayRef<float> result) {
+  std::vector<float> scores;
+  float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
+  for (const Seen &row : seen) {
+    float score = 0.0f;
+    for (auto [q, k] : llvm::zip(query, row.key))
+      score += roundToType(compute, q) * roundToType(compute, k);
+    scores.push_back(score * static_cast<float>(scale));
+    max = std::max(max, scores.back());
+  }
+  for (float &score : scores)
+    sum += score = std::exp(score - max);
+  for (auto [score, row] : llvm::zip(scores, seen))
+    for (auto [y, v] : llvm::zip(result, row.value))
+      y += score * v;
+  for (float &y : result)
+    y /= sum;
+}
+} // namespace
+
+LogicalResult AttentionOp::evaluateIn(ReferenceContext &context,
+                                      ArrayRef<HostTensor> inputs,
+                                      MutableArrayRef<HostTensor> outputs) {
+  const HostTensor &positions = inputs[inputs.size() - 2];
+  const HostTensor &cuSeqlens = inputs.back();
+  int64_t tokens = inputs[0].getShape()[0], heads = getHeads();
+  int64_t keyDim = widthOf(getQuery()) / heads;
+  int64_t valueDim = widthOf(getResult()) / heads;
+  outputs[0] = HostTensor::zerosF32({tokens, widthOf(getResult())});
+  for (int64_t t = 0; t < tokens; ++t) {
+    int64_t b = sequenceOf(cuSeqlens, t), own = positions.i32()[t];
+    int64_t first = getWindow() ? own - int64_t(*getWindow()) + 1 : 0;
+    std::vector<Seen> rows; // all heads
+    if (getKeyState()) {
+      auto &keys = context.getState(getKeyStateAttr(), b);
+      auto &values = context.getState(getValueStateAttr(), b);
+      for (int64_t p = std::max<int64_t>(first, 0); p <= own; ++p) {
+        if (p >= int64_t(keys.size()) || keys[p].empty())
+          return emitOpError("expected a state with position ")
+                 << p << ", found none";
+        rows.push_back({keys[p], values[p]});
+      }
+    } else {
+      for (int64_t u = cuSeqlens.i32()[b]; u < cuSeqlens.i32()[b + 1]; ++u)
+        if (positions.i32()[u] >= first && positions.i32()[u] <= own)
+          rows.push_back({inputs[1].rowF32(u), inputs[2].rowF32(u)});
+    }
+    for (int64_t h = 0; h < heads; ++h) {
+      int64_t kv = h / (heads / int64_t(getKvHeads()));
+      std::vector<Seen> seen;
+      for (const Seen &row : rows)
+        seen.push_back({row.key.slice(kv * keyDim, keyDim),
+                        row.value.slice(kv * valueDim, valueDim)});
+      attend(inputs[0].rowF32(t).slice(h * keyDim, keyDim), seen,
+             getScale().convertToDouble(), getCompute(),
+             outputs[0].rowF32(t).slice(h * valueDim, valueDim));
+    }
+  }
+  return success();
+}

@@ -1,0 +1,101 @@
+//===- NaiveModel.h - A decoder with experts, plainly ----------*- C++ -*-===//
+//
+// The oracle of property tests: a Mixture-of-Experts decoder in double, written
+// for reading and from the formulas alone. It shares no code with the compiler
+// or the runtime and includes nothing of theirs.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_TEST_LIB_NAIVEMODEL_H
+#define MOEC_TEST_LIB_NAIVEMODEL_H
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace naive {
+
+using Vector = std::vector<double>;
+
+/// A tensor by rows; vectors have one row per element.
+struct Tensor {
+  std::vector<int> shape;
+  std::vector<float> values;
+
+  const float *row(int r) const { return values.data() + r * shape.back(); }
+};
+using Tensors = std::map<std::string, Tensor>;
+
+enum class Score { Softmax, Sigmoid, Identity };
+enum class Weigh { Score, SelectedSoftmax, SelectedSigmoid, One };
+enum class Rope { None, Half, Pairs };
+enum class Activation { Silu, Relu, Relu2, GeluTanh };
+
+/// How experts are chosen. Ties go to the lower id.
+struct Routing {
+  Score score = Score::Softmax;
+  bool biased = false; ///< selection looks at score + bias
+  int groups = 0;      ///< 0: no groups
+  int keep = 0;
+  bool byTwoLargest = false;  ///< else by the largest
+  bool outsideIsZero = false; ///< else minus infinity
+  int k = 0;                  ///< 0: top-p
+  double p = 0.0;             ///< the first running sum above p is the last
+  Weigh weigh = Weigh::Score;
+  bool renormalise = false;
+  double scale = 1.0;
+};
+
+/// One feed-forward part: routed experts and perhaps a shared one.
+struct FeedForward {
+  Routing routing;
+  std::vector<int> widths; ///< of the experts with matrices
+  int identities = 0;      ///< ids after those
+  int nulls = 0;           ///< ids after those
+  bool gated = true;
+  Activation activation = Activation::Silu;
+  int sharedWidth = 0; ///< 0: none
+
+  int ids() const {
+    return static_cast<int>(widths.size()) + identities + nulls;
+  }
+};
+
+struct Config {
+  int vocab = 0, hidden = 0, layers = 0;
+  int heads = 0, kvHeads = 0, headDim = 0;
+  int window = 0; ///< 0: all earlier tokens
+  Rope rope = Rope::None;
+  double theta = 1e4;
+  bool attentionBias = false;
+  double eps = 1e-6;
+  /// One for all tokens, or one per modality (text, image).
+  std::vector<FeedForward> feedForwards;
+  /// Raw images are blocks of numbers [imageTokens, imageWidth]; 0: no images.
+  int imageTokens = 0, imageWidth = 0;
+
+  /// Tensor names and shapes.
+  std::map<std::string, std::vector<int>> shapes() const;
+  /// Prefix of the tensors of a feed-forward part: "layers.0.moe.image.".
+  std::string prefix(int layer, size_t part) const;
+};
+
+/// A token: an id of the text, or the row of an image.
+struct Token {
+  bool isImage = false;
+  int value = 0;
+};
+
+struct Result {
+  std::vector<Vector> logits; ///< of every position
+  /// The smallest distance of what was selected from what was not. A rounding
+  /// may decide otherwise where it is tiny.
+  double clearance = 1e30;
+};
+
+/// Runs the sequence `tokens`; `images` holds the rows of all images.
+Result run(const Config &config, const Tensors &tensors,
+           const std::vector<Token> &tokens, const std::vector<float> &images);
+
+} // namespace naive
+
+#endif // MOEC_TEST_LIB_NAIVEMODEL_H

@@ -1,0 +1,47 @@
+"""LongCat-Flash: identity ("zero-computation") experts."""
+
+import harness as h
+
+LAYERS, REAL, IDLE, HIDDEN, FFN = 2, 8, 4, 32, 16
+
+
+def shapes():
+    result = h.decoder_shapes(LAYERS)
+    for layer in range(LAYERS):
+        p = f"layers.{layer}."
+        result[p + "router.weight"] = (REAL + IDLE, HIDDEN)
+        result[p + "router.bias"] = (REAL + IDLE,)
+        for e in range(REAL):
+            result.update(h.glu_shapes(f"{p}experts.{e}.", HIDDEN, FFN))
+    return result
+
+
+def forward(w, tokens, k=4, scale=6.0, idle=lambda x: x, renormalise=False, use_bias=True):
+    def feed(p, f):
+        weights = []
+        for s in h.softmax(h.linear(f, w[p + "router.weight"])):
+            # The bias is of the size of a probability.
+            chosen = h.top_k(s + w[p + "router.bias"] if use_bias else s, k)
+            g = s[chosen]
+            weights.append(dict(zip(chosen, scale * (g / g.sum() if renormalise else g))))
+        experts = [h.glu_of(w, f"{p}experts.{e}.") for e in range(REAL)] + [idle] * IDLE
+        return h.mix(f, weights, experts)
+
+    return h.decoder(w, tokens, LAYERS,
+                     lambda p, n: h.attention(w, p + "attn.", n, 4, 2), feed)
+
+
+SYSTEM = h.System(
+    "longcat", "LongCat-Flash's experts (one attention per layer, not MLA)",
+    "arXiv:2509.01322; transformers, models/longcat_flash",
+    "softmax over real and identity experts, rank = score + bias, weights are 6 times the "
+    "scores; an identity adds its weight times x",
+    shapes(), forward,
+    [h.Knob("k", "top_k(4)", "top_k(2)", {"k": 2}),
+     h.Knob("scale", "scale = 6", "scale = 1", {"scale": 1.0}),
+     h.Knob("renorm", "renorm = none", "renorm = sum", {"renormalise": True}),
+     h.Knob("zero experts", "identity()", "null()", {"idle": lambda x: 0.0 * x}),
+     h.Knob("bias", None, None, {"use_bias": False})])
+
+if __name__ == "__main__":
+    h.main(SYSTEM)
