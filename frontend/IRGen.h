@@ -39,7 +39,8 @@ struct ImportOptions {
   WeightsMode weights = WeightsMode::File;
   /// Provides the plugin of `use "name"`: loads it and appends its dialects to
   /// the context's registry. Called before any name is resolved. An error of
-  /// code no_such_file_or_directory means that there is no such plugin.
+  /// code no_such_file_or_directory means that there is no such plugin, one of
+  /// code executable_format_error that it was built for another compiler.
   std::function<llvm::Error(llvm::StringRef name)> loadPlugin;
 };
 
