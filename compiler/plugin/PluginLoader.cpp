@@ -64,6 +64,9 @@ static std::error_code otherBuild() {
 /// The contents of `moec_plugin_identity`, read from the file: a plugin of
 /// another build may fail in dlopen already, and its constructors must not run.
 static llvm::Expected<std::optional<std::string>> readIdentity(StringRef path) {
+  // A device or a pipe may have no end.
+  if (!llvm::sys::fs::is_regular_file(path))
+    return refuse(path, "is not a regular file");
   auto binary = llvm::object::ObjectFile::createObjectFile(path);
   if (!binary)
     return refuse(path, "cannot be read: " + toString(binary.takeError()));
