@@ -202,11 +202,13 @@ void Mutator::change(ManifestT &manifest) {
 
 /// Null where the bytes are no manifest.
 std::unique_ptr<ManifestT> unpack(const uint8_t *data, size_t size) {
-  flatbuffers::Verifier verifier(data, size);
-  if (size < 8 || !ManifestBufferHasIdentifier(data) ||
+  // Copied, since libFuzzer's buffers have any alignment.
+  const std::vector<uint8_t> bytes(data, data + size);
+  flatbuffers::Verifier verifier(bytes.data(), size);
+  if (size < 8 || !ManifestBufferHasIdentifier(bytes.data()) ||
       !VerifyManifestBuffer(verifier))
     return nullptr;
-  return UnPackManifest(data);
+  return UnPackManifest(bytes.data());
 }
 
 } // namespace
