@@ -4,7 +4,7 @@ Run it from a build tree (`lit build/test`, `ninja -C build check-lit`) or from
 the sources (`lit test/passes`), which takes the build in $MOEC_BUILD or build/.
 
 Words in RUN lines, besides those of lit: the tools moec, moe-*, FileCheck, not,
-count, split-file; %python (Debian's, with NumPy), %root (the repository),
+count, split-file; %python (Debian's, with NumPy), %root (the repository), %llvm,
 %build, %bad_plugins, %faults, %unprivileged. Features: slow (MOEC_SLOW=1), numpy,
 avx2, avx512, sanitized, mounts, unprivileged.
 
@@ -65,6 +65,7 @@ for tool in tools:
 config.substitutions += [
     ("%python", python),
     ("%root", root),
+    ("%llvm", llvm),
     ("%build", build),
     ("%bad_plugins", os.path.join(build, "test", "plugin")),
     ("%faults", os.path.join(build, "test", "e2e")),

@@ -177,6 +177,9 @@ installed_tests() {
       --load-plugin="$build/routing-plugin/acme.so" examples/routing-plugin
   fi
   step consumer build_consumer
+  step guide-write-a-pass /usr/bin/python3 \
+    test/docs/run_page.py --prefix="$prefix" docs/guides/write-a-pass.md \
+    "$build/guide-write-a-pass"
 }
 
 # The runtime, built without LLVM, under AddressSanitizer and UBSan.

@@ -41,8 +41,9 @@ public:
               PluginLoader &plugins, MappedFiles &mappedFiles)
       : options(options), registry(registry), plugins(plugins),
         mappedFiles(mappedFiles), diagnostics(sources), context(registry),
-        mlirDiagnostics(context, sources, llvm::errs(),
-                        {options.colour, options.remarks}) {}
+        mlirDiagnostics(
+            context, sources, llvm::errs(),
+            {options.colour, options.remarks || options.passRemarks.any()}) {}
 
   LogicalResult run();
   /// The last line of a failed compilation: how much there is to mend.
@@ -95,6 +96,8 @@ LogicalResult Compilation::run() {
   // An operation of ours prints as a page; people want the line.
   context.printOpOnDiagnostic(options.verbose);
   diagnostics.setRemarks(options.remarks);
+  if (failed(enablePassRemarks(context, options.passRemarks)))
+    return failure();
   if (options.inputIsIr ? failed(parseIr()) : failed(importSource()))
     return failure();
   if (!module) // --emit=ast is done

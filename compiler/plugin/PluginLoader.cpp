@@ -233,6 +233,22 @@ Error PluginLoader::use(StringRef name, StringRef sourceFolder) {
           "--load-plugin");
 }
 
+/// Takes the name of an option that loads a plugin off the front: ours, or one
+/// that MLIR has, too, without the checks of load().
+static bool consumePluginOption(StringRef &option) {
+  StringRef rest = option;
+  if (!rest.consume_front("-"))
+    return false;
+  rest.consume_front("-");
+  for (StringRef name :
+       {"load-plugin", "load-dialect-plugin", "load-pass-plugin"})
+    if (rest.consume_front(name)) {
+      option = rest;
+      return true;
+    }
+  return false;
+}
+
 Error PluginLoader::takeArguments(int &argc, char **argv) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
@@ -243,8 +259,7 @@ Error PluginLoader::takeArguments(int &argc, char **argv) {
         argv[kept++] = argv[i++];
       break;
     }
-    if (!option.consume_front("--load-plugin") &&
-        !option.consume_front("-load-plugin")) {
+    if (!consumePluginOption(option)) {
       argv[kept++] = argv[i];
       continue;
     }

@@ -55,7 +55,8 @@ public:
 
   /// Loads every `--load-plugin=FILE` (or `--load-plugin FILE`) of a command
   /// line and removes it from there. Called before the options are parsed, so
-  /// that the passes of plugins can be options, too.
+  /// that the passes of plugins can be options, too. MLIR's own options for
+  /// plugins, --load-dialect-plugin and --load-pass-plugin, mean the same.
   llvm::Error takeArguments(int &argc, char **argv);
 
   /// In order of loading.
