@@ -45,12 +45,15 @@ static bool loadPlugin(const ast::UseItem &item, Diagnostics &diagnostics,
   llvm::StringSet<> before = loadedDialects(context);
   DiagId id = DiagId::E902;
   std::string text;
-  llvm::handleAllErrors(
-      options.loadPlugin(name), [&](const llvm::ErrorInfoBase &info) {
-        text = info.message();
-        if (info.convertToErrorCode() == std::errc::no_such_file_or_directory)
-          id = DiagId::E901;
-      });
+  llvm::handleAllErrors(options.loadPlugin(name),
+                        [&](const llvm::ErrorInfoBase &info) {
+                          text = info.message();
+                          std::error_code code = info.convertToErrorCode();
+                          if (code == std::errc::no_such_file_or_directory)
+                            id = DiagId::E901;
+                          else if (code == std::errc::executable_format_error)
+                            id = DiagId::E903;
+                        });
   if (!text.empty()) {
     diagnostics.error(id, item.plugin.range, text);
     return false;

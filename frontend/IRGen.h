@@ -37,9 +37,13 @@ struct ImportOptions {
   /// Replaces the file's `dtype`; stored weights keep theirs.
   std::optional<ComputeType> compute;
   WeightsMode weights = WeightsMode::File;
+  /// Statements, expressions and expert bodies that are expanded before the
+  /// model is refused (E223). A large model takes a few hundred thousand.
+  uint64_t maxSteps = 16u << 20;
   /// Provides the plugin of `use "name"`: loads it and appends its dialects to
   /// the context's registry. Called before any name is resolved. An error of
-  /// code no_such_file_or_directory means that there is no such plugin.
+  /// code no_such_file_or_directory means that there is no such plugin, one of
+  /// code executable_format_error that it was built for another compiler.
   std::function<llvm::Error(llvm::StringRef name)> loadPlugin;
 };
 

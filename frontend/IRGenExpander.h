@@ -347,8 +347,6 @@ private:
   static mlir::Type elementOf(mlir::Value stream);
   mlir::RankedTensorType streamType(int64_t width, mlir::Type element);
 
-  /// Elementary steps and operations beyond which a model is too large.
-  static constexpr uint64_t maxSteps = 16u << 20;
   /// What a layer or a call of a block costs in steps.
   static constexpr uint64_t expansionCost = 100;
   static constexpr unsigned maxDepth = 1000;

@@ -75,12 +75,12 @@ bool Expander::spend(uint64_t cost) {
   if (exhausted)
     return false;
   spent += cost;
-  if (spent < maxSteps)
+  if (spent < options.maxSteps)
     return true;
   exhausted = true;
   diagnostics.error(DiagId::E223, model.file->model.range,
-                    "the expanded model takes more than " + Twine(maxSteps) +
-                        " steps");
+                    "the expanded model takes more than " +
+                        Twine(options.maxSteps) + " steps");
   return false;
 }
 

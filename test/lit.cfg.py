@@ -4,9 +4,9 @@ Run it from a build tree (`lit build/test`, `ninja -C build check-lit`) or from
 the sources (`lit test/passes`), which takes the build in $MOEC_BUILD or build/.
 
 Words in RUN lines, besides those of lit: the tools moec, moe-*, FileCheck, not,
-count, split-file; %python (Debian's, with NumPy), %root (the repository),
-%build, %bad_plugins. Features: slow (MOEC_SLOW=1), numpy, avx2, avx512,
-sanitized.
+count, split-file; %python (Debian's, with NumPy), %root (the repository), %llvm,
+%build, %bad_plugins, %faults, %unprivileged. Features: slow (MOEC_SLOW=1), numpy,
+avx2, avx512, sanitized, mounts, unprivileged.
 
 MOEC_ROUND_TRIP=1 gives every moe-opt --verify-roundtrip: each input must
 survive printing, parsing and bytecode.
@@ -65,17 +65,34 @@ for tool in tools:
 config.substitutions += [
     ("%python", python),
     ("%root", root),
+    ("%llvm", llvm),
     ("%build", build),
     ("%bad_plugins", os.path.join(build, "test", "plugin")),
+    ("%faults", os.path.join(build, "test", "e2e")),
 ]
 
+def works(*command):
+    return subprocess.run(command, capture_output=True,
+                          check=False).returncode == 0
+
+
 features = config.available_features
+# Mounting in a namespace of one's own.
+if works("unshare", "-rm", "mount", "-t", "tmpfs", "none", build):
+    features.add("mounts")
+# Somebody whom permissions bind, and who can reach the build.
+unprivileged = "env"
+if os.geteuid() == 0:
+    unprivileged = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+if works(*unprivileged.split(), os.path.join(build, "bin", "moec"),
+         "--version"):
+    features.add("unprivileged")
+config.substitutions.append(("%unprivileged", unprivileged))
 if os.environ.get("MOEC_SLOW"):
     features.add("slow")
 if getattr(config, "moec_sanitize", ""):
     features.add("sanitized")
-if subprocess.run([python, "-c", "import numpy"], capture_output=True,
-                  check=False).returncode == 0:
+if works(python, "-c", "import numpy"):
     features.add("numpy")
 with open("/proc/cpuinfo", encoding="utf-8") as info:
     flags = set(re.findall(r"\w+", info.read()))

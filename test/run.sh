@@ -3,7 +3,8 @@
 #
 #   bash test/run.sh [--slow] [--no-install] [--build=FOLDER]
 #
-#   --slow        also: g++-12, the whole tree under sanitizers, slow tests
+#   --slow        also: g++-12, the whole tree under sanitizers, slow tests,
+#                 fuzzing
 #   --no-install  never call apt-get; missing packages are an error
 #   --build       where to build (default: build/ in the repository)
 #
@@ -121,6 +122,12 @@ run_lit() {
     --xunit-xml-output "$results/$name.xml" "$@"
 }
 
+# A program of GoogleTest.
+run_gtest() {
+  local name=$1 program=$2
+  "$program" --gtest_brief=1 --gtest_output="xml:$results/$name.xml"
+}
+
 run_ctest() {
   local name=$1 folder=$2
   shift 2
@@ -154,7 +161,7 @@ build_consumer() {
 # One step after another; each needs the ones before it.
 main_build() {
   step packages install_packages &&
-    step configure configure "$build" "${with_clang[@]}" &&
+    step configure configure "$build" "${with_clang[@]}" -DMOEC_FUZZ=ON &&
     step build cmake --build "$build" -j "$jobs"
 }
 
@@ -172,6 +179,9 @@ installed_tests() {
       --load-plugin="$build/routing-plugin/acme.so" examples/routing-plugin
   fi
   step consumer build_consumer
+  step guide-write-a-pass /usr/bin/python3 \
+    test/docs/run_page.py --prefix="$prefix" docs/guides/write-a-pass.md \
+    "$build/guide-write-a-pass"
 }
 
 # The runtime, built without LLVM, under AddressSanitizer and UBSan.
@@ -183,7 +193,32 @@ sanitized_runtime() {
     suite sanitized-runtime run_ctest sanitized-runtime "$build/sanitized"
 }
 
+# The runtime's unit tests under ThreadSanitizer.
+thread_sanitized_runtime() {
+  local folder=$build/thread-sanitized
+  step thread-sanitized-build eval 'configure "$folder" "${with_clang[@]}" \
+      -DMOEC_BUILD_COMPILER=OFF -DMOEC_SANITIZE=thread \
+      -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+    cmake --build "$folder" -j "$jobs" --target runtime-tests' &&
+    suite thread-sanitized-runtime run_gtest thread-sanitized-runtime \
+      "$folder/test/unit/runtime/runtime-tests"
+}
+
+# The frontend and the readers of files under AddressSanitizer and UBSan: their
+# unit tests, and what fuzzing began with and has found so far.
+sanitized_frontend() {
+  local name
+  step fuzzers-build cmake --build "$build" -j "$jobs" --target fuzzers ||
+    return
+  for name in frontend irgen; do
+    suite sanitized-$name run_gtest sanitized-$name \
+      "$build/test/fuzz/sanitized-$name-tests"
+  done
+  step fuzz-replay /usr/bin/python3 test/fuzz/fuzz.py replay --build="$build"
+}
+
 slow_tests() {
+  step fuzz /usr/bin/python3 test/fuzz/fuzz.py run --build="$build" --seconds=30
   step gcc-build eval 'configure "$build/gcc" -DCMAKE_C_COMPILER=gcc-12 \
       -DCMAKE_CXX_COMPILER=g++-12 -DCMAKE_CXX_FLAGS=-Werror \
       -DCMAKE_C_FLAGS=-Werror && cmake --build "$build/gcc" -j "$jobs"' &&
@@ -206,6 +241,8 @@ if main_build; then
   installed_tests
   step quickstart bash examples/quickstart.sh --build="$build" --images 100
   sanitized_runtime
+  thread_sanitized_runtime
+  sanitized_frontend
   [ -n "$slow" ] && slow_tests
 else
   skip tests "there is no build to test"

@@ -6,6 +6,7 @@
 #include "compiler/artifact/ManifestBuilder.h"
 #include "compiler/artifact/OutputFile.h"
 #include "compiler/artifact/SharedLinker.h"
+#include "compiler/artifact/StandingArtifact.h"
 #include "runtime/abi/manifest_generated.h"
 #include "runtime/abi/moe_abi.h"
 
@@ -19,10 +20,6 @@ using llvm::Error;
 // Not `using namespace moec`: the manifest's namespace is ::moe, and the
 // dialect's would make that name ambiguous.
 namespace moec {
-
-std::string sideFileName(llvm::StringRef path) {
-  return (llvm::sys::path::stem(path) + ".weights").str();
-}
 
 static LogicalResult report(ModuleOp module, Error error) {
   return emitError(UnknownLoc::get(module.getContext()))
@@ -70,6 +67,9 @@ private:
   LogicalResult writeWeights(WeightSupply &supply, OutputFile &artifact,
                              std::optional<OutputFile> &side);
   Error finish(OutputFile &artifact, std::optional<OutputFile> &side);
+  Error commit(OutputFile &artifact, std::optional<OutputFile> &side);
+  void adoptWeights();
+  std::string beside(llvm::StringRef name) const;
 
   ModuleOp module;
   const ArtifactOptions &options;
@@ -89,10 +89,43 @@ LogicalResult Writer::plan() {
     return failure();
   weights = std::move(*planned);
   place = resolve(options, weights.segmentBytes);
-  manifest =
-      buildManifest(module, weights,
-                    place == WeightPlace::Embedded ? "" : sideFileName(path));
+  // A name as long as the one that is known when the weights are.
+  manifest = buildManifest(
+      module, weights,
+      place == WeightPlace::Embedded ? "" : sideFileName(path, 0));
+  if (manifest && place == WeightPlace::Absent)
+    adoptWeights();
   return success(manifest != nullptr);
+}
+
+std::string Writer::beside(llvm::StringRef name) const {
+  llvm::SmallString<128> result(llvm::sys::path::parent_path(path));
+  llvm::sys::path::append(result, name);
+  return result.str().str();
+}
+
+/// Takes the side file of the artifact that is replaced, and its checksums, if
+/// the weights have the same places. There may be no such artifact: then the
+/// name is one that somebody else has to provide.
+void Writer::adoptWeights() {
+  namespace fb = ::moe::manifest;
+  fb::SegmentT &segment = *manifest->segments.front();
+  segment.file = (llvm::sys::path::stem(path) + ".weights").str();
+  std::unique_ptr<fb::ManifestT> old = readStandingManifest(path);
+  if (!old || old->segments.size() != 1 ||
+      old->segments.front()->bytes != segment.bytes ||
+      old->segments.front()->file.empty() ||
+      old->weights.size() != manifest->weights.size())
+    return;
+  for (auto [ours, theirs] : llvm::zip(manifest->weights, old->weights))
+    if (ours->name != theirs->name || ours->offset != theirs->offset ||
+        ours->bytes != theirs->bytes || ours->format != theirs->format ||
+        ours->layout != theirs->layout)
+      return;
+  segment.file = old->segments.front()->file;
+  segment.checksum = old->segments.front()->checksum;
+  for (auto [ours, theirs] : llvm::zip(manifest->weights, old->weights))
+    ours->checksum = theirs->checksum;
 }
 
 LogicalResult Writer::emit(CodeKind kind, llvm::SmallVectorImpl<char> &output) {
@@ -144,6 +177,8 @@ LogicalResult Writer::writeWeights(WeightSupply &supply, OutputFile &artifact,
   if (!checksum)
     return report(module, checksum.takeError());
   manifest->segments.front()->checksum = *checksum;
+  if (side)
+    manifest->segments.front()->file = sideFileName(path, *checksum);
   for (auto [ordinal, weight] : llvm::enumerate(weights.weights))
     manifest->weights[ordinal]->checksum = weight.checksum;
   return success();
@@ -161,11 +196,31 @@ Error Writer::finish(OutputFile &artifact, std::optional<OutputFile> &side) {
     return llvm::createStringError("the manifest changed its size");
   if (Error error = artifact.writeAt(section->offset, bytes))
     return error;
-  // The side file first: an artifact never stands without its weights.
+  return commit(artifact, side);
+}
+
+/// The side file first: an artifact never stands without its weights. The file
+/// of the artifact that is replaced goes last; a process that ends before that
+/// leaves it behind, which does no harm.
+Error Writer::commit(OutputFile &artifact, std::optional<OutputFile> &side) {
+  std::string oldFile;
+  if (std::unique_ptr<::moe::manifest::ManifestT> old =
+          readStandingManifest(path))
+    if (old->segments.size() == 1)
+      oldFile = old->segments.front()->file;
+  const std::string &newFile = manifest->segments.front()->file;
+  bool isNew = side && !llvm::sys::fs::exists(beside(newFile));
   if (side)
-    if (Error error = side->commit())
+    if (Error error = side->commitAs(beside(newFile)))
       return error;
-  return artifact.commit();
+  if (Error error = artifact.commit()) {
+    if (isNew)
+      llvm::sys::fs::remove(beside(newFile));
+    return error;
+  }
+  if (oldFile != newFile && isSideFileOf(path, oldFile))
+    llvm::sys::fs::remove(beside(oldFile));
+  return Error::success();
 }
 
 LogicalResult Writer::write(WeightSupply &supply) {
@@ -177,9 +232,7 @@ LogicalResult Writer::write(WeightSupply &supply) {
     return failure();
   std::optional<OutputFile> side;
   if (place == WeightPlace::SideFile) {
-    llvm::SmallString<128> sidePath(llvm::sys::path::parent_path(path));
-    llvm::sys::path::append(sidePath, sideFileName(path));
-    auto file = OutputFile::create(sidePath);
+    auto file = OutputFile::create(beside(sideFileName(path, 0)));
     if (!file)
       return report(module, file.takeError());
     side.emplace(std::move(*file));

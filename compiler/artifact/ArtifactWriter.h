@@ -15,7 +15,7 @@ enum class WeightPlace {
   Auto,     ///< embedded up to the limit, else beside it
   Embedded, ///< in the artifact
   SideFile, ///< in a file beside it
-  Absent    ///< in a side file that another compilation writes
+  Absent    ///< in the side file of the artifact that is replaced
 };
 
 struct ArtifactOptions {
@@ -29,13 +29,12 @@ struct ArtifactOptions {
   std::string saveTemps;
 };
 
-/// Name of the side file of the artifact at `path`: its stem with ".weights".
-std::string sideFileName(llvm::StringRef path);
-
 /// Writes the artifact of a module after phase `target` to `path`, and its
 /// side file beside it. Consumes the module. Either the files are in place
 /// afterwards, complete, or none of them has changed and a diagnostic was
-/// emitted. The bytes depend on the module, the options and the weights alone.
+/// emitted. Whenever the process ends, `path` is the old artifact or the new
+/// one, whole and with its own weights. The bytes depend on the module, the
+/// options and the weights alone.
 llvm::LogicalResult writeArtifact(mlir::ModuleOp module,
                                   const ArtifactOptions &options,
                                   WeightSupply &weights, llvm::StringRef path);

@@ -33,25 +33,30 @@ Error OutputFile::failure(std::error_code code) const {
   return cannotWrite(destination, code);
 }
 
-llvm::Expected<OutputFile> OutputFile::create(StringRef path, Kind kind) {
-  OutputFile file;
-  file.destination = path.str();
-  file.target = file.destination;
+Error OutputFile::resolve(StringRef path) {
+  destination = path.str();
+  target = destination;
   fs::file_status status;
   bool exists = !fs::status(path, status); // follows symbolic links
   if (exists && status.type() == fs::file_type::directory_file)
-    return file.failure(std::make_error_code(std::errc::is_a_directory));
-  file.special = exists && status.type() != fs::file_type::regular_file;
+    return failure(std::make_error_code(std::errc::is_a_directory));
+  special = exists && status.type() != fs::file_type::regular_file;
+  // Replace what a link points to, not the link.
+  llvm::SmallString<128> real;
+  if (exists && !special && !fs::real_path(path, real))
+    target = real.str().str();
+  return Error::success();
+}
 
+llvm::Expected<OutputFile> OutputFile::create(StringRef path, Kind kind) {
+  OutputFile file;
+  if (Error error = file.resolve(path))
+    return std::move(error);
   llvm::SmallString<128> model;
   if (file.special) {
     llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, model);
     llvm::sys::path::append(model, "moec-%%%%%%%%");
   } else {
-    // Replace what a link points to, not the link.
-    llvm::SmallString<128> real;
-    if (exists && !fs::real_path(path, real))
-      file.target = real.str().str();
     model = file.target;
     model += ".tmp-%%%%%%%%";
   }
@@ -155,6 +160,12 @@ Error OutputFile::copyToDestination() {
   if (::close(to) != 0 && !code)
     code = lastError();
   return code ? failure(code) : Error::success();
+}
+
+Error OutputFile::commitAs(StringRef path) {
+  if (Error error = resolve(path))
+    return error;
+  return commit();
 }
 
 Error OutputFile::commit() {

@@ -49,9 +49,13 @@ public:
 
   /// Puts the file in its place. The object is of no use afterwards.
   llvm::Error commit();
+  /// The same under a name in the same folder that was not known at first.
+  llvm::Error commitAs(llvm::StringRef path);
 
 private:
   OutputFile() = default;
+  /// Sets the destination and what is behind it.
+  llvm::Error resolve(llvm::StringRef path);
   llvm::Error failure(std::error_code code) const;
   llvm::Error copyToDestination();
   void discard();

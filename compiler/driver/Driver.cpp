@@ -25,19 +25,26 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <csignal>
+
 using namespace moec;
 using namespace mlir;
 
 namespace {
+/// The weight files that are mapped, with their sizes when they were opened.
+/// Outlives a compilation that a signal ends.
+using MappedFiles = std::vector<std::pair<std::string, uint64_t>>;
+
 /// One compilation. Every step returns failure after printing an error.
 class Compilation {
 public:
   Compilation(const DriverOptions &options, DialectRegistry &registry,
-              PluginLoader &plugins)
+              PluginLoader &plugins, MappedFiles &mappedFiles)
       : options(options), registry(registry), plugins(plugins),
-        diagnostics(sources), context(registry),
-        mlirDiagnostics(context, sources, llvm::errs(),
-                        {options.colour, options.remarks}) {}
+        mappedFiles(mappedFiles), diagnostics(sources), context(registry),
+        mlirDiagnostics(
+            context, sources, llvm::errs(),
+            {options.colour, options.remarks || options.passRemarks.any()}) {}
 
   LogicalResult run();
   /// The last line of a failed compilation: how much there is to mend.
@@ -71,6 +78,7 @@ private:
   const DriverOptions &options;
   DialectRegistry &registry;
   PluginLoader &plugins;
+  MappedFiles &mappedFiles;
   SourceManager sources;
   Diagnostics diagnostics;
   MLIRContext context;
@@ -89,6 +97,8 @@ LogicalResult Compilation::run() {
   // An operation of ours prints as a page; people want the line.
   context.printOpOnDiagnostic(options.verbose);
   diagnostics.setRemarks(options.remarks);
+  if (failed(enablePassRemarks(context, options.passRemarks)))
+    return failure();
   if (options.inputIsIr ? failed(parseIr()) : failed(importSource()))
     return failure();
   if (!module) // --emit=ast is done
@@ -267,6 +277,11 @@ LogicalResult Compilation::emit() {
 
 LogicalResult Compilation::openWeights(TensorFiles &files) {
   LogicalResult opened = openWeightFiles(*module, files, diagnostics);
+  for (const std::unique_ptr<TensorSource> &file : files.files()) {
+    uint64_t size = 0;
+    if (!llvm::sys::fs::file_size(file->path(), size))
+      mappedFiles.emplace_back(file->path(), size);
+  }
   return failed(flush()) ? failure() : opened;
 }
 
@@ -292,7 +307,7 @@ LogicalResult Compilation::emitArtifact() {
 // The program
 //===----------------------------------------------------------------------===//
 
-static int compile(int argc, char **argv) {
+static int compile(int argc, char **argv, MappedFiles &mappedFiles) {
   DialectRegistry registry;
   registerAllMoecDialects(registry);
   registerAllMoecPasses();
@@ -305,22 +320,46 @@ static int compile(int argc, char **argv) {
   DriverOptions options;
   if (std::optional<int> code = parseOptions(argc, argv, options))
     return *code;
-  Compilation compilation(options, registry, plugins);
+  Compilation compilation(options, registry, plugins, mappedFiles);
   bool good = succeeded(compilation.run());
   if (!good)
     compilation.printCounts();
   return good ? ExitSuccess : ExitError;
 }
 
+/// Whether a signal came from reading a mapped file that was cut meanwhile;
+/// says so.
+static bool reportShorterFile(int signal, const MappedFiles &files) {
+  if (signal != SIGBUS)
+    return false;
+  for (const auto &[path, size] : files) {
+    uint64_t now = 0;
+    llvm::sys::fs::file_size(path, now);
+    if (now >= size)
+      continue;
+    llvm::errs() << path << ": error: the file became shorter while it was "
+                 << "read: expected " << size << " bytes, found " << now
+                 << '\n';
+    return true;
+  }
+  return false;
+}
+
 int moec::runDriver(int argc, char **argv) {
+  // Writing more than a limit on files allows is to be an error of that call.
+  std::signal(SIGXFSZ, SIG_IGN);
   // LLVM's back end ends the process where it cannot go on; here that is caught
   // and told apart from an error in the input.
   llvm::CrashRecoveryContext::Enable();
   llvm::CrashRecoveryContext recovery;
   recovery.DumpStackAndCleanupOnFailure = true;
   int code = ExitInternal;
-  if (recovery.RunSafely([&] { code = compile(argc, argv); }))
+  MappedFiles mappedFiles;
+  if (recovery.RunSafely([&] { code = compile(argc, argv, mappedFiles); }))
     return code;
+  constexpr int signalBase = 128; // of LLVM's code for signals
+  if (reportShorterFile(recovery.RetCode - signalBase, mappedFiles))
+    return ExitError;
   llvm::errs() << "moec: internal error: the compiler crashed; please report "
                   "the command and its input\n";
   return ExitInternal;

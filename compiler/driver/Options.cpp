@@ -14,6 +14,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace moec;
@@ -102,9 +103,18 @@ struct CommandLine {
   cl::opt<bool> timeReport{"ftime-report",
                            cl::desc("Print how long phases and passes took"),
                            cl::cat(category)};
-  cl::opt<bool> remarks{"Rpass", cl::init(true),
-                        cl::desc("Print remarks of passes (default: true)"),
-                        cl::cat(category)};
+  cl::opt<std::string> passed{
+      "Rpass",
+      cl::desc("Print what the passes did whose names match the regular "
+               "expression (default: all)"),
+      cl::value_desc("regex"), cl::ValueOptional, cl::cat(category)};
+  cl::opt<std::string> missed{
+      "Rpass-missed", cl::desc("Print what these passes could not do, and why"),
+      cl::value_desc("regex"), cl::ValueOptional, cl::cat(category)};
+  cl::opt<bool> noRemarks{"no-remarks",
+                          cl::desc("Print no other remarks: hints about the "
+                                   "source and slow places"),
+                          cl::cat(category)};
   // Read before parsing, by PluginLoader; declared for --help.
   cl::list<std::string> plugins{
       "load-plugin", cl::desc("Load a plugin of dialects and passes"),
@@ -300,6 +310,21 @@ static std::optional<int> setCode(const CommandLine &line,
   return std::nullopt;
 }
 
+/// The expression of -Rpass or -Rpass-missed.
+static std::optional<int> setRemarks(const cl::opt<std::string> &option,
+                                     std::string &filter) {
+  if (!option.getNumOccurrences())
+    return std::nullopt;
+  filter = option.empty() ? ".*" : option.getValue();
+  std::string reason;
+  if (!llvm::Regex(filter).isValid(reason))
+    return usage("-" + option.ArgStr +
+                 ": expected a regular expression, found "
+                 "'" +
+                 filter + "': " + reason);
+  return std::nullopt;
+}
+
 std::optional<int> moec::parseOptions(int argc, char **argv,
                                       DriverOptions &options) {
   // Never destroyed: LLVM keeps pointers to options.
@@ -334,6 +359,10 @@ std::optional<int> moec::parseOptions(int argc, char **argv,
       return code;
   if (auto code = setCode(line, options))
     return code;
+  if (auto code = setRemarks(line.passed, options.passRemarks.passed))
+    return code;
+  if (auto code = setRemarks(line.missed, options.passRemarks.missed))
+    return code;
   options.dumpPhases = line.dumpPhases;
   if (line.saveTemps.getNumOccurrences()) {
     options.artifact.saveTemps = line.saveTemps;
@@ -344,7 +373,7 @@ std::optional<int> moec::parseOptions(int argc, char **argv,
   }
   options.verbose = line.verbose;
   options.timeReport = line.timeReport;
-  options.remarks = line.remarks;
+  options.remarks = !line.noRemarks;
   options.colour = wantsColour();
   return std::nullopt;
 }

@@ -3,6 +3,7 @@
 #define MOEC_COMPILER_DRIVER_OPTIONS_H
 
 #include "compiler/artifact/ArtifactWriter.h"
+#include "compiler/driver/PassRemarks.h"
 #include "compiler/pipeline/Pipeline.h"
 
 #include <cstdint>
@@ -49,6 +50,7 @@ struct DriverOptions {
   bool verbose = false;
   bool timeReport = false;
   bool remarks = true;
+  PassRemarkFilter passRemarks;
   bool colour = false;
 };
 

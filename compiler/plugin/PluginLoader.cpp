@@ -51,13 +51,22 @@ private:
 };
 } // namespace
 
-static Error refuse(StringRef path, const Twine &why) {
-  return llvm::createStringError("plugin '" + path + "' " + why);
+static Error refuse(StringRef path, const Twine &why,
+                    std::error_code code = llvm::inconvertibleErrorCode()) {
+  return llvm::createStringError(code, "plugin '" + path + "' " + why);
+}
+
+/// The code of refusals that building the plugin anew will cure.
+static std::error_code otherBuild() {
+  return std::make_error_code(std::errc::executable_format_error);
 }
 
 /// The contents of `moec_plugin_identity`, read from the file: a plugin of
 /// another build may fail in dlopen already, and its constructors must not run.
 static llvm::Expected<std::optional<std::string>> readIdentity(StringRef path) {
+  // A device or a pipe may have no end.
+  if (!llvm::sys::fs::is_regular_file(path))
+    return refuse(path, "is not a regular file");
   auto binary = llvm::object::ObjectFile::createObjectFile(path);
   if (!binary)
     return refuse(path, "cannot be read: " + toString(binary.takeError()));
@@ -94,14 +103,17 @@ static Error checkIdentity(StringRef path) {
   if (!found)
     return found.takeError();
   if (!*found)
-    return refuse(path, "does not say for which build of moec it was built, "
-                        "and this is '" +
-                            getBuildIdentity() +
-                            "'; build it with moec_add_plugin()");
+    return refuse(path,
+                  "does not say for which build of moec it was built, "
+                  "and this is '" +
+                      getBuildIdentity() + "'; build it with moec_add_plugin()",
+                  otherBuild());
   if (**found != getBuildIdentity())
-    return refuse(path, "was built for '" + **found + "', but this is '" +
-                            getBuildIdentity() +
-                            "'; build it against this installation");
+    return refuse(path,
+                  "was built for '" + **found + "', but this is '" +
+                      getBuildIdentity() +
+                      "'; build it against this installation",
+                  otherBuild());
   return Error::success();
 }
 
@@ -126,9 +138,11 @@ static Error checkCore(StringRef path, const Library &library) {
 static Error checkVersion(StringRef path, uint32_t found) {
   if (found == MLIR_PLUGIN_API_VERSION)
     return Error::success();
-  return refuse(path, "uses version " + Twine(found) +
-                          " of MLIR's plugin interface, expected " +
-                          Twine(MLIR_PLUGIN_API_VERSION));
+  return refuse(path,
+                "uses version " + Twine(found) +
+                    " of MLIR's plugin interface, expected " +
+                    Twine(MLIR_PLUGIN_API_VERSION),
+                otherBuild());
 }
 
 Error PluginLoader::load(StringRef path) {
@@ -212,9 +226,27 @@ Error PluginLoader::use(StringRef name, StringRef sourceFolder) {
         return load(path);
     }
   return llvm::createStringError(
+      std::make_error_code(std::errc::no_such_file_or_directory),
       "cannot find plugin '" + name + "': expected " + name + ".so or lib" +
-      name + ".so in " + llvm::join(folders, ", ") +
-      "; other folders are given by MOEC_PLUGIN_PATH, a file by --load-plugin");
+          name + ".so in " + llvm::join(folders, ", ") +
+          "; other folders are given by MOEC_PLUGIN_PATH, a file by "
+          "--load-plugin");
+}
+
+/// Takes the name of an option that loads a plugin off the front: ours, or one
+/// that MLIR has, too, without the checks of load().
+static bool consumePluginOption(StringRef &option) {
+  StringRef rest = option;
+  if (!rest.consume_front("-"))
+    return false;
+  rest.consume_front("-");
+  for (StringRef name :
+       {"load-plugin", "load-dialect-plugin", "load-pass-plugin"})
+    if (rest.consume_front(name)) {
+      option = rest;
+      return true;
+    }
+  return false;
 }
 
 Error PluginLoader::takeArguments(int &argc, char **argv) {
@@ -227,8 +259,7 @@ Error PluginLoader::takeArguments(int &argc, char **argv) {
         argv[kept++] = argv[i++];
       break;
     }
-    if (!option.consume_front("--load-plugin") &&
-        !option.consume_front("-load-plugin")) {
+    if (!consumePluginOption(option)) {
       argv[kept++] = argv[i];
       continue;
     }

@@ -49,12 +49,14 @@ public:
   /// order: a loaded plugin that calls itself `name` or lies in a file of that
   /// name; else the first file NAME.so or libNAME.so in the folders of the
   /// environment variable MOEC_PLUGIN_PATH (separated by colons), then in
-  /// `sourceFolder`.
+  /// `sourceFolder`. The error's code is no_such_file_or_directory where there
+  /// is none, executable_format_error where it belongs to another build.
   llvm::Error use(llvm::StringRef name, llvm::StringRef sourceFolder);
 
   /// Loads every `--load-plugin=FILE` (or `--load-plugin FILE`) of a command
   /// line and removes it from there. Called before the options are parsed, so
-  /// that the passes of plugins can be options, too.
+  /// that the passes of plugins can be options, too. MLIR's own options for
+  /// plugins, --load-dialect-plugin and --load-pass-plugin, mean the same.
   llvm::Error takeArguments(int &argc, char **argv);
 
   /// In order of loading.

@@ -1,10 +1,12 @@
 //===- moe-opt.cpp - Runs passes on IR, for developers and tests ----------===//
 
 #include "compiler/driver/Registration.h"
+#include "compiler/plugin/BuildIdentity.h"
 #include "compiler/plugin/PluginLoader.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
@@ -18,6 +20,9 @@ int main(int argc, char **argv) {
                  << '\n';
     return 1;
   }
+  llvm::cl::AddExtraVersionPrinter([](llvm::raw_ostream &os) {
+    os << "build: " << moec::getBuildIdentity() << '\n';
+  });
   return mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "moe-opt: runs passes of moec\n", registry));
 }

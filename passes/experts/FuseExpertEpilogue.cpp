@@ -2,6 +2,7 @@
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/nn/NnDialect.h"
 #include "dialects/row/RowDialect.h"
+#include "passes/PassRemarks.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -72,8 +73,12 @@ struct FuseExpertEpilogue
     for (row::ApplyOp body : bodies) {
       row::MapOp map = soleMap(body);
       if (map && yieldsF32(map))
-        if (fuseGrouped(rewriter, body, map) || fuseDense(rewriter, body, map))
+        if (fuseGrouped(rewriter, body, map) ||
+            fuseDense(rewriter, body, map)) {
+          remarkPassed(*this, body.getLoc(), "epilogue")
+              << "computed at the end of a matrix product";
           ++epilogues;
+        }
     }
   }
 
@@ -87,13 +92,17 @@ struct FuseExpertEpilogue
   }
 
   void fuseGather(IRRewriter &rewriter, moe::DispatchOp dispatch) {
-    bool onlyMatmuls =
-        llvm::all_of(dispatch->getUsers(), [&](Operation *user) {
-          auto matmul = dyn_cast<moe::GroupedMatmulOp>(user);
-          return matmul && !matmul.getGather();
-        });
-    if (!onlyMatmuls)
+    bool onlyMatmuls = llvm::all_of(dispatch->getUsers(), [&](Operation *user) {
+      auto matmul = dyn_cast<moe::GroupedMatmulOp>(user);
+      return matmul && !matmul.getGather();
+    });
+    if (!onlyMatmuls) {
+      remarkMissed(*this, dispatch.getLoc(), "gather")
+          << "the gathered rows have other uses than matrix products";
       return;
+    }
+    remarkPassed(*this, dispatch.getLoc(), "gather")
+        << "rows are gathered by the matrix products";
     for (Operation *user : llvm::make_early_inc_range(dispatch->getUsers())) {
       auto matmul = cast<moe::GroupedMatmulOp>(user);
       matmul.getInputMutable().assign(dispatch.getTokens());
@@ -105,8 +114,7 @@ struct FuseExpertEpilogue
 
   /// The operands' defining ops, when all are `Op` without a body, used only
   /// here and of one input.
-  template <typename Op>
-  static SmallVector<Op> matmulsOf(row::ApplyOp body) {
+  template <typename Op> static SmallVector<Op> matmulsOf(row::ApplyOp body) {
     SmallVector<Op> matmuls;
     for (Value operand : body.getInputs()) {
       auto matmul = operand.getDefiningOp<Op>();
@@ -141,8 +149,8 @@ struct FuseExpertEpilogue
         body.getResult(0).getType(), first.getTable(),
         rewriter.getArrayAttr(roles), first.getInput(), first.getGather(),
         first.getOffsets(), first.getCompute());
-    Block *block = createEpilogue(rewriter, fused.getLoc(),
-                                  fused.getEpilogue(), matmuls.size());
+    Block *block = createEpilogue(rewriter, fused.getLoc(), fused.getEpilogue(),
+                                  matmuls.size());
     Value result = cloneScalarBody(rewriter, map, block);
     moe::YieldOp::create(rewriter, fused.getLoc(), result);
     rewriter.replaceOp(body, fused->getResults());

@@ -1,5 +1,6 @@
 //===- SpecializeModalities.cpp - Join the experts of modality groups -----===//
 #include "dialects/moe/MoeDialect.h"
+#include "passes/PassRemarks.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
@@ -37,8 +38,13 @@ struct SpecializeModalities
     SymbolTable symbols(getOperation());
     for (moe::ByModalityOp op : ops) {
       SmallVector<moe::ExpertsOp> arms;
-      if (!canJoin(op, symbols, arms))
+      if (!canJoin(op, symbols, arms)) {
+        remarkMissed(*this, op.getLoc(), "arms")
+            << "the arms are not routed experts of the same kind";
         continue;
+      }
+      remarkPassed(*this, op.getLoc(), "joined") << remark::add(
+          "joined the experts of {0} arms in one set", arms.size());
       join(rewriter, symbols, op, arms);
       ++joined;
     }

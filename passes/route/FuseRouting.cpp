@@ -1,6 +1,7 @@
 //===- FuseRouting.cpp - Join routers and their plan ----------------------===//
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/row/RowDialect.h"
+#include "passes/PassRemarks.h"
 #include "passes/RowFusion.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -27,8 +28,11 @@ struct FuseRouting : public moec::impl::FuseRoutingBase<FuseRouting> {
   void fuse(IRRewriter &rewriter, moe::PlanOp plan) {
     auto router = plan.getIds().getDefiningOp<row::ApplyOp>();
     if (!router || router.getNumResults() != 2 ||
-        router.getResult(0) != plan.getIds())
+        router.getResult(0) != plan.getIds()) {
+      remarkMissed(*this, plan.getLoc(), "ids")
+          << "the ids of the plan are not those of one router";
       return;
+    }
     router = absorbProducers(rewriter, router);
 
     rewriter.setInsertionPoint(plan);
@@ -44,6 +48,8 @@ struct FuseRouting : public moec::impl::FuseRoutingBase<FuseRouting> {
     rewriter.replaceOp(plan, {routePlan.getRows(), routePlan.getOffsets(),
                               routePlan.getSlotRows()});
     rewriter.eraseOp(router);
+    remarkPassed(*this, routePlan.getLoc(), "joined")
+        << "joined the router and its plan";
     ++fused;
   }
 

@@ -1,5 +1,6 @@
 //===- ShareDispatchPlans.cpp - One plan per ids value --------------------===//
 #include "dialects/moe/MoeDialect.h"
+#include "passes/PassRemarks.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
@@ -21,6 +22,8 @@ struct ShareDispatchPlans
     getOperation().walk([&](ExpertOpInterface experts) {
       Value ids = experts.getRoutingIds();
       if (!planned.insert(ids).second) {
+        remarkPassed(*this, experts->getLoc(), "shared")
+            << "uses the plan of other experts with the same routing";
         ++shared;
         return;
       }

@@ -279,7 +279,9 @@ MOE_API moe_status moe_session_get_stats(moe_session *session,
  * Sharing:  forks share the pages they have in common until one writes.
  * Threads:  those of its session. moe_sequence_length and moe_sequence_free
  *           may be called at any time; freeing while another thread is inside
- *           the session returns the pages at the session's next call. */
+ *           the session returns the pages at the session's next call.
+ * The pointer is a name and leads nowhere. It is never used again, so a call
+ * with a sequence that was freed fails, and freeing it again does nothing. */
 typedef struct moe_sequence moe_sequence;
 
 MOE_API moe_status moe_sequence_create(moe_session *session,

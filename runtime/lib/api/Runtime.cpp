@@ -8,6 +8,7 @@
 #include "runtime/include/moe/runtime.h"
 
 #include "runtime/abi/manifest_generated.h"
+#include "runtime/lib/exec/SequenceHandles.h"
 #include "runtime/lib/exec/Session.h"
 
 #include <new>
@@ -407,7 +408,7 @@ moe_status moe_sequence_create(moe_session *session, moe_sequence **sequence) {
     auto created = session->session->createSequence();
     if (!created.ok())
       return created.status();
-    *sequence = created->release();
+    *sequence = handles::add(*std::move(created));
     return absl::OkStatus();
   });
 }
@@ -416,10 +417,13 @@ moe_status moe_sequence_fork(moe_sequence *sequence, moe_sequence **fork) {
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(sequence, "sequence"));
     MOE_RETURN_IF_ERROR(needs(fork, "fork"));
-    auto created = sequence->session->fork(*sequence);
+    const auto session = handles::sessionOf(sequence);
+    if (!session)
+      return invalidArgument("fork: ", kNoSequence);
+    auto created = session->fork(sequence);
     if (!created.ok())
       return created.status();
-    *fork = created->release();
+    *fork = handles::add(*std::move(created));
     return absl::OkStatus();
   });
 }
@@ -427,17 +431,23 @@ moe_status moe_sequence_fork(moe_sequence *sequence, moe_sequence **fork) {
 moe_status moe_sequence_trim(moe_sequence *sequence, uint64_t length) {
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(sequence, "sequence"));
-    return sequence->session->trim(*sequence, length);
+    const auto session = handles::sessionOf(sequence);
+    if (!session)
+      return invalidArgument("trim: ", kNoSequence);
+    return session->trim(sequence, length);
   });
 }
 
 void moe_sequence_free(moe_sequence *sequence) {
-  if (sequence)
-    sequence->session->release(std::unique_ptr<moe_sequence>(sequence));
+  std::unique_ptr<SequenceState> state = handles::remove(sequence);
+  if (!state)
+    return;
+  const std::shared_ptr<Session> session = state->session;
+  session->release(std::move(state));
 }
 
 uint64_t moe_sequence_length(const moe_sequence *sequence) {
-  return sequence ? sequence->list.length.load() : 0;
+  return handles::lengthOf(sequence);
 }
 
 moe_status moe_step(moe_session *session, const char *entry,

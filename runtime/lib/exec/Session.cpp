@@ -2,6 +2,8 @@
 
 #include "runtime/lib/exec/Session.h"
 
+#include "runtime/lib/exec/SequenceHandles.h"
+
 #include "absl/strings/str_join.h"
 
 #include <cstddef>
@@ -46,10 +48,10 @@ absl::Status Session::busy() {
 }
 
 void Session::drainReleased() {
-  moe_sequence *sequence =
+  SequenceState *sequence =
       released.exchange(nullptr, std::memory_order_acquire);
   while (sequence) {
-    const std::unique_ptr<moe_sequence> owner(sequence);
+    const std::unique_ptr<SequenceState> owner(sequence);
     sequence = sequence->nextReleased;
     pool.shrink(owner->list, 0);
     --numSequences;
@@ -60,7 +62,7 @@ void Session::drainReleased() {
 // Sequences
 //===----------------------------------------------------------------------===//
 
-absl::StatusOr<std::unique_ptr<moe_sequence>> Session::newSequence() {
+absl::StatusOr<std::unique_ptr<SequenceState>> Session::newSequence() {
   const ModelDescription &description = model->description();
   if (description.cacheTokens == 0)
     return invalidArgument("'", model->path(), "' has no entry with a cache, ",
@@ -69,7 +71,7 @@ absl::StatusOr<std::unique_ptr<moe_sequence>> Session::newSequence() {
     return overCapacity("expected at most ", maxSequences,
                         " sequences as the session's options say, found one "
                         "more");
-  auto sequence = std::make_unique<moe_sequence>();
+  auto sequence = std::make_unique<SequenceState>();
   // Room for all pages, so that no step allocates.
   sequence->list.pages.reserve(pagesFor(description.cacheTokens));
   sequence->session = shared_from_this();
@@ -77,35 +79,41 @@ absl::StatusOr<std::unique_ptr<moe_sequence>> Session::newSequence() {
   return sequence;
 }
 
-absl::StatusOr<std::unique_ptr<moe_sequence>> Session::createSequence() {
+absl::StatusOr<std::unique_ptr<SequenceState>> Session::createSequence() {
   const Entered entered(*this);
   return entered ? newSequence() : busy();
 }
 
-absl::StatusOr<std::unique_ptr<moe_sequence>>
-Session::fork(moe_sequence &sequence) {
+absl::StatusOr<std::unique_ptr<SequenceState>>
+Session::fork(const moe_sequence *from) {
   const Entered entered(*this);
   if (!entered)
     return busy();
+  const SequenceState *sequence = handles::find(from);
+  if (!sequence)
+    return invalidArgument("fork: ", kNoSequence);
   auto copy = newSequence();
   if (copy.ok())
-    pool.share(sequence.list, (*copy)->list);
+    pool.share(sequence->list, (*copy)->list);
   return copy;
 }
 
-absl::Status Session::trim(moe_sequence &sequence, uint64_t length) {
+absl::Status Session::trim(const moe_sequence *handle, uint64_t length) {
   const Entered entered(*this);
   if (!entered)
     return busy();
-  if (length > sequence.list.length)
+  SequenceState *sequence = handles::find(handle);
+  if (!sequence)
+    return invalidArgument("trim: ", kNoSequence);
+  if (length > sequence->list.length)
     return invalidArgument("trim: expected at most the ",
-                           sequence.list.length.load(),
+                           sequence->list.length.load(),
                            " tokens of the sequence, found ", length);
-  pool.shrink(sequence.list, length);
+  pool.shrink(sequence->list, length);
   return absl::OkStatus();
 }
 
-void Session::release(std::unique_ptr<moe_sequence> sequence) {
+void Session::release(std::unique_ptr<SequenceState> sequence) {
   // The sequence must not keep the session alive while it waits in it.
   const std::shared_ptr<Session> self = std::move(sequence->session);
   if (const Entered entered(*this); entered) {
@@ -113,7 +121,7 @@ void Session::release(std::unique_ptr<moe_sequence> sequence) {
     --numSequences;
     return;
   }
-  moe_sequence *node = sequence.release();
+  SequenceState *node = sequence.release();
   node->nextReleased = released.load(std::memory_order_relaxed);
   while (!released.compare_exchange_weak(node->nextReleased, node,
                                          std::memory_order_release,
@@ -197,15 +205,18 @@ absl::StatusOr<PageList *>
 Session::sequenceOf(const Entry &entry, const moe_item &item, uint64_t index) {
   const bool cached =
       model->description().functions[entry.function].cacheTokens != 0;
-  moe_sequence *sequence = item.sequence;
-  if (cached != (sequence != nullptr))
+  if (cached != (item.sequence != nullptr))
     return invalidArgument("entry '", entry.name, "', item ", index,
                            ": expected ",
                            cached ? "a sequence, found NULL"
                                   : "no sequence, for it has no cache, found "
                                     "one");
-  if (!sequence)
+  if (!item.sequence)
     return nullptr;
+  SequenceState *sequence = handles::find(item.sequence);
+  if (!sequence)
+    return invalidArgument("entry '", entry.name, "', item ", index, ": ",
+                           kNoSequence);
   if (sequence->session.get() != this)
     return invalidArgument("entry '", entry.name, "', item ", index,
                            ": expected a sequence of this session, found one "

@@ -7,18 +7,16 @@
 #include "runtime/lib/load/Model.h"
 
 namespace moe::rt {
+
 class Session;
-} // namespace moe::rt
 
-/// The C handle is the object itself.
-struct moe_sequence {
-  std::shared_ptr<moe::rt::Session> session;
-  moe::rt::PageList list;
-  uint64_t lastBatch = 0;               // number of the last batch it was in
-  moe_sequence *nextReleased = nullptr; // in Session::released
+/// What a moe_sequence stands for; see SequenceHandles.h.
+struct SequenceState {
+  std::shared_ptr<Session> session;
+  PageList list;
+  uint64_t lastBatch = 0;                // number of the last batch it was in
+  SequenceState *nextReleased = nullptr; // in Session::released
 };
-
-namespace moe::rt {
 
 class Session : public std::enable_shared_from_this<Session> {
 public:
@@ -26,12 +24,13 @@ public:
   Session(const Session &) = delete;
   ~Session();
 
-  absl::StatusOr<std::unique_ptr<moe_sequence>> createSequence();
-  absl::StatusOr<std::unique_ptr<moe_sequence>> fork(moe_sequence &sequence);
-  absl::Status trim(moe_sequence &sequence, uint64_t length);
+  absl::StatusOr<std::unique_ptr<SequenceState>> createSequence();
+  /// Of a sequence that may have been freed.
+  absl::StatusOr<std::unique_ptr<SequenceState>> fork(const moe_sequence *from);
+  absl::Status trim(const moe_sequence *handle, uint64_t length);
   /// Never fails: while another thread is inside, it leaves the sequence for
   /// the next call to take apart.
-  void release(std::unique_ptr<moe_sequence> sequence);
+  void release(std::unique_ptr<SequenceState> sequence);
   absl::Status step(const char *entry, const moe_batch &batch,
                     moe_output *outputs, uint64_t numOutputs);
   absl::Status output(uint64_t index, moe_output *into);
@@ -52,7 +51,7 @@ private:
   };
 
   static absl::Status busy();
-  absl::StatusOr<std::unique_ptr<moe_sequence>> newSequence();
+  absl::StatusOr<std::unique_ptr<SequenceState>> newSequence();
   void drainReleased();
 
   // Parts of a step, in order. All checks come before the first change.
@@ -85,7 +84,7 @@ private:
   bool routingKept = false; // of the last step
 
   std::atomic_flag occupied = ATOMIC_FLAG_INIT;
-  std::atomic<moe_sequence *> released{nullptr}; // freed while occupied
+  std::atomic<SequenceState *> released{nullptr}; // freed while occupied
 };
 
 } // namespace moe::rt

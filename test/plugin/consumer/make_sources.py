@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes the project of somebody who uses moec: the snippets of README.md.
+"""Writes the project of somebody who uses moec: the snippets of README.md, and
+the captioner of examples/fashion.
 
   make_sources.py FOLDER
 
@@ -34,6 +35,20 @@ target_compile_options(c-program PRIVATE -Wall -Wextra -Werror -pedantic)
 target_link_libraries(c-program PRIVATE PkgConfig::moert)
 add_test(NAME c-program COMMAND c-program)
 set_tests_properties(c-program PROPERTIES PASS_REGULAR_EXPRESSION "threads: 2")
+
+# The captioner, from its sources alone.
+find_package(ZLIB REQUIRED)
+set(fashion "{root}/examples/fashion")
+moec_add_model(captioner SOURCE ${{fashion}}/fashion.moe
+               DEPENDS ${{fashion}}/fashion.safetensors
+               OPTIONS --compute=f32)
+add_executable(classify ${{fashion}}/classify.cpp)
+target_link_libraries(classify PRIVATE moec::runtime ZLIB::ZLIB)
+get_target_property(captioner captioner MOEC_ARTIFACT)
+add_test(NAME classify COMMAND classify ${{captioner}}
+         ${{fashion}}/reference/captions.txt --images 20 --show 1)
+set_tests_properties(classify PROPERTIES PASS_REGULAR_EXPRESSION
+                     "(1[5-9]|20) of 20 test images got the right caption")
 """
 C_PROGRAM = """\
 #include <moe/runtime.h>
@@ -71,7 +86,7 @@ def main():
     (folder / "main.cpp").write_text(snippet(readme, "cpp"))
     (folder / "main.c").write_text(C_PROGRAM)
     (folder / "CMakeLists.txt").write_text(
-        CMAKE.format(snippet=snippet(readme, "cmake")))
+        CMAKE.format(snippet=snippet(readme, "cmake"), root=ROOT))
 
 
 main()

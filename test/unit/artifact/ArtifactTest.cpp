@@ -6,6 +6,7 @@
 
 #include "compiler/artifact/ElfPatcher.h"
 #include "compiler/artifact/ManifestBuilder.h"
+#include "compiler/artifact/StandingArtifact.h"
 #include "runtime/abi/manifest_generated.h"
 #include "runtime/abi/moe_abi.h"
 
@@ -286,14 +287,16 @@ TEST_F(Artifact, SideFileHoldsTheSegment) {
   options.embedLimit = 100; // the segment has 192 bytes
   std::string path = folder.file("tiny.so");
   ASSERT_TRUE(write(path, options)) << test.errors;
-  EXPECT_EQ(folder.list(),
-            (std::vector<std::string>{"tiny.so", "tiny.weights"}));
-  std::string segment = readFile(folder.file("tiny.weights"));
+  ASSERT_EQ(folder.list().size(), 2u);
+  std::string side = folder.list().front();
+  EXPECT_EQ(folder.list().back(), "tiny.so");
+  std::string segment = readFile(folder.file(side));
   EXPECT_EQ(segment.size(), 192u);
+  EXPECT_EQ(side, sideFileName(path, llvm::xxh3_64bits(segment)));
 
   std::string bytes = manifestOf(readFile(path));
   const fb::Manifest *manifest = fb::GetManifest(bytes.data());
-  EXPECT_EQ(manifest->segments()->Get(0)->file()->str(), "tiny.weights");
+  EXPECT_EQ(manifest->segments()->Get(0)->file()->str(), side);
   EXPECT_EQ(manifest->segments()->Get(0)->checksum(),
             llvm::xxh3_64bits(segment));
   EXPECT_EQ(manifest->artifact_bytes(), std::filesystem::file_size(path));
@@ -312,6 +315,24 @@ TEST_F(Artifact, AbsentWeightsAreNotRead) {
   files = TensorFiles();
   ASSERT_TRUE(write(folder.file("tiny.so"), options)) << test.errors;
   EXPECT_EQ(folder.list(), std::vector<std::string>{"tiny.so"});
+}
+
+TEST_F(Artifact, SideFilesOfOthersStay) {
+  EXPECT_TRUE(isSideFileOf("a/tiny.so", "tiny-0123456789abcdef.weights"));
+  for (const char *name :
+       {"tiny.weights", "tiny-0123456789abcde.weights", "",
+        "other-0123456789abcdef.weights", "tiny-0123456789abcdeg.weights"})
+    EXPECT_FALSE(isSideFileOf("a/tiny.so", name)) << name;
+
+  // Files that no artifact names, however they are called.
+  std::string stray = folder.file("tiny-0123456789abcdef.weights");
+  writeFile(stray, "stray");
+  ArtifactOptions options;
+  options.weights = WeightPlace::SideFile;
+  ASSERT_TRUE(write(folder.file("tiny.so"), options)) << test.errors;
+  ASSERT_TRUE(write(folder.file("tiny.so"))) << test.errors;
+  EXPECT_EQ(folder.list(), (std::vector<std::string>{
+                               "tiny-0123456789abcdef.weights", "tiny.so"}));
 }
 
 TEST_F(Artifact, FailureKeepsTheOldFile) {

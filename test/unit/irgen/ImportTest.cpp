@@ -2,6 +2,9 @@
 
 #include "IRGenTestSupport.h"
 
+#include "dialects/interfaces/MoecDialectInterface.h"
+
+#include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/Verifier.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +55,41 @@ TEST(Import, ReportsPluginsThatCannotBeLoaded) {
   };
   EXPECT_EQ(idFor(std::make_error_code(std::errc::no_such_file_or_directory)),
             DiagId::E901);
+  EXPECT_EQ(idFor(std::make_error_code(std::errc::executable_format_error)),
+            DiagId::E903);
   EXPECT_EQ(idFor(llvm::inconvertibleErrorCode()), DiagId::E902);
+}
+
+/// A plugin's dialect with a stage that moe has, too.
+class TwinDialect : public mlir::Dialect {
+public:
+  static constexpr llvm::StringLiteral getDialectNamespace() { return "twin"; }
+  explicit TwinDialect(mlir::MLIRContext *context)
+      : Dialect(getDialectNamespace(), context,
+                mlir::TypeID::get<TwinDialect>()) {
+    addInterfaces<Stages>();
+  }
+
+private:
+  struct Stages : MoecDialectInterface {
+    using MoecDialectInterface::MoecDialectInterface;
+    std::vector<StageEntry> getStages() const override {
+      return {{"softmax", StageKind::Score, {}, nullptr}};
+    }
+  };
+};
+
+TEST(Import, ReportsASpellingOfTwoDialects) {
+  Imported model;
+  model.context.loadDialect<TwinDialect>();
+  model.import(modelWith(
+      "", "r = route(linear(x, \"w\", to = 4), score = softmax, rank = score, "
+          "select = top_k(1), weigh = score, renorm = none, scale = 1)"));
+  ASSERT_FALSE(model.module);
+  ASSERT_EQ(model.diagnostics.errorCount(), 1u) << model.messages();
+  EXPECT_EQ(model.diagnostics.all().back().id, DiagId::E904);
+  EXPECT_EQ(model.diagnostics.all().back().message,
+            "two dialects provide a stage 'score = softmax'");
 }
 
 TEST(Import, OverridesTheTypeOfValues) {
@@ -70,9 +107,9 @@ TEST(Import, OverridesTheTypeOfValues) {
 TEST(Import, WorksWithoutPlaces) {
   // Trees of importers have no text behind them.
   Imported parsed;
-  parsed.file = parseBuffer(
-      "t.moe", modelWith("", "x = linear(x, \"w\"[0:8], to = 8)"),
-      parsed.sources, parsed.diagnostics);
+  parsed.file =
+      parseBuffer("t.moe", modelWith("", "x = linear(x, \"w\"[0:8], to = 8)"),
+                  parsed.sources, parsed.diagnostics);
   ASSERT_TRUE(parsed.file);
   parsed.file->range = SourceRange();
   SourceManager other;
