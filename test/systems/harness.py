@@ -5,10 +5,10 @@ NumPy, written from the publication (see `source`), and ends in `harness.main(SY
 
     NAME.py --build=BUILD --work=FOLDER
 
-compiles NAME.moe for f32, runs it on random weights with biases far from their defaults,
-for 1 and 17 tokens, and compares the logits of all positions. Then each knob is changed:
-the reference must change by much more than the tolerance, and the model with the same
-change in its text must follow it. Needs Debian's python3-numpy.
+compiles NAME.moe for f32, runs it, and moe-interp on its IR, on random weights with biases
+far from their defaults, for 1 and 17 tokens, and compares the logits of all positions. Then
+each knob is changed: the reference must change by much more than the tolerance, and the
+model with the same change in its text must follow it. Needs Debian's python3-numpy.
 
 Tolerance, relative in norm: an element of a product is a sum of at most n terms with a
 relative error of n u, u = 2^-24, and the errors of m products one after the other add up:
@@ -295,10 +295,26 @@ class Comparison:
                          **variables)
             yield np.load(output)
 
+    def interpret(self, phase, inputs):
+        """The same by moe-interp, from the IR after a phase."""
+        source, module = self.work / "model.moe", self.work / "model.mlir"
+        source.write_text(self.text)
+        self.command(self.build / "bin" / "moec", source, "--compute=f32", "-o", module,
+                     f"--compile-to={phase}", "-Rpass=false")
+        for parts in inputs:
+            output = self.work / "out.npy"
+            self.command(self.build / "bin" / "moe-interp", module, *self.words(parts),
+                         "--output", output)
+            yield np.load(output)
+
     def compare(self, what, text, values, **variables):
+        return self.compare_runs(
+            what, values, lambda drawn: self.run_model(text, drawn, **variables))
+
+    def compare_runs(self, what, values, run):
         drawn = self.draw_inputs()
         largest = 0.0
-        for found, parts in zip(self.run_model(text, drawn, **variables), drawn):
+        for found, parts in zip(run(drawn), drawn):
             expected = self.reference(parts, **values)
             if found.shape != expected.shape:
                 self.report(False, f"{what}: shape {found.shape}, not {expected.shape}")
@@ -324,6 +340,9 @@ class Comparison:
                      knob.values, MOE_ISA="generic")
 
     def run(self):
+        for phase in ("import", "experts"):
+            self.compare_runs(f"interpreter, phase {phase}", {},
+                              lambda drawn, phase=phase: self.interpret(phase, drawn))
         self.compare("best level", self.text, {})
         self.error = self.compare("generic", self.text, {}, MOE_ISA="generic")
         for knob in self.system.knobs:

@@ -156,3 +156,23 @@ func.func @f(%k: tensor<?xi8>, %i0: tensor<?x2xi32>, %w0: tensor<?x2xf32>,
     -> tensor<?x2xi32>, tensor<?x2xf32>
   return %i : tensor<?x2xi32>
 }
+
+// -----
+
+// A stage that need not be written, and slots that may stay unused.
+// CHECK: moe.route %{{.*}} rank(#moe.by_score) groups(#moe.groups<4, keep = 2, by = "top2_sum", outside = "-inf">) select(#moe.top_k<2>)
+// CHECK: moe.route %{{.*}} select(#moe.top_p<5.000000e-01, until = "count_below">)
+func.func @f(%z: tensor<?x8xf32>) -> tensor<?x8xi32> {
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<4, keep = 2, by = "top2_sum", outside = "-inf">) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %j, %v = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.5, until = "count_below">) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return %j : tensor<?x8xi32>
+}
+
+// -----
+
+// CHECK: moe.expert_table @experts body = "mlp" [{{.*}}<width = 32, {{.*}}<width = 16, {{.*}}] virtual ["null", "identity"]
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @v : tensor<16x64xbf16> from [#moe.tensor<"v">]
+moe.weight @e : tensor<64x16xbf16> from [#moe.tensor<"e">]
+moe.expert_table @experts body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.expert<width = 16, weights = {down = @e, up = @v}>] virtual ["null", "identity"]
