@@ -172,8 +172,11 @@ installed_tests() {
   if step plugin-build build_plugin; then
     suite plugin run_lit plugin -Dmoec="$prefix" -Dllvm="$llvm" \
       -Dplugin="$build/routing-plugin/acme.so" examples/routing-plugin/test
-    step plugin-conformance "$build/test/bin/router-conformance" \
-      --load-plugin="$build/routing-plugin/acme.so"
+    for subject in router format; do
+      step plugin-$subject-conformance \
+        "$build/test/bin/$subject-conformance" \
+        --load-plugin="$build/routing-plugin/acme.so"
+    done
     step plugin-examples /usr/bin/python3 test/lint/op_examples.py \
       --moe-opt="$prefix/bin/moe-opt" \
       --load-plugin="$build/routing-plugin/acme.so" examples/routing-plugin

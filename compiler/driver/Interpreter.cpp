@@ -111,11 +111,17 @@ LogicalResult Interpretation::openWeights(const CommandLine &options) {
 }
 
 FailureOr<HostTensor> Interpretation::readWeight(moe::WeightOp op) {
-  Type stored = getStoredElementType(op);
-  if (!stored)
-    return op.emitError() << "the reference cannot decode format "
-                          << op.getFormatAttr();
   RankedTensorType type = op.getTensorType();
+  if (auto format = op.getFormatAttr(); format && !format.getStorageType()) {
+    std::vector<char> codes(format.getCodedBytes(type.getShape()));
+    if (failed(supply->supply(op, codes)))
+      return failure();
+    HostTensor numbers = HostTensor::zerosF32(type.getShape());
+    format.decode(codes, type.getShape().back(), numbers.f32());
+    numbers.setGroupColumns(format.getGroupColumns());
+    return numbers;
+  }
+  Type stored = getStoredElementType(op);
   std::vector<char> codes(type.getNumElements() *
                           (stored.getIntOrFloatBitWidth() / 8));
   if (failed(supply->supply(op, codes)))

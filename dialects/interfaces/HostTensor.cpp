@@ -3,6 +3,8 @@
 
 #include "llvm/ADT/APFloat.h"
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -18,6 +20,31 @@ float moec::roundToType(mlir::Type type, float x) {
   number.convert(llvm::APFloat::IEEEsingle(),
                  llvm::APFloat::rmNearestTiesToEven, &losesInfo);
   return number.convertToFloat();
+}
+
+void moec::roundOperand(llvm::MutableArrayRef<float> row, mlir::Type compute,
+                        const HostTensor &weight) {
+  if (llvm::isa<mlir::FloatType>(compute)) {
+    for (float &x : row)
+      x = roundToType(compute, x);
+    return;
+  }
+  size_t group = weight.getGroupColumns() ? weight.getGroupColumns()
+                                          : std::max<size_t>(row.size(), 1);
+  for (size_t start = 0; start < row.size(); start += group) {
+    llvm::MutableArrayRef<float> part =
+        row.slice(start, std::min(group, row.size() - start));
+    float largest = 0.0f;
+    for (float x : part)
+      largest = std::max(largest, std::fabs(x));
+    float scale = largest / 127.0f;
+    for (float &x : part)
+      x = scale == 0.0f ? 0.0f : scale * std::nearbyint(x / scale);
+  }
+}
+
+float moec::roundWeight(mlir::Type compute, float x) {
+  return llvm::isa<mlir::FloatType>(compute) ? roundToType(compute, x) : x;
 }
 
 void HostTensor::roundTo(mlir::Type type) {

@@ -44,11 +44,17 @@ public:
   /// Rounds every element to `type` (roundToType); nothing for integers.
   void roundTo(mlir::Type type);
 
+  /// Columns that share a scale in the format that a weight was decoded from; 0
+  /// for plain numbers.
+  int64_t getGroupColumns() const { return groupColumns; }
+  void setGroupColumns(int64_t columns) { groupColumns = columns; }
+
 private:
   int64_t rowSize() const;
 
   std::vector<int64_t> shape;
   bool isFloatKind = true;
+  int64_t groupColumns = 0;
   std::vector<float> floats;
   std::vector<int32_t> ints;
 };
@@ -56,6 +62,15 @@ private:
 /// The number of float type `type` (f32, bf16, f16) nearest to `x`; of two, the
 /// even one.
 float roundToType(mlir::Type type, float x);
+
+/// Rounds a row that is multiplied by `weight` to `compute`, as dialect nn
+/// defines it: to a float type, or for i8 to multiples of a scale per group of
+/// columns of the weight, the largest magnitude divided by 127.
+void roundOperand(llvm::MutableArrayRef<float> row, mlir::Type compute,
+                  const HostTensor &weight);
+/// The numbers of a weight, rounded likewise. Those of an integer format are
+/// what i8 multiplies by already.
+float roundWeight(mlir::Type compute, float x);
 
 } // namespace moec
 

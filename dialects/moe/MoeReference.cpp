@@ -63,14 +63,15 @@ LogicalResult ByModalityOp::evaluateIn(ReferenceContext &context,
 namespace {
 /// A linear map of one row: operands rounded to `compute`, products added in
 /// f32 in ascending order.
-std::vector<float> applyMap(const HostTensor &weight, ArrayRef<float> x,
+std::vector<float> applyMap(const HostTensor &weight, ArrayRef<float> operand,
                             Type compute) {
-  std::vector<float> y;
+  std::vector<float> x(operand), y;
+  roundOperand(x, compute, weight);
   for (int64_t o = 0; o < weight.getShape()[0]; ++o) {
     ArrayRef<float> row = weight.rowF32(o);
     float sum = 0.0f;
     for (size_t i = 0; i < x.size(); ++i)
-      sum += roundToType(compute, x[i]) * roundToType(compute, row[i]);
+      sum += x[i] * roundWeight(compute, row[i]);
     y.push_back(sum);
   }
   return y;

@@ -151,8 +151,10 @@ static HostTensor applyMap(const HostTensor &x, const HostTensor &weight,
                            const HostTensor *bias, Type compute) {
   int64_t rows = x.getShape()[0], to = weight.getShape()[0];
   HostTensor left = x, right = weight;
-  left.roundTo(compute);
-  right.roundTo(compute);
+  for (int64_t r = 0; r < rows; ++r)
+    roundOperand(left.rowF32(r), compute, weight);
+  for (float &w : right.f32())
+    w = roundWeight(compute, w);
   HostTensor y = HostTensor::zerosF32({rows, to});
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t o = 0; o < to; ++o) {
