@@ -157,4 +157,4 @@ INSTANTIATE_TEST_SUITE_P(Seeds, ModelTest,
                          ::testing::Range(number("MOEC_PROPERTY_FIRST", 1),
                                           number("MOEC_PROPERTY_FIRST", 1) +
                                               number("MOEC_PROPERTY_COUNT",
-                                                     16)));
+                                                     10)));
