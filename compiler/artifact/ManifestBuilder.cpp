@@ -341,10 +341,16 @@ LogicalResult Builder::addVariant(DictionaryAttr facts) {
   variant->isa = isa.str();
   for (auto feature : features.getAsRange<StringAttr>())
     variant->features.push_back(feature.str());
-  // One variant per level serves every batch of its function.
+  // Apart from its modalities a variant serves every batch of its function.
   variant->min_tokens = 1;
   variant->max_tokens = std::numeric_limits<uint64_t>::max();
   variant->modalities = manifest.functions[*ordinal]->modalities;
+  if (auto modalities = facts.getAs<DenseI64ArrayAttr>("modalities"))
+    variant->modalities.assign(modalities.asArrayRef().begin(),
+                               modalities.asArrayRef().end());
+  if (auto weights = facts.getAs<DenseI64ArrayAttr>("weights"))
+    variant->weights.assign(weights.asArrayRef().begin(),
+                            weights.asArrayRef().end());
   variant->scratch = scratch.str();
   manifest.variants.push_back(std::move(variant));
   return success();

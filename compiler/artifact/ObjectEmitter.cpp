@@ -105,6 +105,9 @@ static FailureOr<std::vector<VariantFunctions>> findVariants(ModuleOp module) {
     if (!function || !isa)
       return module.emitError()
              << "expected a function and a level, found " << record;
+    // A variant for some modalities has code of its own.
+    if (auto code = record.getAs<StringAttr>("code"))
+      function = code;
     variants.push_back(
         {(function.getValue() + "_step__" + isa.getValue()).str(),
          (function.getValue() + "_scratch__" + isa.getValue()).str()});

@@ -142,7 +142,8 @@ FailureOr<HostTensor> Interpretation::readWeight(moe::WeightOp op) {
 func::FuncOp Interpretation::findFunction(llvm::StringRef entry) {
   SmallVector<func::FuncOp> functions;
   for (auto function : module->getOps<func::FuncOp>())
-    if (function->hasAttr("moe.function"))
+    if (auto facts = function->getAttrOfType<DictionaryAttr>("moe.function");
+        facts && !facts.contains("variant_of"))
       functions.push_back(function);
   if (entry.empty()) {
     if (functions.size() == 1)

@@ -126,6 +126,9 @@ struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
     SymbolTable symbols(module);
     SmallVector<Attribute> functions;
     for (auto function : module.getOps<func::FuncOp>()) {
+      auto facts = function->getAttrOfType<DictionaryAttr>("moe.function");
+      if (facts && facts.contains("variant_of"))
+        continue; // it has what its function has
       FailureOr<Attribute> record = recordFunction(function);
       if (failed(record))
         return signalPassFailure();

@@ -4,6 +4,26 @@
 
 include "mlir/Pass/PassBase.td"
 
+def SpecializePhases : Pass<"specialize-phases", "::mlir::ModuleOp"> {
+  let summary = "makes variants of step functions for one modality";
+  let description = [{
+    Input: phase import. Output: before each step function of several modalities,
+    for every token modality that can stand alone in a batch of one of its
+    entries, a clone for batches of that modality only: of `moe.by_modality` its
+    arm is left and of `moe.merge_modalities` its stream, so that nothing of the
+    other modalities is computed, read or mapped. A model that generates text
+    decodes, and continues prompts without an image, without its image experts.
+    The clone's `moe.function` has `variant_of`; the runtime takes it for the
+    batches that it allows. Functions with `routing_out` are left alone. Preserves
+    values.
+
+    Fails never. Example: test/passes/specialize-phases/basic.mlir
+  }];
+  let statistics = [
+    Statistic<"numSpecialized", "specialized", "variants made">
+  ];
+}
+
 def SpecializeModalities : Pass<"specialize-modalities", "::mlir::ModuleOp"> {
   let summary = "joins the experts of modality groups into one set";
   let description = [{

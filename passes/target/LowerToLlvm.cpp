@@ -150,6 +150,14 @@ public:
     return success();
   }
 
+  /// Ordinals of the weights that the step function lowered last may read.
+  SmallVector<int64_t> takeUsedWeights() {
+    SmallVector<int64_t> ordinals(usedWeights.begin(), usedWeights.end());
+    llvm::sort(ordinals);
+    usedWeights.clear();
+    return ordinals;
+  }
+
   unsigned numKernels = 0, numShared = 0;
 
 private:
@@ -178,6 +186,7 @@ private:
   llvm::StringMap<LLVM::LLVMFuncOp> kernels;
   llvm::StringMap<unsigned> kernelNames;
   DenseMap<Value, Memory> memory;
+  llvm::DenseSet<int64_t> usedWeights;
 };
 
 } // namespace
@@ -267,6 +276,7 @@ FailureOr<KernelOperand> LevelLowering::describeWeight(Operation *op,
       return error;
     }
   }
+  usedWeights.insert(declarations.weightOrdinals.lookup(name));
   KernelOperand operand;
   operand.kind = KernelOperand::Weight;
   operand.type = type;
@@ -519,11 +529,14 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
     ModuleOp module = getOperation();
     Declarations declarations(module);
     auto steps = llvm::to_vector(module.getOps<func::FuncOp>());
+    DenseMap<Operation *, SmallVector<int64_t>> usedWeights;
     for (const IsaLevel *level : chosen) {
       LevelLowering lowering(module, declarations, emitter, *level);
-      for (func::FuncOp step : steps)
+      for (func::FuncOp step : steps) {
         if (!step.isExternal() && failed(lowering.lower(step)))
           return failure();
+        usedWeights[step] = lowering.takeUsedWeights();
+      }
       if (failed(lowering.expand()))
         return failure();
       numKernels += lowering.numKernels;
@@ -536,13 +549,23 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
         if (step.isExternal())
           continue;
         auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
-        variants.push_back(b.getDictionaryAttr({
-            b.getNamedAttr("function", b.getStringAttr(step.getSymName())),
-            b.getNamedAttr("isa", b.getStringAttr(level->name)),
-            b.getNamedAttr("features", b.getStrArrayAttr(level->features)),
-            b.getNamedAttr("scratch", b.getStringAttr(printExtentsFormula(
-                                          scratch.getValue()))),
-        }));
+        NamedAttrList variant;
+        variant.set("function", b.getStringAttr(step.getSymName()));
+        // A variant of another function has code of its own and serves batches
+        // of its modalities only.
+        auto facts = step->getAttrOfType<DictionaryAttr>("moe.function");
+        if (auto of = facts ? facts.getAs<FlatSymbolRefAttr>("variant_of")
+                            : FlatSymbolRefAttr()) {
+          variant.set("function", of.getAttr());
+          variant.set("code", b.getStringAttr(step.getSymName()));
+          variant.set("modalities", facts.get("modalities"));
+        }
+        variant.set("isa", b.getStringAttr(level->name));
+        variant.set("features", b.getStrArrayAttr(level->features));
+        variant.set("scratch", b.getStringAttr(
+                                   printExtentsFormula(scratch.getValue())));
+        variant.set("weights", b.getDenseI64ArrayAttr(usedWeights[step]));
+        variants.push_back(variant.getDictionary(&getContext()));
       }
       declare(step);
     }

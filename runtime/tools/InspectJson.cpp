@@ -126,6 +126,7 @@ private:
     json.field("max_tokens", each.max_tokens);
     values("modalities", each.modalities);
     json.field("scratch", each.scratch);
+    values("weights", each.weights);
   }
   void state(const StateT &each) {
     json.field("name", each.name);

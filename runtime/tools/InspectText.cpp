@@ -167,12 +167,20 @@ void Page::entries() {
 
 void Page::variants() {
   Table table({"ordinal", "function", "device", "isa", "tokens", "modalities",
-               "needs", "scratch"});
+               "weights", "needs", "scratch"});
   for (size_t i = 0; i < manifest.variants.size(); ++i) {
     const VariantT &each = *manifest.variants[i];
+    uint64_t bytes = 0;
+    for (const uint32_t ordinal : each.weights)
+      bytes += ordinal < manifest.weights.size()
+                   ? manifest.weights[ordinal]->bytes
+                   : 0;
     table.row({absl::StrCat(i), functionName(each.function), each.device,
                each.isa, range(each.min_tokens, each.max_tokens),
                names(each.modalities),
+               each.weights.empty() ? "-"
+                                    : absl::StrCat(each.weights.size(), ", ",
+                                                   grouped(bytes), " bytes"),
                each.features.empty() ? "-" : absl::StrJoin(each.features, " "),
                each.scratch.empty() ? "-" : each.scratch});
   }
