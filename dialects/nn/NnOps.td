@@ -388,7 +388,7 @@ def Nn_JointLinearOp : Nn_Op<"joint_linear",
 def Nn_GluOp : Nn_Op<"glu", [Pure]> {
   let summary = "gated feed-forward network";
   let description = [{
-    down(act(gate(x)) * up(x)): with `act = silu` the SwiGLU of semantics.md 0.
+    down(act(gate(x)) * up(x)): with `act = silu` SwiGLU (arXiv:2002.05202).
     The product is rounded to the element type of the operand before the
     down map.
 
