@@ -49,6 +49,13 @@ std::unique_ptr<fb::ManifestT> readStandingManifest(StringRef path) {
     if (contents->size() < 8 || !fb::ManifestBufferHasIdentifier(bytes) ||
         !fb::VerifyManifestBuffer(verifier))
       return nullptr;
+    // FlatBuffers verifies the place of a vector, not that of its elements.
+    if (const auto *weights = fb::GetManifest(bytes)->weights())
+      for (const fb::Weight *weight : *weights)
+        if (weight->shape() &&
+            reinterpret_cast<uintptr_t>(weight->shape()->Data()) %
+                sizeof(uint64_t))
+          return nullptr;
     auto manifest = fb::UnPackManifest(bytes);
     if (manifest->abi_version != MOE_ABI_VERSION)
       return nullptr;

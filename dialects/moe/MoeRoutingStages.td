@@ -21,14 +21,15 @@ class Moe_Stage<string name, string mnemonic, list<string> methods = []>
 def Moe_SoftmaxStage : Moe_Stage<"SoftmaxStage", "softmax"> {
   let summary = "scores are the softmax of the logits";
   let description = [{
-    exp(z - max z) / sum(exp(z - max z)) over the pool (semantics.md 1.2,
-    order B). Example: `score(#moe.softmax)`
+    exp(z - max z) / sum(exp(z - max z)) over the whole pool, before the
+    selection. Example: `score(#moe.softmax)`
   }];
 }
 def Moe_SigmoidStage : Moe_Stage<"SigmoidStage", "sigmoid"> {
   let summary = "scores are the sigmoid of the logits";
   let description = [{
-    1 / (1 + exp(-z)) (semantics.md 1.10). Example: `score(#moe.sigmoid)`
+    1 / (1 + exp(-z)), as in DeepSeek-V3 (arXiv:2412.19437).
+    Example: `score(#moe.sigmoid)`
   }];
 }
 def Moe_IdentityStage : Moe_Stage<"IdentityStage", "identity"> {
@@ -52,7 +53,8 @@ def Moe_BiasedScoreStage : Moe_Stage<"BiasedScoreStage", "biased_score",
   let summary = "selection looks at score + bias";
   let description = [{
     The bias, a weight of the pool's width, moves selection and never the
-    weights (semantics.md 1.10, 1.11). Example: `rank(#moe.biased_score)`
+    weights: balancing without an auxiliary loss (arXiv:2408.15664).
+    Example: `rank(#moe.biased_score)`
   }];
 }
 
@@ -97,7 +99,7 @@ def Moe_TopKStage : Moe_Stage<"TopKStage", "top_k",
 def Moe_AllStage : Moe_Stage<"AllStage", "all",
     ["getSlots", "updateGuarantees"]> {
   let summary = "every expert of the pool, in order of id";
-  let description = [{Dense mixtures (semantics.md 1.1). Example: `select(#moe.all)`}];
+  let description = [{Dense mixtures. Example: `select(#moe.all)`}];
 }
 
 def Moe_TopPStage : Moe_Stage<"TopPStage", "top_p",
@@ -127,7 +129,8 @@ def Moe_SelectedSoftmaxStage : Moe_Stage<"SelectedSoftmaxStage",
     "selected_softmax", ["updateGuarantees"]> {
   let summary = "weights are the softmax of the selected logits";
   let description = [{
-    (semantics.md 1.2, order A). Example: `weigh(#moe.selected_softmax)`
+    exp(z - max z) / sum(exp(z - max z)) over the selected experts, as in
+    Mixtral (arXiv:2401.04088). Example: `weigh(#moe.selected_softmax)`
   }];
 }
 def Moe_SelectedSigmoidStage : Moe_Stage<"SelectedSigmoidStage",
@@ -152,7 +155,8 @@ def Moe_SumRenormStage : Moe_Stage<"SumRenormStage", "sum_renorm",
     ["updateGuarantees"]> {
   let summary = "weights are divided by their sum plus eps";
   let description = [{
-    (semantics.md 0.1, step 8). Example: `renorm(#moe.sum_renorm<1.0e-20>)`
+    w / (sum w + eps), over the slots of a token; eps guards a sum of zero.
+    Example: `renorm(#moe.sum_renorm<1.0e-20>)`
   }];
   let parameters = (ins "::mlir::FloatAttr":$eps);
   let assemblyFormat = "`<` custom<Number>($eps) `>`";

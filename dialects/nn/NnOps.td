@@ -406,7 +406,7 @@ def Nn_GluOp : Nn_Op<"glu", [Pure,
     Nn_Reference]> {
   let summary = "gated feed-forward network";
   let description = [{
-    down(act(gate(x)) * up(x)): with `act = silu` the SwiGLU of semantics.md 0.
+    down(act(gate(x)) * up(x)): with `act = silu` SwiGLU (arXiv:2002.05202).
     The product is rounded to the element type of the operand before the
     down map.
 

@@ -49,7 +49,7 @@ def BlendModalities : Pass<"blend-modalities", "::mlir::ModuleOp"> {
     Input: phase experts. Output: the same without `moe.by_modality`. Preserves
     values exactly.
 
-    The general, slow way (semantics.md 3.2): all arms run on all tokens and a
+    The general, slow way: all arms run on all tokens and a
     row body takes each token's row. Emits a remark, since work is wasted.
 
     Fails never. Example: test/passes/blend-modalities/basic.mlir

@@ -18,6 +18,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <numeric>
 #include <optional>
@@ -410,6 +411,8 @@ void Run::rankChoices() {
 
 int main(int argc, char **argv) {
   const std::string tool = "moe-run";
+  // Writing more than a limit on files allows is to be an error of that call.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     bool done = false;
     const auto options = parseRunOptions(argc, argv, done);

@@ -200,13 +200,11 @@ void Mutator::change(ManifestT &manifest) {
   }
 }
 
-/// Null where the bytes are no manifest.
+/// Null where the bytes are no manifest that the runtime takes.
 std::unique_ptr<ManifestT> unpack(const uint8_t *data, size_t size) {
   // Copied, since libFuzzer's buffers have any alignment.
   const std::vector<uint8_t> bytes(data, data + size);
-  flatbuffers::Verifier verifier(bytes.data(), size);
-  if (size < 8 || !ManifestBufferHasIdentifier(bytes.data()) ||
-      !VerifyManifestBuffer(verifier))
+  if (!moe::rt::describeManifest("fuzz.so", bytes).ok())
     return nullptr;
   return UnPackManifest(bytes.data());
 }

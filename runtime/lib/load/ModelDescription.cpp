@@ -294,6 +294,11 @@ absl::Status Decoder::decodeWeights() {
       return bad("weight '", to.name, "': expected to end within the ", room,
                  " bytes of segment ", to.segment, ", found offset ", to.offset,
                  " and ", to.bytes, " bytes");
+    // FlatBuffers verifies the place of a vector, not that of its elements.
+    if (from.shape() &&
+        reinterpret_cast<uintptr_t>(from.shape()->Data()) % sizeof(uint64_t))
+      return bad("weight '", to.name, "': expected the sizes of its shape in ",
+                 "steps of 8 bytes, found another place");
     if (to.offset % MOE_ALIGNMENT)
       return bad("weight '", to.name, "': expected an offset in steps of ",
                  MOE_ALIGNMENT, ", found ", to.offset);

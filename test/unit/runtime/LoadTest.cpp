@@ -3,6 +3,7 @@
 #include "test/unit/runtime/RuntimeTestSupport.h"
 
 #include <algorithm>
+#include <cstring>
 #include <elf.h>
 #include <memory>
 #include <random>
@@ -243,6 +244,30 @@ TEST(Load, DamagedSectionHeaders) {
   std::copy_n(bytes.begin(), sizeof(header),
               reinterpret_cast<uint8_t *>(&header));
   openDamaged(header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr), 3);
+}
+
+/// FlatBuffers' verifier takes a vector whose elements lie anywhere.
+TEST(Load, MisalignedSizes) {
+  const FakeArtifact artifact;
+  std::vector<uint8_t> bytes = artifact.read();
+  uint8_t *section = bytes.data() + artifact.manifestOffset();
+  const auto *weight = manifest::GetManifest(section)->weights()->Get(0);
+  // A copy of the vector in the padding: its elements follow a 32-bit length.
+  const uint32_t place = FAKE_MANIFEST_BYTES - 64;
+  const size_t vectorBytes = 4 + weight->shape()->size() * sizeof(uint64_t);
+  ASSERT_LE(vectorBytes, 64u);
+  std::memcpy(section + place, weight->shape(), vectorBytes);
+  const auto *table = reinterpret_cast<const flatbuffers::Table *>(weight);
+  const auto field = static_cast<uint32_t>(
+      table->GetAddressOf(manifest::Weight::VT_SHAPE) - section);
+  const uint32_t distance = place - field;
+  std::memcpy(section + field, &distance, sizeof(distance));
+  artifact.write(bytes);
+  const Failure failure = loadFailure(artifact.path());
+  EXPECT_EQ(failure.status, MOE_ERROR_BAD_ARTIFACT);
+  EXPECT_NE(failure.message.find("sizes of its shape in steps of 8 bytes"),
+            std::string::npos)
+      << failure.message;
 }
 
 TEST(Load, ReplacedWhileLoaded) {
