@@ -172,7 +172,7 @@ installed_tests() {
   if step plugin-build build_plugin; then
     suite plugin run_lit plugin -Dmoec="$prefix" -Dllvm="$llvm" \
       -Dplugin="$build/routing-plugin/acme.so" examples/routing-plugin/test
-    for subject in router format; do
+    for subject in router format kernel; do
       step plugin-$subject-conformance \
         "$build/test/bin/$subject-conformance" \
         --load-plugin="$build/routing-plugin/acme.so"

@@ -174,6 +174,7 @@ private:
             changed |= kept.insert(weight).second;
     }
     Type i8 = IntegerType::get(&getContext(), 8);
+    bool isAny = false;
     for (const Products::Product &product : products.get()) {
       if (llvm::any_of(product.matrices,
                        [&](Operation *w) { return kept.contains(w); })) {
@@ -190,7 +191,11 @@ private:
       if (isInteger && activations == "int8")
         op.setComputeType(i8);
       ++numQuantized;
+      isAny = true;
     }
+    // What most products are computed in, for the manifest.
+    if (isAny && most->isInteger() && activations == "int8")
+      getOperation()->setAttr("moe.compute", TypeAttr::get(i8));
     return success();
   }
 };

@@ -7,6 +7,7 @@
 // UNKNOWN: expected a format of weights (int8, int4, nf4), found 'int3'
 // ACTIVATIONS: activations: expected int8 or float, found 'fp8'
 
+// CHECK: module attributes {moe.compute = i8}
 // CHECK: moe.weight @q {{.*}} format = #moeq.affine<4, 32, bf16> layout = #moeq.group_blocks
 // FLOAT: moe.weight @q {{.*}} format = #moeq.affine<8, 128, f32>
 moe.weight @q : tensor<128x128xbf16> from [#moe.tensor<"q">]
