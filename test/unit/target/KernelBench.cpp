@@ -46,6 +46,7 @@ struct Bench {
   void gemm(int64_t rows, int64_t depth, int64_t width, const std::string &x,
             const std::string &weight,
             const std::string &compute = "f32") const;
+  void integers(int64_t rows, int64_t depth, int64_t width, int64_t bits) const;
   void attention(int64_t tokens, int64_t cached, const std::string &type) const;
 
 private:
@@ -87,6 +88,31 @@ void Bench::gemm(int64_t rows, int64_t depth, int64_t width,
               "%6.1f GB/s\n",
               level.c_str(), long(rows), long(depth), long(width), x.c_str(),
               weight.c_str(), compute.c_str(), flops / seconds / 1e9, bytes / seconds / 1e9);
+}
+
+/// int8 or int4: codes and scales of zero take as long as any.
+void Bench::integers(int64_t rows, int64_t depth, int64_t width,
+                     int64_t bits) const {
+  StepProgram program;
+  program.tokens = rows;
+  std::string k = text(depth), n = text(width);
+  program.buffer("x", "memref<?x" + k + "xbf16>",
+                 numbers(rows * depth, "bf16"));
+  int64_t bytes = bits == 8 ? depth * width / 128 * 132 : depth * width / 32 * 18;
+  program.weight("w", n + "x" + k + "xbf16", "#moeq.group_blocks",
+                 std::vector<char>(bytes),
+                 bits == 8 ? "#moeq.affine<8, 128, f32>"
+                           : "#moeq.affine<4, 32, bf16>");
+  program.buffer("y", "memref<?x" + n + "xf32>", numbers(rows * width, "f32"));
+  program.op("moex.grouped_gemm ins(%x : $x) weights(%w : $w) outs(%y : $y) "
+             "rows #T compute = i8");
+  double operations = 2.0 * static_cast<double>(rows * depth * width);
+  double seconds = measure(program, operations);
+  std::printf("%-8s gemm %4ld x %5ld x %5ld  bf16 int%ld i8    %7.1f GOP/s    "
+              "%6.1f GB/s\n",
+              level.c_str(), long(rows), long(depth), long(width), long(bits),
+              operations / seconds / 1e9,
+              static_cast<double>(bytes) / seconds / 1e9);
 }
 
 /// 8 heads of 64 on 2 key heads, new tokens after cached ones.
@@ -137,6 +163,10 @@ int main(int argc, char **argv) {
   for (int64_t rows : {1, 2, 4, 6, 16, 64, 512})
     bench.gemm(rows, 2048, 4096, "bf16", "bf16", "bf16");
   bench.gemm(64, 2048, 4096, "f32", "bf16", "bf16");
+  for (int64_t bits : {8, 4})
+    for (int64_t rows : {1, 2, 6, 64, 512})
+      for (int64_t width : {512, 8192})
+        bench.integers(rows, 2048, width, bits);
   bench.gemm(128, 1024, 1024, "f32", "f32");
   bench.gemm(128, 1024, 1024, "bf16", "bf16");
   bench.gemm(128, 1024, 1024, "f32", "f16");
