@@ -102,6 +102,10 @@ void storeSums(CodeBuilder &b, const TileArguments &arguments, Value start,
 void buildRowConversion(CodeBuilder &b, mlir::ValueRange arguments, Type from,
                         llvm::function_ref<Value(Value)> convert);
 
+/// One of the two bf16 numbers in each i32 lane, as f32: the lower halves, or the
+/// upper ones. A code is the upper half of the f32 that it stands for.
+Value buildHalf(CodeBuilder &b, Value pairs, bool isUpper);
+
 /// The tile of plain loops for weights of f32, bf16 or f16 on every level. Null
 /// for other operands.
 std::unique_ptr<GemmTile> createPlainTile(const target::IsaLevel &level,

@@ -209,17 +209,10 @@ private:
 
   /// The scales of one group of the unit: f32, or 16 bits in pairs.
   Value loadScale(CodeBuilder &b, Value line, int64_t inUnit) const {
-    VectorType floats = b.vectorOf(b.getF32Type(), lanes);
     if (unit.groups == 1)
       return b.loadLanes(line, b.i64(0), b.getF32Type(), lanes, lanes);
-    VectorType ints = b.vectorOf(b.getI32Type(), lanes);
     Value pairs = b.loadLanes(line, b.i64(0), b.getI32Type(), lanes, lanes);
-    Value code =
-        inUnit == 0
-            ? b.create<arith::ShLIOp>(pairs, b.constant(ints, 16)).getResult()
-            : b.create<arith::AndIOp>(pairs, b.constant(ints, -65536))
-                  .getResult();
-    return b.create<arith::BitcastOp>(floats, code);
+    return buildHalf(b, pairs, inUnit == 1);
   }
 
   Values buildGroup(CodeBuilder &b, const Part &part, int64_t inUnit,

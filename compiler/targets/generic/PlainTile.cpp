@@ -95,6 +95,16 @@ void generic::buildRowConversion(CodeBuilder &b, ValueRange arguments,
   });
 }
 
+Value generic::buildHalf(CodeBuilder &b, Value pairs, bool isUpper) {
+  auto type = cast<VectorType>(pairs.getType());
+  Value bits =
+      isUpper
+          ? b.create<arith::AndIOp>(pairs, b.constant(type, -65536)).getResult()
+          : b.create<arith::ShLIOp>(pairs, b.constant(type, 16)).getResult();
+  return b.create<arith::BitcastOp>(
+      b.vectorOf(b.getF32Type(), type.getNumElements()), bits);
+}
+
 //===----------------------------------------------------------------------===//
 // The tile
 //===----------------------------------------------------------------------===//
@@ -217,9 +227,12 @@ private:
       if (pack == 2)
         codes = loadPairs(b, blockPointers, k, column % kLanes, width);
       for (int64_t lane = 0; lane < pack; ++lane) {
-        SmallVector<Value> w =
-            pack == 2 ? unpack(b, codes, lane)
-                      : loadWeights(b, blockPointers, k, column % kLanes, width);
+        SmallVector<Value> w;
+        if (pack == 2)
+          w = llvm::map_to_vector(
+              codes, [&](Value code) { return buildHalf(b, code, lane == 1); });
+        else
+          w = loadWeights(b, blockPointers, k, column % kLanes, width);
         for (int64_t row = 0; row < rows; ++row) {
           Value x = b.splat(
               b.load(rowPointers[row], b.add(k, lane), b.getF32Type()), lanes);
@@ -250,24 +263,6 @@ private:
                                   lanes));
     }
     return codes;
-  }
-
-  /// The bf16 weights of one column of the pairs: codes are the upper halves of
-  /// f32.
-  SmallVector<Value> unpack(CodeBuilder &b, ArrayRef<Value> codes,
-                            int64_t lane) const {
-    SmallVector<Value> weights;
-    VectorType ints = b.vectorOf(b.getI32Type(), lanes);
-    for (Value code : codes) {
-      Value bits =
-          lane == 0
-              ? b.create<arith::ShLIOp>(code, b.constant(ints, 16)).getResult()
-              : b.create<arith::AndIOp>(code, b.constant(ints, -65536))
-                    .getResult();
-      weights.push_back(b.create<arith::BitcastOp>(
-          b.vectorOf(b.getF32Type(), lanes), bits));
-    }
-    return weights;
   }
 
   /// The weights of index `k` of `width` columns, from `column` of the first

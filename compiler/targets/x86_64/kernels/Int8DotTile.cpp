@@ -152,14 +152,7 @@ Value Int8DotTile::loadScale(CodeBuilder &b, Value line,
                              int64_t inUnit) const {
   if (unit.groups == 1)
     return b.loadLanes(line, b.i64(0), b.getF32Type());
-  VectorType ints = b.vectorOf(b.getI32Type());
-  Value pairs = b.loadLanes(line, b.i64(0), b.getI32Type());
-  Value code =
-      inUnit == 0
-          ? b.create<arith::ShLIOp>(pairs, b.constant(ints, 16)).getResult()
-          : b.create<arith::AndIOp>(pairs, b.constant(ints, -65536))
-                .getResult();
-  return b.create<arith::BitcastOp>(b.vectorOf(b.getF32Type()), code);
+  return buildHalf(b, b.loadLanes(line, b.i64(0), b.getI32Type()), inUnit == 1);
 }
 
 Int8DotTile::Values Int8DotTile::buildGroup(CodeBuilder &b,
