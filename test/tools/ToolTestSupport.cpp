@@ -138,8 +138,9 @@ ToolResult moe::test::runTool(const std::string &program,
 }
 
 TemporaryFolder::TemporaryFolder() {
-  char name[] = "/tmp/moe-tools-XXXXXX";
-  const char *created = mkdtemp(name);
+  std::string name =
+      std::filesystem::temp_directory_path() / "moe-tools-XXXXXX";
+  const char *created = mkdtemp(name.data());
   EXPECT_NE(created, nullptr);
   path = created ? created : ".";
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <unistd.h>
@@ -26,8 +27,9 @@ void moe::test::writeFile(const std::string &path,
 }
 
 FakeArtifact::FakeArtifact(Kind kind) {
-  char name[] = "/tmp/moert-test-XXXXXX";
-  const char *created = mkdtemp(name);
+  std::string name =
+      std::filesystem::temp_directory_path() / "moert-test-XXXXXX";
+  const char *created = mkdtemp(name.data());
   EXPECT_NE(created, nullptr);
   folder = created ? created : ".";
   artifactPath = folder + "/fake.so";
