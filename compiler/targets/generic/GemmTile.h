@@ -40,6 +40,17 @@ struct GemmOperands {
   Type compute;
 };
 
+/// The arguments of a tile by name.
+struct TileArguments {
+  explicit TileArguments(mlir::ValueRange arguments)
+      : panel(arguments[0]), panelStride(arguments[1]), weights(arguments[2]),
+        blockStride(arguments[3]), sums(arguments[4]), count(arguments[5]),
+        first(arguments[6]), rows(arguments[7]), blocks(arguments[8]) {}
+
+  Value panel, panelStride, weights, blockStride, sums, count, first, rows,
+      blocks;
+};
+
 class GemmTile {
 public:
   virtual ~GemmTile();
@@ -67,26 +78,15 @@ public:
   ///           ptr sums, i64 count, i1 first, i64 rows, i64 blocks): adds the
   /// products of `count` indices to f32 sums[row * kTileColumns + column], which
   /// start at zero if `first`. Strides are in bytes.
-  virtual void buildTile(CodeBuilder &b, mlir::ValueRange arguments) const = 0;
+  /// Branches to the shape for the number of rows at run time: with all blocks of
+  /// the tile at once where they are that many, else one block after the other.
+  void buildTile(CodeBuilder &b, mlir::ValueRange arguments) const;
+
+protected:
+  /// `rows` rows by the columns of `blocks` blocks from `block` on.
+  virtual void buildShape(CodeBuilder &b, const TileArguments &arguments,
+                          int64_t rows, Value block, int64_t blocks) const = 0;
 };
-
-/// The arguments of a tile by name.
-struct TileArguments {
-  explicit TileArguments(mlir::ValueRange arguments)
-      : panel(arguments[0]), panelStride(arguments[1]), weights(arguments[2]),
-        blockStride(arguments[3]), sums(arguments[4]), count(arguments[5]),
-        first(arguments[6]), rows(arguments[7]), blocks(arguments[8]) {}
-
-  Value panel, panelStride, weights, blockStride, sums, count, first, rows,
-      blocks;
-};
-
-/// Branches to `build(rows, firstBlock, blocks)` for the number of rows at run
-/// time: with all blocks of the tile at once where they are that many, else for
-/// one block after the other.
-void buildTileShapes(
-    CodeBuilder &b, const GemmTile &tile, const TileArguments &arguments,
-    llvm::function_ref<void(int64_t, Value, int64_t)> build);
 
 /// The sums of a tile of `rows` rows and `columns` columns, from `start` on, in
 /// vectors of `lanes`: as they are, or zero if `first`.

@@ -127,14 +127,6 @@ public:
     b.create<LLVM::ReturnOp>(ValueRange());
   }
 
-  void buildTile(CodeBuilder &b, ValueRange values) const override {
-    TileArguments arguments(values);
-    buildTileShapes(b, *this, arguments,
-                    [&](int64_t rows, Value block, int64_t blocks) {
-                      buildShape(b, arguments, rows, block, blocks);
-                    });
-  }
-
 private:
   using Values = CodeBuilder::Values;
 
@@ -152,7 +144,7 @@ private:
   }
 
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,
-                  Value block, int64_t blocks) const {
+                  Value block, int64_t blocks) const override {
     // Sums of outputs and of groups, a line of codes, a weight, an element.
     int64_t columns = blocks * kLanes, width = columns;
     while (width > lanes &&

@@ -19,24 +19,24 @@ using namespace moec::generic;
 
 GemmTile::~GemmTile() = default;
 
-void generic::buildTileShapes(
-    CodeBuilder &b, const GemmTile &tile, const TileArguments &arguments,
-    function_ref<void(int64_t, Value, int64_t)> build) {
+void GemmTile::buildTile(CodeBuilder &b, ValueRange values) const {
+  TileArguments arguments(values);
   auto buildBlocks = [&](int64_t rows) {
-    int64_t together = tile.getBlocks(rows);
+    int64_t together = getBlocks(rows);
     auto oneByOne = [&] {
       b.loop(b.i64(0), arguments.blocks, 1,
-             [&](Value block) { build(rows, block, 1); });
+             [&](Value block) { buildShape(b, arguments, rows, block, 1); });
     };
     if (together == 1)
       return oneByOne();
     Value isWhole = b.compare(arith::CmpIPredicate::eq, arguments.blocks,
                               b.i64(together));
     b.ifElse(
-        isWhole, [&] { build(rows, b.i64(0), together); }, oneByOne);
+        isWhole,
+        [&] { buildShape(b, arguments, rows, b.i64(0), together); }, oneByOne);
   };
   std::function<void(int64_t)> buildRows = [&](int64_t rows) {
-    if (rows == tile.getMaxRows())
+    if (rows == getMaxRows())
       return buildBlocks(rows);
     Value isThis =
         b.compare(arith::CmpIPredicate::eq, arguments.rows, b.i64(rows));
@@ -165,14 +165,6 @@ public:
     b.create<LLVM::ReturnOp>(ValueRange());
   }
 
-  void buildTile(CodeBuilder &b, ValueRange values) const override {
-    TileArguments arguments(values);
-    buildTileShapes(b, *this, arguments,
-                    [&](int64_t rows, Value block, int64_t blocks) {
-                      buildShape(b, arguments, rows, block, blocks);
-                    });
-  }
-
 private:
   using Values = CodeBuilder::Values;
 
@@ -188,7 +180,7 @@ private:
 
   /// `rows` rows by the columns of `blocks` blocks from `block` on.
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,
-                  Value block, int64_t blocks) const {
+                  Value block, int64_t blocks) const override {
     // Registers hold the accumulators, the codes, the weights of one column (one
     // vector at a time if there is one row), an element of the panel and a
     // product: with short vectors many rows take a block in two halves.

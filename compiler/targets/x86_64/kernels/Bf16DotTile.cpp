@@ -50,14 +50,6 @@ public:
     b.create<LLVM::ReturnOp>(ValueRange());
   }
 
-  void buildTile(CodeBuilder &b, ValueRange values) const override {
-    TileArguments arguments(values);
-    buildTileShapes(b, *this, arguments,
-                    [&](int64_t rows, Value block, int64_t blocks) {
-                      buildShape(b, arguments, rows, block, blocks);
-                    });
-  }
-
 private:
   /// Vectors by the instruction: it flushes denormals, which the dot product
   /// would take as zero anyway.
@@ -75,7 +67,7 @@ private:
   }
 
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,
-                  Value block, int64_t blocks) const {
+                  Value block, int64_t blocks) const override {
     Type i8 = b.getI8Type(), i32 = b.getI32Type();
     Value start = b.mul(block, kLanes);
     int64_t columns = blocks * kLanes;

@@ -48,14 +48,6 @@ public:
 
   void buildPack(CodeBuilder &b, ValueRange arguments) const override;
 
-  void buildTile(CodeBuilder &b, ValueRange values) const override {
-    TileArguments arguments(values);
-    buildTileShapes(b, *this, arguments,
-                    [&](int64_t rows, Value block, int64_t blocks) {
-                      buildShape(b, arguments, rows, block, blocks);
-                    });
-  }
-
 private:
   using Values = CodeBuilder::Values;
 
@@ -63,7 +55,7 @@ private:
   int64_t recordBytes() const { return group + 16; }
 
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,
-                  Value block, int64_t blocks) const;
+                  Value block, int64_t blocks) const override;
   Values buildGroup(CodeBuilder &b, ArrayRef<Value> lines,
                     ArrayRef<Value> records, int64_t inUnit,
                     ValueRange totals) const;
