@@ -11,6 +11,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/Timing.h"
 #include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -293,6 +294,10 @@ static std::optional<int> setCode(const CommandLine &line,
   options.compute = line.compute;
 
   std::string &formats = options.pipeline.passOptions["assign-formats"];
+  // It becomes a part of the pass's options: a name, nothing else.
+  if (!llvm::all_of(line.quantize, [](char c) { return llvm::isAlnum(c); }))
+    return usage("--quantize: expected the name of a format, found '" +
+                 line.quantize + "'");
   if (!line.quantize.empty())
     formats += "format=" + line.quantize + " ";
   if (!line.activations.empty() && line.activations != "int8" &&
