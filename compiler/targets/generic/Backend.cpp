@@ -94,7 +94,8 @@ std::string typeName(Type type) {
 
 class GenericBackend : public TargetBackend {
 public:
-  GenericBackend() : emitter("generic", {getBaselineLevel()}, createAnyTile) {}
+  GenericBackend() : emitter("generic", {getBaselineLevel()}, createAnyTile,
+                createPlainScores) {}
 
   StringRef getName() const override { return "generic"; }
   StringRef getDescription() const override {
@@ -220,5 +221,7 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       .Case([&](moex::CombineRowsOp op) { return emitCombineRows(kernel, op); })
       .Case([&](moex::LookupOp op) { return emitLookup(kernel, op); })
       .Case([&](moex::StateAppendOp op) { return emitStateAppend(kernel, op); })
-      .Case([&](moex::AttentionOp op) { return emitAttention(kernel, op); });
+      .Case([&](moex::AttentionOp op) {
+        return emitAttention(kernel, op, createScores);
+      });
 }

@@ -64,7 +64,6 @@ mlir::LogicalResult emitExportRouting(Kernel &kernel,
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);
 mlir::LogicalResult emitLookup(Kernel &kernel, moex::LookupOp op);
 mlir::LogicalResult emitStateAppend(Kernel &kernel, moex::StateAppendOp op);
-mlir::LogicalResult emitAttention(Kernel &kernel, moex::AttentionOp op);
 
 } // namespace moec::generic
 
