@@ -63,13 +63,18 @@ private:
     Value base;
     Range seen;
     Value keys, values;
+    /// The head's first value of the next block, or of the last one.
+    Value nextValues;
   };
 
   LogicalResult check();
   void reserve();
   void buildSequence(Value sequence, Value &thread);
   void buildTask(const Task &task);
-  void buildBlock(const Task &task, Value blockIndex);
+  void buildBlock(const Task &task, Value blockIndex, Value nextIndex);
+  /// Asks for keys or values low .. high - 1 of a block.
+  void prefetch(unsigned index, Value first, Value low, Value high,
+                int64_t width);
 
   /// The keys that the token at `position` sees.
   Range seenBy(Value sequence, Value token, Value position);
@@ -337,8 +342,11 @@ void AttentionBuilder::buildTask(const Task &task) {
   Value lastRow = b.sub(task.rows, b.i64(1));
   Value low = b.load(lows, b.i64(0), b.getI64Type());
   Value high = b.load(highs, lastRow, b.getI64Type());
-  b.loop(b.div(low, kBlockKeys), b.div(b.add(high, kBlockKeys - 1), kBlockKeys),
-         1, [&](Value blockIndex) { buildBlock(task, blockIndex); });
+  Value endBlock = b.div(b.add(high, kBlockKeys - 1), kBlockKeys);
+  b.loop(b.div(low, kBlockKeys), endBlock, 1, [&](Value blockIndex) {
+    buildBlock(task, blockIndex,
+               b.min(b.add(blockIndex, 1), b.sub(endBlock, b.i64(1))));
+  });
   forTokens(task, [&](Value token, Value head, Value row) {
     storeResult(token, head, row);
   });
@@ -388,15 +396,40 @@ AttentionBuilder::Range AttentionBuilder::seenBy(const Block &block,
           b.min(b.sub(high, block.base), b.i64(kBlockKeys))};
 }
 
-void AttentionBuilder::buildBlock(const Task &task, Value blockIndex) {
+void AttentionBuilder::prefetch(unsigned index, Value first, Value low,
+                                Value high, int64_t width) {
+  const KernelOperand &rows = operand(index);
+  int64_t bytes = width * CodeBuilder::byteSize(rows.getElementType());
+  b.loop(low, high, 1, [&](Value key) {
+    Value row = b.element(first, b.mul(key, rows.getRowElements()),
+                          rows.getElementType());
+    for (int64_t i = 0; i < bytes; i += 64)
+      b.create<LLVM::Prefetch>(b.field(row, i), /*rw=*/0, /*hint=*/2,
+                               /*cache=*/1);
+  });
+}
+
+void AttentionBuilder::buildBlock(const Task &task, Value blockIndex,
+                                  Value nextIndex) {
   Block block;
   block.base = b.mul(blockIndex, kBlockKeys);
   block.seen.low = seenBy(block, b.i64(0)).low;
   block.seen.high = seenBy(block, b.sub(task.rows, b.i64(1))).high;
-  Value row = firstRow(task, blockIndex);
+  Value row = firstRow(task, blockIndex), next = firstRow(task, nextIndex);
   block.keys = headPointer(keyIndex, row, task.kvHead, headWidth);
   block.values = headPointer(valueIndex, row, task.kvHead, valueWidth);
-  call(turnKeys, {block.keys, lines, block.seen.low, block.seen.high});
+  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueWidth);
+  // The next block comes from memory while this one is worked on, in parts:
+  // more than a few lines at a time would be waited for.
+  Value nextKeys = headPointer(keyIndex, next, task.kvHead, headWidth);
+  b.loop(b.i64(0), b.i64(kBlockKeys), kLanes, [&](Value key) {
+    Value end = b.add(key, kLanes);
+    prefetch(keyIndex, nextKeys, key, end, headWidth);
+    Value low = b.max(key, block.seen.low);
+    Value high = b.min(end, block.seen.high);
+    b.ifThen(b.lessThan(low, high),
+             [&] { call(turnKeys, {block.keys, lines, low, high}); });
+  });
   buildScores(task, block);
   buildMaxima(task, block);
   buildCorrections(task);
@@ -406,6 +439,11 @@ void AttentionBuilder::buildBlock(const Task &task, Value blockIndex) {
 
 void AttentionBuilder::buildScores(const Task &task, const Block &block) {
   forTiles(task, [&](Value row, Value rows) {
+    Value end = b.add(row, rows);
+    auto share = [&](Value x) {
+      return b.div(b.mul(x, kBlockKeys), task.rows);
+    };
+    prefetch(valueIndex, block.nextValues, share(row), share(end), valueWidth);
     Value low = seenBy(block, row).low;
     Value high = seenBy(block, b.sub(b.add(row, rows), b.i64(1))).high;
     b.ifThen(b.lessThan(low, high), [&] {

@@ -63,6 +63,8 @@ struct Bench {
                  const std::string &type, const std::string &compute) const;
   /// Operations per second of one thread; 0 without such an instruction.
   double peak(const std::string &name) const;
+  /// Bytes per second that one thread reads.
+  double readRate() const;
 
 private:
   double now() const {
@@ -148,6 +150,21 @@ double Bench::peak(const std::string &name) const {
   return 0;
 }
 
+double Bench::readRate() const {
+  constexpr size_t bytes = 64 << 20;
+  std::vector<char> memory(bytes + 64, 1);
+  const char *start = memory.data();
+  start += -reinterpret_cast<uintptr_t>(start) & 63;
+  double best = 0;
+  for (const moe::tools::ReadLoop &loop : moe::tools::readLoops())
+    for (int run = 0; run < 5; ++run) {
+      double before = now();
+      loop.read(start, bytes);
+      best = std::max(best, static_cast<double>(bytes) / (now() - before));
+    }
+  return best;
+}
+
 /// New tokens after cached ones. Every run has pages of its own out of a pool
 /// that no cache holds.
 void Bench::attention(const Heads &heads, int64_t tokens, int64_t cached,
@@ -220,6 +237,10 @@ void runGemm(const Bench &bench) {
 }
 
 void runAttention(const Bench &bench) {
+  std::printf("one thread: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s, reads %.1f "
+              "GB/s\n",
+              bench.peak("f32") / 1e9, bench.peak("bf16") / 1e9,
+              bench.readRate() / 1e9);
   for (Heads heads : {Heads{16, 16, 64}, Heads{16, 16, 128}, Heads{32, 4, 64},
                       Heads{32, 4, 128}})
     for (auto [type, compute] : {std::pair<const char *, const char *>{
