@@ -23,7 +23,7 @@ config.name = "moec"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".moe", ".test"]
 # Inputs/ holds what tests read; the others have runners of their own.
-config.excludes = ["Inputs", "unit", "property", "lib", "bench", "fuzz"]
+config.excludes = ["Inputs", "unit", "property", "lib", "fuzz"]
 config.test_source_root = os.path.dirname(os.path.realpath(__file__))
 
 root = os.path.dirname(config.test_source_root)

@@ -51,6 +51,7 @@ private:
   LogicalResult addState(nn::StateOp op);
   LogicalResult addWeight(const PlacedWeight &weight);
   LogicalResult addVariant(DictionaryAttr facts);
+  LogicalResult addKernel(DictionaryAttr facts, fb::VariantT &variant);
   LogicalResult addRouter(DictionaryAttr facts);
   void addSegment();
 
@@ -174,6 +175,9 @@ LogicalResult Builder::addGeneral() {
   if (auto patterns = module->getAttrOfType<ArrayAttr>("moe.ignored"))
     for (auto pattern : patterns.getAsRange<StringAttr>())
       manifest.ignored.push_back(pattern.str());
+  if (auto ids = module->getAttrOfType<DenseI64ArrayAttr>("moe.stop_tokens"))
+    manifest.stop_tokens.assign(ids.asArrayRef().begin(),
+                                ids.asArrayRef().end());
   return success();
 }
 
@@ -352,7 +356,48 @@ LogicalResult Builder::addVariant(DictionaryAttr facts) {
     variant->weights.assign(weights.asArrayRef().begin(),
                             weights.asArrayRef().end());
   variant->scratch = scratch.str();
+  // IR of other tools need not have the table.
+  if (auto intervals = facts.getAs<IntegerAttr>("intervals"))
+    variant->intervals = static_cast<uint32_t>(intervals.getInt());
+  if (auto kernels = facts.getAs<ArrayAttr>("kernels"))
+    for (auto kernel : kernels.getAsRange<DictionaryAttr>())
+      if (failed(addKernel(kernel, *variant)))
+        return failure();
   manifest.variants.push_back(std::move(variant));
+  return success();
+}
+
+LogicalResult Builder::addKernel(DictionaryAttr facts, fb::VariantT &variant) {
+  auto kernel = std::make_unique<fb::KernelT>();
+  auto kind = field<StringAttr>(facts, "kind");
+  auto interval = field<IntegerAttr>(facts, "interval");
+  auto weights = field<DenseI64ArrayAttr>(facts, "weights");
+  if (!kind || !interval || !weights)
+    return failure();
+  auto number = [&](llvm::StringRef name, int64_t otherwise = 0) {
+    auto value = facts.getAs<IntegerAttr>(name);
+    return value ? value.getInt() : otherwise;
+  };
+  kernel->kind = kind.str();
+  kernel->interval = static_cast<uint32_t>(interval.getInt());
+  kernel->layer = static_cast<int32_t>(number("layer", -1));
+  kernel->weight = -1;
+  kernel->weights = static_cast<uint32_t>(weights.size());
+  for (int64_t ordinal : weights.asArrayRef()) {
+    if (ordinal < 0 || ordinal >= int64_t(manifest.weights.size()))
+      return module.emitError() << "expected a weight of the module in the "
+                                   "record of a kernel, found ordinal "
+                                << ordinal;
+    if (kernel->weight < 0)
+      kernel->weight = static_cast<int32_t>(ordinal);
+    kernel->weight_bytes += manifest.weights[ordinal]->bytes;
+  }
+  kernel->weight_elements = number("elements");
+  kernel->experts = static_cast<uint32_t>(number("experts"));
+  kernel->token_rows = number("token_rows");
+  kernel->result_rows = number("result_rows");
+  kernel->key_elements = number("key_elements");
+  variant.kernels.push_back(std::move(kernel));
   return success();
 }
 

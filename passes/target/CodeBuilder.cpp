@@ -206,6 +206,14 @@ Value CodeBuilder::stack(int64_t bytes) {
   return create<LLVM::AllocaOp>(ptrType(), getI8Type(), count, 64);
 }
 
+void CodeBuilder::noteBarrier() {
+  // Structured control flow: the first block is what always runs, once.
+  if (barriers && getInsertionBlock() == entry)
+    ++*barriers;
+  else
+    barriers.reset();
+}
+
 Value CodeBuilder::element(Value pointer, Value index, Type type) {
   return create<LLVM::GEPOp>(ptrType(), storageType(type), pointer,
                              ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(index)});

@@ -96,6 +96,11 @@ public:
   /// All that stack() has reserved.
   int64_t getStackBytes() const { return stackBytes; }
 
+  /// Notes that all participants meet here, and says how often they do; nothing
+  /// where that depends on a condition or a loop.
+  void noteBarrier();
+  std::optional<unsigned> getBarriers() const { return barriers; }
+
   /// The address of element `index`.
   Value element(Value pointer, Value index, Type type);
   Value field(Value pointer, int64_t offset);
@@ -150,6 +155,7 @@ public:
 private:
   mlir::Block *entry;
   int64_t stackBytes = 0;
+  std::optional<unsigned> barriers = 0;
 };
 
 } // namespace moec::target

@@ -1,13 +1,12 @@
 //===- LowerToLlvm.cpp - Step functions to LLVM dialect -------------------===//
 #include "passes/target/ArithmeticExpansion.h"
 #include "passes/target/KernelEmitter.h"
+#include "passes/target/KernelTable.h"
 #include "passes/target/Passes.h"
 #include "passes/target/StepFunctions.h"
 
-#include "dialects/moe/MoeDialect.h"
 #include "dialects/moeq/MoeqDialect.h"
 #include "dialects/moex/MoexDialect.h"
-#include "dialects/nn/NnDialect.h"
 
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
@@ -36,28 +35,6 @@ using namespace moec;
 using namespace moec::target;
 
 namespace {
-
-/// The declarations of a module that generated code refers to by number.
-struct Declarations {
-  llvm::StringMap<moe::WeightOp> weights;
-  llvm::StringMap<int64_t> weightOrdinals;
-  llvm::StringMap<nn::StateOp> states;
-  llvm::StringMap<int64_t> stateOrdinals;
-  llvm::StringMap<moe::ExpertTableOp> tables;
-
-  explicit Declarations(ModuleOp module) {
-    for (auto weight : module.getOps<moe::WeightOp>()) {
-      weightOrdinals[weight.getSymName()] = weightOrdinals.size();
-      weights[weight.getSymName()] = weight;
-    }
-    for (auto state : module.getOps<nn::StateOp>()) {
-      stateOrdinals[state.getSymName()] = stateOrdinals.size();
-      states[state.getSymName()] = state;
-    }
-    for (auto table : module.getOps<moe::ExpertTableOp>())
-      tables[table.getSymName()] = table;
-  }
-};
 
 //===----------------------------------------------------------------------===//
 // Structure of a kernel operation
@@ -140,7 +117,7 @@ public:
   LevelLowering(ModuleOp module, const Declarations &declarations,
                 const KernelEmitter &emitter, const IsaLevel &level)
       : declarations(declarations), emitter(emitter), level(level),
-        functions(module, level) {}
+        functions(module, level), table(declarations) {}
 
   LogicalResult lower(func::FuncOp step);
   LogicalResult expand() {
@@ -158,6 +135,11 @@ public:
     return ordinals;
   }
 
+  /// The kernels of the step function lowered last.
+  KernelTable takeKernelTable() {
+    return std::exchange(table, KernelTable(declarations));
+  }
+
   unsigned numKernels = 0, numShared = 0;
 
 private:
@@ -166,6 +148,13 @@ private:
     KernelOperand operand;
     Value pointer;
     Value ordinals;
+  };
+
+  /// A function, and how often it waits for all participants; nothing where
+  /// that depends on the batch.
+  struct SharedKernel {
+    LLVM::LLVMFuncOp function;
+    std::optional<unsigned> barriers;
   };
 
   LogicalResult lowerBody(moex::ParallelOp parallel, LLVM::LLVMFuncOp body);
@@ -177,13 +166,14 @@ private:
                                CodeBuilder &b, Value step);
   LogicalResult lowerKernel(Operation *op, CodeBuilder &b, Value step,
                             Value worker, Extents &extents);
-  FailureOr<LLVM::LLVMFuncOp> getKernel(const KernelRequest &request);
+  FailureOr<SharedKernel> getKernel(const KernelRequest &request);
 
   const Declarations &declarations;
   const KernelEmitter &emitter;
   const IsaLevel &level;
   KernelModule functions;
-  llvm::StringMap<LLVM::LLVMFuncOp> kernels;
+  KernelTable table;
+  llvm::StringMap<SharedKernel> kernels;
   llvm::StringMap<unsigned> kernelNames;
   DenseMap<Value, Memory> memory;
   llvm::DenseSet<int64_t> usedWeights;
@@ -243,6 +233,7 @@ LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
     b.setLoc(op.getLoc());
     if (isa<moex::BarrierOp>(op)) {
       abi::callBarrier(b, step, worker);
+      table.addBarrier();
       continue;
     }
     if (op.getNumResults() == 1) {
@@ -415,22 +406,24 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
     return failure();
   auto rows = op->getAttrOfType<AffineMapAttr>("rows");
   arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
-  FailureOr<LLVM::LLVMFuncOp> kernel = getKernel(request);
+  FailureOr<SharedKernel> kernel = getKernel(request);
   if (failed(kernel))
     return failure();
-  b.create<LLVM::CallOp>(*kernel, arguments);
+  b.create<LLVM::CallOp>(kernel->function, arguments);
+  table.addKernel(op, kernel->barriers);
   return success();
 }
 
-FailureOr<LLVM::LLVMFuncOp>
+FailureOr<LevelLowering::SharedKernel>
 LevelLowering::getKernel(const KernelRequest &request) {
   std::string structure;
   llvm::raw_string_ostream os(structure);
   StructurePrinter(os).print(request);
-  LLVM::LLVMFuncOp &kernel = kernels[structure];
+  SharedKernel &shared = kernels[structure];
+  LLVM::LLVMFuncOp &kernel = shared.function;
   if (kernel) {
     ++numShared;
-    return kernel;
+    return shared;
   }
   FailureOr<std::string> base = emitter.getKernelName(request);
   if (failed(base))
@@ -474,7 +467,8 @@ LevelLowering::getKernel(const KernelRequest &request) {
            << b.getStackBytes() << " bytes of stack for its rows, more than "
            << kMaxStack;
   ++numKernels;
-  return kernel;
+  shared.barriers = b.getBarriers();
+  return shared;
 }
 
 //===----------------------------------------------------------------------===//
@@ -530,12 +524,18 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
     Declarations declarations(module);
     auto steps = llvm::to_vector(module.getOps<func::FuncOp>());
     DenseMap<Operation *, SmallVector<int64_t>> usedWeights;
+    DenseMap<std::pair<Operation *, const IsaLevel *>, NamedAttrList> tables;
     for (const IsaLevel *level : chosen) {
       LevelLowering lowering(module, declarations, emitter, *level);
       for (func::FuncOp step : steps) {
         if (!step.isExternal() && failed(lowering.lower(step)))
           return failure();
         usedWeights[step] = lowering.takeUsedWeights();
+        KernelTable table = lowering.takeKernelTable();
+        NamedAttrList &facts = tables[{step, level}];
+        facts.set("intervals", IntegerAttr::get(IntegerType::get(&getContext(), 64),
+                                                table.getIntervals()));
+        facts.set("kernels", table.getKernels(&getContext()));
       }
       if (failed(lowering.expand()))
         return failure();
@@ -565,6 +565,7 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
         variant.set("scratch", b.getStringAttr(
                                    printExtentsFormula(scratch.getValue())));
         variant.set("weights", b.getDenseI64ArrayAttr(usedWeights[step]));
+        variant.append(tables[{step, level}]);
         variants.push_back(variant.getDictionary(&getContext()));
       }
       declare(step);

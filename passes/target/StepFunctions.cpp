@@ -74,6 +74,7 @@ void abi::callBarrier(CodeBuilder &b, Value step, Value worker) {
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), {b.ptrType()});
   b.create<LLVM::CallOp>(type, ValueRange{barrier, worker});
+  b.noteBarrier();
 }
 
 Value moec::target::getBatchField(CodeBuilder &b, Value step, unsigned field,

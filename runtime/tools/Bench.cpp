@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/runtime.hpp"
+#include "runtime/tools/BenchBreakdown.h"
 #include "runtime/tools/BenchCosts.h"
 #include "runtime/tools/BenchMachine.h"
 #include "runtime/tools/BenchOptions.h"
@@ -65,7 +66,10 @@ public:
       : options(options), model(model),
         manifest(manifest::GetManifest(model.info().manifest)->UnPack()),
         prefill(model.entry(options.prefillEntry)),
-        decode(model.entry(options.decodeEntry)), modality(chooseModality()) {}
+        decode(model.entry(options.decodeEntry)), modality(chooseModality()) {
+    if (options.breakdown())
+      checkTables();
+  }
 
   BenchModel describe() const;
   /// Runs a test of prefill, or one of decode with batch > 0.
@@ -82,6 +86,10 @@ private:
   void countHits(Session &session, const moe_entry_info &entry);
   void fill(Session &session, std::vector<Sequence> &sequences, uint64_t depth);
   void warmUp(const moe_entry_info &entry, const std::function<double()> &pass);
+  void checkTables() const;
+  void trace(const std::function<void()> &passes);
+  void breakDown(BenchResult &result, const BenchCosts &costs,
+                 const StepShape &shape, const std::vector<double> &hits) const;
   void runPrefill(BenchResult &result);
   void runDecode(BenchResult &result);
   void finish(BenchResult &result, const moe_entry_info &entry,
@@ -97,6 +105,9 @@ private:
   bool countsHits = false;
   std::vector<uint64_t> hitSums;
   uint64_t hitSteps = 0;
+  // While steps are traced.
+  bool traces = false;
+  std::optional<BreakdownTimes> times; // of the test
 };
 
 double secondsOf(const std::function<void()> &body) {
@@ -187,7 +198,11 @@ void Bench::feed(Session &session, const moe_entry_info &entry,
     batch[i].inputs = &inputs[i];
     batch[i].num_inputs = 1;
   }
-  session.step(entry.name, batch.data(), batch.size(), countsHits);
+  const double seconds = secondsOf([&] {
+    session.step(entry.name, batch.data(), batch.size(), countsHits, traces);
+  });
+  if (traces)
+    times->add(session.trace(), seconds);
   if (countsHits)
     countHits(session, entry);
 }
@@ -238,6 +253,41 @@ void Bench::warmUp(const moe_entry_info &entry,
   pass();
 }
 
+/// Before anything is measured.
+void Bench::checkTables() const {
+  for (uint32_t i = 0; i < model.info().num_variants; ++i)
+    if (const moe_variant_info variant = model.variant(i);
+        variant.available && variant.modalities >> modality.id & 1 &&
+        (variant.function == prefill.function ||
+         variant.function == decode.function))
+      BreakdownTable(*manifest, i, options.artifact);
+}
+
+/// Passes of their own, for time stamps take time.
+void Bench::trace(const std::function<void()> &passes) {
+  times.reset();
+  if (!options.breakdown())
+    return;
+  times.emplace();
+  traces = true;
+  passes();
+  traces = false;
+}
+
+void Bench::breakDown(BenchResult &result, const BenchCosts &costs,
+                      const StepShape &shape,
+                      const std::vector<double> &hits) const {
+  const BreakdownTable table(*manifest, times->variant(), options.artifact);
+  Breakdown breakdown = table.sum(*times, costs, shape, hits);
+  if (!options.kinds)
+    breakdown.kinds.clear();
+  if (!options.layers)
+    breakdown.layers.clear();
+  if (!options.kernels)
+    breakdown.kernels.clear();
+  result.breakdown = std::move(breakdown);
+}
+
 void Bench::runPrefill(BenchResult &result) {
   if (!hasCache(prefill) && result.depth)
     fail("--depth: expected an entry with a cache, found '", prefill.name,
@@ -258,6 +308,10 @@ void Bench::runPrefill(BenchResult &result) {
   warmUp(prefill, pass);
   for (uint64_t i = 0; i < options.repetitions; ++i)
     result.seconds.push_back(pass());
+  trace([&] {
+    for (uint64_t i = 0; i < options.repetitions; ++i)
+      pass();
+  });
   result.tokens = result.prompt;
   result.steps = 1;
   StepShape shape;
@@ -294,6 +348,7 @@ void Bench::runDecode(BenchResult &result) {
   warmUp(decode, [&] { return pass(std::min(result.generated, kWarmSteps)); });
   for (uint64_t i = 0; i < options.repetitions; ++i)
     result.seconds.push_back(pass(result.generated));
+  trace([&] { pass(result.generated); });
   result.tokens = result.generated * result.batch;
   result.steps = result.generated;
   StepShape shape;
@@ -323,6 +378,8 @@ void Bench::finish(BenchResult &result, const moe_entry_info &entry,
   result.cacheBytes = costs.cacheBytes(shape);
   result.operations = costs.operations(shape);
   result.memory = residentMemory();
+  if (times)
+    breakDown(result, costs, shape, hits);
   result.isa = model.variant(session.stats().last_variant).isa;
 }
 
@@ -369,10 +426,14 @@ void runAll(const BenchOptions &options) {
   std::vector<BenchLimits> limits;
   BenchModel described;
   std::unique_ptr<BenchReport> report;
+  bool isFirst = true;
   for (const uint64_t asked : options.threads) {
     const Engine engine(static_cast<unsigned>(asked));
-    // Comparing the checksums reads every page of the weights once.
-    const Model model = Model::load(engine, options.artifact, true);
+    // No test waits for pages of weights. Their checksums are compared once.
+    const Model model =
+        Model::load(engine, options.artifact, options.verify && isFirst,
+                    /*populate=*/true);
+    isFirst = false;
     Bench bench(options, model);
     if (!report) {
       described = bench.describe();

@@ -123,8 +123,7 @@ void BenchCosts::addWeight(const WeightT &weight, uint64_t width) {
     attentionWidth += weight.shape.back();
 }
 
-void BenchCosts::addExpert(const WeightT &weight) {
-  // The router of the layer whose name has most in common with the expert's.
+size_t BenchCosts::poolOf(const WeightT &weight) const {
   size_t best = all.size();
   size_t longest = 0;
   for (size_t i = 0; i < all.size(); ++i) {
@@ -137,6 +136,11 @@ void BenchCosts::addExpert(const WeightT &weight) {
       longest = shared;
     }
   }
+  return best;
+}
+
+void BenchCosts::addExpert(const WeightT &weight) {
+  const size_t best = poolOf(weight);
   if (best == all.size()) // chosen by nobody we know: as if always needed
     denseBytes += weight.bytes, denseElements += elementsOf(weight);
   else

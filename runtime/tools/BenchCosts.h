@@ -40,6 +40,12 @@ public:
     uint64_t elements = 0;
   };
   const std::vector<Pool> &pools() const { return all; }
+  /// Index of the pool that an expert's weight belongs to: the router of its
+  /// layer whose name has most in common with the weight's. As many as there
+  /// are pools where there is none.
+  size_t poolOf(const manifest::WeightT &weight) const;
+  /// Whether a weight or router is of a modality that is not fed.
+  bool belongsToOther(const std::string &name) const;
 
   /// Experts that `tokens` tokens hit in a pool if each chooses at random:
   /// E (1 - (1 - k/E)^T).
@@ -62,7 +68,6 @@ public:
 private:
   void addWeight(const manifest::WeightT &weight, uint64_t width);
   void addExpert(const manifest::WeightT &weight);
-  bool belongsToOther(const std::string &name) const;
 
   std::vector<std::string> otherModalities;
   std::vector<Pool> all;
@@ -72,7 +77,7 @@ private:
   };
   std::vector<PoolLayer> poolLayers; // beside `all`
   uint64_t denseBytes = 0;
-  uint64_t denseElements = 0; // of matrices
+  uint64_t denseElements = 0;  // of matrices
   bool hasOuterMatrix = false; // one outside the layers that is not looked up
   uint64_t headBytes = 0;
   uint64_t headElements = 0;

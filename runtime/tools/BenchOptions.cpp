@@ -73,6 +73,21 @@ absl::Status parseFormat(const std::string &value,
   return absl::OkStatus();
 }
 
+absl::Status parseBreakdown(const std::string &value, BenchOptions &options) {
+  for (const absl::string_view part : absl::StrSplit(value, ',')) {
+    if (part == "kinds")
+      options.kinds = true;
+    else if (part == "layers")
+      options.layers = true;
+    else if (part == "kernels")
+      options.kernels = true;
+    else
+      return absl::InvalidArgumentError(absl::StrCat(
+          "expected a list of kinds, layers and kernels, found '", value, "'"));
+  }
+  return absl::OkStatus();
+}
+
 CommandLine commandLine(BenchOptions &options) {
   return {
       "moe-bench",
@@ -107,6 +122,16 @@ CommandLine commandLine(BenchOptions &options) {
            number(options.seed, 0, UINT64_MAX)},
           {"buffer-mib", "N", "memory to read for the bandwidth (1024)",
            number(options.bufferMiB, kLeastBufferMiB, 1u << 20)},
+          {"breakdown", "WHAT,..",
+           "where the time goes: kinds (of kernels), layers, kernels",
+           [&options](const std::string &value) {
+             return parseBreakdown(value, options);
+           }},
+          {"no-verify", "", "do not compare the weights with their checksums",
+           [&options](const std::string &) {
+             options.verify = false;
+             return absl::OkStatus();
+           }},
           {"no-limits", "", "leave out bandwidth and peaks",
            [&options](const std::string &) {
              options.limits = false;

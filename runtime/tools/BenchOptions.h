@@ -27,6 +27,10 @@ struct BenchOptions {
   uint64_t seed = 1;
   uint64_t bufferMiB = 1024; // of the bandwidth measurement
   bool limits = true;
+  bool verify = true; // compare the checksums of the weights
+  // Parts of a step to list the times of.
+  bool kinds = false, layers = false, kernels = false;
+  bool breakdown() const { return kinds || layers || kernels; }
 };
 
 /// Parses the command line; `done` becomes true when there is nothing to run.

@@ -63,6 +63,31 @@ std::optional<double> peakFraction(const BenchResult &result) {
   return result.operations * stepsPerSecond(result) / *peak;
 }
 
+/// One list of a breakdown, with the name that reports give it.
+struct PartList {
+  const char *name;
+  std::vector<BreakdownPart> Breakdown::*parts;
+};
+constexpr PartList kPartLists[] = {{"kinds", &Breakdown::kinds},
+                                   {"layers", &Breakdown::layers},
+                                   {"kernels", &Breakdown::kernels}};
+
+/// Of a list that is not empty, also the time that is in no interval.
+std::vector<BreakdownPart> partsOf(const Breakdown &breakdown,
+                                   const PartList &list) {
+  std::vector<BreakdownPart> parts = breakdown.*list.parts;
+  if (parts.empty())
+    return parts;
+  BreakdownPart &outside = parts.emplace_back();
+  outside.name = "outside";
+  outside.seconds = breakdown.outside;
+  return parts;
+}
+
+double rate(double amount, double seconds) {
+  return seconds > 0 ? amount / seconds : 0;
+}
+
 //===----------------------------------------------------------------------===//
 // For people
 //===----------------------------------------------------------------------===//
@@ -94,9 +119,14 @@ public:
           percent(readFraction(result)), percent(peakFraction(result))});
     anonymous = std::max(anonymous, result.memory.anonymous);
     file = std::max(file, result.memory.file);
+    if (result.breakdown)
+      brokenDown.push_back(result);
   }
 
   void end(const std::vector<BenchLimits> &limits) override {
+    for (const BenchResult &result : brokenDown)
+      for (const PartList &list : kPartLists)
+        show(result, list);
     std::printf("\nmemory: %.1f MiB anonymous, %.1f MiB of files\n",
                 static_cast<double>(anonymous) / 1024,
                 static_cast<double>(file) / 1024);
@@ -148,6 +178,56 @@ private:
     std::fflush(stdout);
   }
 
+  /// Where the time of a step goes.
+  static void show(const BenchResult &result, const PartList &list) {
+    const std::vector<BreakdownPart> parts = partsOf(*result.breakdown, list);
+    if (parts.empty())
+      return;
+    const double whole = result.breakdown->seconds;
+    std::printf("\n%s, %u thread%s: %.1f us per step, by %s\n\n",
+                testName(result).c_str(), result.threads,
+                result.threads == 1 ? "" : "s", whole * kMicroseconds,
+                list.name);
+    // A list has the columns that tell its parts apart.
+    const bool isLayers = list.parts == &Breakdown::layers;
+    const bool isKernels = list.parts == &Breakdown::kernels;
+    std::printf("| %-24s %s| us/step | share | waiting | read | GB/s | "
+                "GFLOP/s |\n| %s %s| ------: | ----: | ------: | ------: | "
+                "---: | ------: |\n",
+                isLayers ? "layer" : "part",
+                isKernels ? "| layer | weights " : "| intervals ",
+                std::string(24, '-').c_str(),
+                isKernels ? "| ----: | ------ " : "| --------: ");
+    for (const BreakdownPart &part : parts)
+      std::printf("%s\n", describe(part, whole, isLayers, isKernels).c_str());
+  }
+
+  static std::string weightsOf(const BreakdownPart &part) {
+    return part.weights < 2 ? part.weight
+                            : absl::StrCat(part.weight, " +", part.weights - 1);
+  }
+
+  static std::string describe(const BreakdownPart &part, double whole,
+                              bool isLayers, bool isKernels) {
+    const std::string layer =
+        part.layer < 0 ? "-" : absl::StrCat("", part.layer);
+    const std::string name = isLayers && part.intervals ? layer : part.name;
+    const std::string place =
+        !isKernels       ? absl::StrFormat("%9d", part.intervals)
+        : part.intervals ? absl::StrCat(layer, " | ", weightsOf(part))
+                         : " | ";
+    const auto cell = [](double value, double unit, const char *suffix) {
+      return value > 0 ? absl::StrFormat("%.2f%s", value / unit, suffix) : "";
+    };
+    return absl::StrFormat(
+        "| %-24s | %s | %7.1f | %4.1f %% | %5.1f %% | %s | %s | %s |", name,
+        place, part.seconds * kMicroseconds, 100 * rate(part.seconds, whole),
+        100 * rate(part.waiting, part.seconds),
+        cell(part.weightBytes, 1e6, " MB"),
+        cell(rate(part.weightBytes, part.seconds), kGiga, ""),
+        cell(rate(part.operations, part.seconds), kGiga, ""));
+  }
+
   static void show(unsigned threads, const char *what, const char *unit,
                    const std::vector<Rate> &before,
                    const std::vector<Rate> &after) {
@@ -161,8 +241,11 @@ private:
                       kGiga);
   }
 
+  static constexpr double kMicroseconds = 1e6;
+
   const BenchModel &model;
   bool begun = false;
+  std::vector<BenchResult> brokenDown;
   uint64_t anonymous = 0;
   uint64_t file = 0;
 };
@@ -232,20 +315,56 @@ std::vector<Field> fieldsOf(const BenchModel &model,
   };
 }
 
+/// A part of a breakdown, behind what tells its test from others.
+std::vector<Field> fieldsOf(const BenchModel &model, const BenchResult &result,
+                            const PartList &list, const BreakdownPart &part) {
+  return {
+      {"model_filename", model.file},
+      {"n_threads", uint64_t{result.threads}},
+      {"test", testName(result)},
+      {"n_prompt", result.prompt},
+      {"n_gen", result.generated},
+      {"n_batch", result.batch},
+      {"n_depth", result.depth},
+      {"list", std::string(list.name)},
+      {"part", part.name},
+      {"layer",
+       part.layer < 0 ? Value() : Value(static_cast<uint64_t>(part.layer))},
+      {"first_interval", part.intervals ? Value(part.first) : Value()},
+      {"intervals", part.intervals},
+      {"ns_per_step", part.seconds * kNanoseconds},
+      {"share", rate(part.seconds, result.breakdown->seconds)},
+      {"waiting_share", rate(part.waiting, part.seconds)},
+      {"weight_bytes_per_step", part.weightBytes},
+      {"operations_per_step", part.operations},
+      {"weight_gbps", rate(part.weightBytes, part.seconds) / kGiga},
+      {"gflops", rate(part.operations, part.seconds) / kGiga},
+      {"weight", part.weight},
+  };
+}
+
+/// A record for each test, or for each part of their breakdowns.
 class CsvReport : public BenchReport {
 public:
   explicit CsvReport(const BenchModel &model) : model(model) {}
 
   void add(const BenchResult &result) override {
-    if (!begun)
-      write(fieldsOf(model, result),
-            [](const Field &field) { return std::string(field.name); });
-    begun = true;
-    write(fieldsOf(model, result), cell);
+    if (!result.breakdown)
+      return record(fieldsOf(model, result));
+    for (const PartList &list : kPartLists)
+      for (const BreakdownPart &part : partsOf(*result.breakdown, list))
+        record(fieldsOf(model, result, list, part));
   }
   void end(const std::vector<BenchLimits> &) override {}
 
 private:
+  void record(const std::vector<Field> &fields) {
+    if (!begun)
+      write(fields, [](const Field &field) { return std::string(field.name); });
+    begun = true;
+    write(fields, cell);
+  }
+
   static std::string cell(const Field &field) {
     if (const auto *integer = std::get_if<uint64_t>(&field.value))
       return absl::StrCat(*integer);
@@ -294,8 +413,8 @@ public:
   }
 
 private:
-  void writeTest(JsonWriter &json, const BenchResult &result) const {
-    for (const Field &field : fieldsOf(model, result)) {
+  static void writeFields(JsonWriter &json, const std::vector<Field> &fields) {
+    for (const Field &field : fields) {
       if (const auto *integer = std::get_if<uint64_t>(&field.value))
         json.field(field.name, *integer);
       else if (const auto *real = std::get_if<double>(&field.value))
@@ -303,9 +422,21 @@ private:
       else if (const auto *text = std::get_if<std::string>(&field.value))
         json.field(field.name, *text);
     }
+  }
+
+  void writeTest(JsonWriter &json, const BenchResult &result) const {
+    writeFields(json, fieldsOf(model, result));
     json.array("samples_ns", [&] {
       for (const double each : result.seconds)
         json.value(each * kNanoseconds);
+    });
+    if (!result.breakdown)
+      return;
+    json.array("breakdown", [&] {
+      for (const PartList &list : kPartLists)
+        for (const BreakdownPart &part : partsOf(*result.breakdown, list))
+          json.object(
+              [&] { writeFields(json, fieldsOf(model, result, list, part)); });
     });
   }
 

@@ -2,6 +2,7 @@
 #ifndef MOEC_RUNTIME_TOOLS_BENCHREPORT_H
 #define MOEC_RUNTIME_TOOLS_BENCHREPORT_H
 
+#include "runtime/tools/BenchBreakdown.h"
 #include "runtime/tools/BenchMachine.h"
 #include "runtime/tools/BenchOptions.h"
 
@@ -41,6 +42,7 @@ struct BenchResult {
   double expectedHits = 0;
   std::optional<double> hits; // experts per layer and step; absent: not known
   ResidentMemory memory;
+  std::optional<Breakdown> breakdown; // the lists that were asked for
 
   // Around the test, per second; absent where it was not measured.
   std::optional<double> readBefore, readAfter; // bytes

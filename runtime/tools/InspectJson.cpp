@@ -37,6 +37,7 @@ public:
       list("weights", manifest.weights, &Report::weight);
       list("routers", manifest.routers, &Report::router);
       values("ignored", manifest.ignored);
+      values("stop_tokens", manifest.stop_tokens);
     });
     return json.text() + "\n";
   }
@@ -127,6 +128,21 @@ private:
     values("modalities", each.modalities);
     json.field("scratch", each.scratch);
     values("weights", each.weights);
+    json.field("intervals", each.intervals);
+    list("kernels", each.kernels, &Report::kernel);
+  }
+  void kernel(const KernelT &each) {
+    json.field("interval", each.interval);
+    json.field("kind", each.kind);
+    json.field("layer", each.layer);
+    json.field("weight", each.weight);
+    json.field("weights", each.weights);
+    json.field("weight_bytes", each.weight_bytes);
+    json.field("weight_elements", each.weight_elements);
+    json.field("experts", each.experts);
+    json.field("token_rows", each.token_rows);
+    json.field("result_rows", each.result_rows);
+    json.field("key_elements", each.key_elements);
   }
   void state(const StateT &each) {
     json.field("name", each.name);

@@ -74,6 +74,9 @@ public:
     states();
     weights();
     routers();
+    if (!manifest.stop_tokens.empty())
+      absl::StrAppend(&out, "\nstop tokens: ",
+                      absl::StrJoin(manifest.stop_tokens, ", "), "\n");
     if (!manifest.ignored.empty())
       absl::StrAppend(&out, "\nignored tensors: ",
                       absl::StrJoin(manifest.ignored, ", "), "\n");

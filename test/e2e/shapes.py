@@ -54,26 +54,26 @@ def check(source, options, work):
 
 
 def count(artifact, options):
-    """Bytes and operations of a decoding step as moe-bench has them, against sums
-    over the manifest."""
+    """Bytes and operations of a step as moe-bench has them, against sums over the
+    manifest; its breakdown has the same in parts."""
     tools = f"{options.build}/runtime/tools"
     inspected = json.loads(subprocess.run([f"{tools}/moe-inspect", "--json", artifact],
                                           check=True, capture_output=True).stdout)
     tests = json.loads(subprocess.run(
         [f"{tools}/moe-bench", artifact, "-p", "9", "-n", "3", "-b", "1,4", "-r", "1", "-o",
-         "json", "--no-limits"], check=True, capture_output=True).stdout)["tests"]
+         "json", "--no-limits", "--breakdown=kinds,layers,kernels"], check=True, capture_output=True).stdout)["tests"]
     slots = inspected["routers"][0]["slots"]
     experts = inspected["routers"][0]["experts"]
     assert [t["test"] for t in tests] == ["pp9", "tg3", "tg3 b4"]
     for test, tokens, rows, keys in zip(tests, (9, 1, 4), (1, 1, 4), (45, 2, 8)):
         hit = test["experts_hit"]
         assert slots <= hit <= min(experts, slots * tokens), (artifact, hit)
-        size = operations = 0
+        size = operations = looked_up = 0
         for weight in inspected["weights"]:
             elements = math.prod(weight["shape"])
             matrix = len(weight["shape"]) == 2
             if weight["role"] == "embed":
-                size += weight["bytes"] / weight["shape"][0] * tokens
+                looked_up += weight["bytes"] / weight["shape"][0] * tokens
             elif weight["expert"] >= 0:
                 size += weight["bytes"] * hit / experts
                 operations += 2 * elements * slots / experts * tokens
@@ -83,11 +83,41 @@ def count(artifact, options):
                 operations += 2 * elements * (rows if head else tokens) * matrix
             if weight["role"] == "q":  # products with keys and with values
                 operations += 2 * 2 * weight["shape"][0] * keys
+        check_parts(test, inspected, size, operations)
+        size += looked_up
         np.testing.assert_allclose(test["weight_bytes_per_step"], size, rtol=1e-9)
         np.testing.assert_allclose(test["operations_per_step"], operations, rtol=1e-9)
         cache = inspected["states"]
         row = sum(2 * s["width"] for s in cache)
         assert test["cache_bytes_per_step"] == row * keys, (artifact, test)
+
+
+def check_parts(test, inspected, size, operations):
+    """Every list has all bytes, operations and intervals of the step, and says where
+    they belong."""
+    lists = {}
+    for part in test["breakdown"]:
+        lists.setdefault(part["list"], []).append(part)
+    assert sorted(lists) == ["kernels", "kinds", "layers"], sorted(lists)
+    intervals = len(lists["kernels"]) - 1  # and what is outside of them
+    assert intervals in {v["intervals"] for v in inspected["variants"]}
+    for parts in lists.values():
+        assert sum(p["intervals"] for p in parts) == intervals
+        assert parts[-1]["part"] == "outside"
+        np.testing.assert_allclose(sum(p["weight_bytes_per_step"] for p in parts), size,
+                                   rtol=1e-9)
+        # A prompt's last layer may leave out rows that nobody wants.
+        found = sum(p["operations_per_step"] for p in parts)
+        assert found <= operations * (1 + 1e-9), (found, operations)
+        np.testing.assert_allclose(found, operations, rtol=0.1 if test["n_prompt"] else 1e-9)
+    kinds = {p["part"]: p for p in lists["kinds"]}
+    for kind in ("attention", "append", "dense", "head", "router", "experts gate+up",
+                 "experts down"):
+        assert kind in kinds, (kind, sorted(kinds))
+    assert kinds["attention"]["intervals"] == SMALL["depth"]
+    assert {p.get("layer") for p in lists["layers"]} == {None, *range(SMALL["depth"])}
+    for part in lists["kernels"]:
+        assert bool(part["weight"]) == (part["weight_bytes_per_step"] > 0), part
 
 
 def main():

@@ -172,7 +172,7 @@ void Mutator::change(VariantT &variant) {
 
 void Mutator::change(ManifestT &manifest) {
   const auto any = [this](auto &element) { change(element); };
-  switch (below(9)) {
+  switch (below(11)) {
   case 0:
     return list(manifest.modalities, any);
   case 1:
@@ -195,6 +195,14 @@ void Mutator::change(ManifestT &manifest) {
     return list(manifest.routers, [&](RouterT &router) {
       below(2) ? number(router.experts) : text(router.name);
     });
+  case 8:
+    return list(manifest.variants, [this](VariantT &variant) {
+      list(variant.kernels, [this](KernelT &kernel) {
+        below(2) ? number(kernel.interval) : number(kernel.weight);
+      });
+    });
+  case 9:
+    return numbers(manifest.stop_tokens);
   default:
     return below(2) ? number(manifest.abi_version) : text(manifest.model);
   }

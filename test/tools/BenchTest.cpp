@@ -125,6 +125,100 @@ TEST_F(MoeBench, ExpertsHit) {
   EXPECT_EQ(std::stod(studied[0].at("experts_hit")), 2.0);
 }
 
+/// The lists of a breakdown are sums of the same intervals.
+TEST_F(MoeBench, Breakdown) {
+  const auto parts = records({"-p", "3", "-n", "2", "-b", "2", "-r", "2", "-t",
+                              "2", "--breakdown=kinds,layers,kernels"});
+  for (const char *test : {"\"pp3\"", "\"tg2 b2\""}) {
+    std::map<std::string, double> nanoseconds, shares, intervals;
+    std::map<std::string, std::map<std::string, std::string>> kinds;
+    std::vector<std::string> layers;
+    for (const auto &part : parts) {
+      if (part.at("test") != test)
+        continue;
+      const std::string list = part.at("list");
+      nanoseconds[list] += std::stod(part.at("ns_per_step"));
+      shares[list] += std::stod(part.at("share"));
+      intervals[list] += std::stod(part.at("intervals"));
+      EXPECT_GE(std::stod(part.at("waiting_share")), 0);
+      EXPECT_LE(std::stod(part.at("waiting_share")), 1);
+      if (list == "\"kinds\"")
+        kinds[part.at("part")] = part;
+      if (list == "\"layers\"")
+        layers.push_back(part.at("layer"));
+    }
+    ASSERT_EQ(nanoseconds.size(), 3u) << test;
+    for (const auto &[list, sum] : nanoseconds) {
+      EXPECT_NEAR(sum, nanoseconds.at("\"kinds\""), 1) << list;
+      EXPECT_NEAR(shares.at(list), 1, 1e-3) << list; // outside is part of it
+      EXPECT_EQ(intervals.at(list), FAKE_INTERVALS) << list;
+    }
+    ASSERT_EQ(kinds.size(), 4u); // rows, append, head, outside
+    EXPECT_EQ(kinds.at("\"rows\"").at("intervals"),
+              std::to_string(FAKE_INTERVALS - 2));
+    const auto &head = kinds.at("\"head\"");
+    constexpr int elements = FAKE_HIDDEN * FAKE_LOGITS;
+    EXPECT_EQ(std::stod(head.at("weight_bytes_per_step")),
+              elements * sizeof(float));
+    // One row of results for each sequence.
+    const int rows = std::stoi(head.at("n_batch"));
+    EXPECT_EQ(std::stod(head.at("operations_per_step")), 2 * rows * elements);
+    // None, layer 0, outside.
+    EXPECT_EQ(layers, (std::vector<std::string>{"", "0", ""}));
+  }
+  const ToolResult json =
+      run({"-p", "3", "-n", "0", "-r", "1", kSeed, "--no-limits", "-o", "json",
+           "--breakdown=kernels"});
+  EXPECT_TRUE(isJson(json.out)) << json.out;
+  EXPECT_TRUE(contains(json.out, "\"weight\": \"head\""));
+  const ToolResult table = run({"-p", "3", "-n", "0", "-r", "1", kSeed,
+                                "--no-limits", "--breakdown=kinds"});
+  EXPECT_TRUE(contains(table.out, "us per step, by kinds")) << table.out;
+  EXPECT_TRUE(contains(table.out, "\n| head "));
+  EXPECT_FALSE(contains(table.out, "by layers"));
+}
+
+TEST_F(MoeBench, BreakdownRefusals) {
+  expectError({"--breakdown=kinds,parts"}, 2,
+              "expected a list of kinds, layers and kernels, found "
+              "'kinds,parts'");
+  const std::vector<std::string> asked = {
+      "-p",  "3",           "-n",
+      "0",   "-r",          "1",
+      kSeed, "--no-limits", "--breakdown=kinds"};
+  manifest::ManifestT wrong = artifact.manifest();
+  for (auto &variant : wrong.variants)
+    if (variant->intervals) {
+      variant->intervals = FAKE_INTERVALS - 1;
+      variant->kernels.pop_back();
+    }
+  artifact.setManifest(wrong);
+  expectError(asked, 1,
+              "expected " + std::to_string(FAKE_INTERVALS - 1) +
+                  " intervals in a step, as the artifact says, found " +
+                  std::to_string(FAKE_INTERVALS));
+  // As an older compiler wrote it.
+  for (auto &variant : wrong.variants) {
+    variant->intervals = 0;
+    variant->kernels.clear();
+  }
+  artifact.setManifest(wrong);
+  expectError(asked, 1, "to say which kernels run between the barriers");
+}
+
+/// A weight that is not as its checksum says is found once, unless nobody asks.
+TEST_F(MoeBench, Checksums) {
+  manifest::ManifestT wrong = artifact.manifest();
+  ++wrong.weights[0]->checksum;
+  artifact.setManifest(wrong);
+  const std::vector<std::string> asked = {"-p", "3", "-n",  "0",
+                                          "-r", "1", kSeed, "--no-limits"};
+  expectError(asked, 1, "weight 'embed': expected checksum");
+  std::vector<std::string> unverified = asked;
+  unverified.push_back("--no-verify");
+  EXPECT_EQ(run(unverified).exitCode, 0);
+}
+
 TEST_F(MoeBench, Markdown) {
   const ToolResult result =
       run({"-p", "3", "-n", "2", "-r", "2", "-t", "1", kSeed, "--no-limits"});

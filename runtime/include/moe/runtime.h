@@ -129,7 +129,8 @@ typedef struct moe_model moe_model;
 typedef struct moe_model_options {
   uint64_t size;
   uint32_t verify;   /* non-zero: compare all weights with their checksums */
-  uint32_t reserved; /* 0 */
+  uint32_t populate; /* non-zero: bring all weights into memory and map their
+                        pages now, so that no step waits for them */
 } moe_model_options;
 
 /* Loads an artifact; options may be NULL. Side files are looked for beside it.
@@ -154,7 +155,9 @@ typedef struct moe_model_info {
   const void *manifest;           /* the verified manifest */
   uint64_t manifest_bytes;
   uint32_t num_routers;
-  uint32_t reserved;
+  uint32_t num_stop_tokens;
+  const int32_t *stop_tokens; /* [num_stop_tokens] ids that end a generated
+                                 text, as the source says */
 } moe_model_info;
 
 typedef struct moe_modality_info {
@@ -331,7 +334,8 @@ typedef struct moe_batch {
   uint32_t routing_out; /* non-zero: keep what the routers choose, for
                            moe_session_get_routing; an error for entries that
                            were compiled without `routing_out` */
-  uint32_t reserved;    /* 0 */
+  uint32_t trace;       /* non-zero: keep time stamps of the step, for
+                           moe_session_get_trace; 0 costs nothing */
 } moe_batch;
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item
@@ -383,6 +387,23 @@ typedef struct moe_routing {
  * must have asked for it. A router that the step does not have chose nothing. */
 MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
                                            moe_routing *routing);
+
+/* When the participants of a step reached its barriers, which cut the step into
+ * intervals. What runs in interval i of a variant is in Variant.kernels of the
+ * manifest. Of the session, valid until its next step. */
+typedef struct moe_trace {
+  uint64_t size;
+  const uint64_t *stamps; /* [threads, intervals, 2] nanoseconds of a clock that
+                             never goes back: begin and end; what lies between
+                             an end and the next begin is waiting */
+  uint64_t intervals;
+  uint32_t threads; /* participants */
+  uint32_t variant; /* ordinal of the variant that ran */
+} moe_trace;
+
+/* The time stamps of the last step, which must have asked for them. */
+MOE_API moe_status moe_session_get_trace(moe_session *session,
+                                         moe_trace *trace);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -195,6 +195,26 @@ private:
   moe_routing routing;
 };
 
+/// When the participants of a step reached its barriers. It points into the
+/// session and is valid until the session's next step.
+class Trace {
+public:
+  explicit Trace(const moe_trace &trace) : trace(trace) {}
+  std::size_t intervals() const { return trace.intervals; }
+  unsigned threads() const { return trace.threads; }
+  unsigned variant() const { return trace.variant; }
+  /// Nanoseconds of a monotonic clock.
+  std::uint64_t begin(unsigned thread, std::size_t interval) const {
+    return trace.stamps[2 * (thread * trace.intervals + interval)];
+  }
+  std::uint64_t end(unsigned thread, std::size_t interval) const {
+    return trace.stamps[2 * (thread * trace.intervals + interval) + 1];
+  }
+
+private:
+  moe_trace trace;
+};
+
 //===----------------------------------------------------------------------===//
 // Owners
 //===----------------------------------------------------------------------===//
@@ -221,9 +241,10 @@ private:
 class Model {
 public:
   static Model load(const Engine &engine, const std::string &path,
-                    bool verify = false) {
+                    bool verify = false, bool populate = false) {
     auto options = detail::sized<moe_model_options>();
     options.verify = verify;
+    options.populate = populate;
     moe_model *loaded = nullptr;
     check(moe_model_load(engine.get(), path.c_str(), &options, &loaded));
     return Model(loaded);
@@ -345,13 +366,15 @@ public:
   Logits step(const char *entry, const std::vector<Item> &items) {
     return step(entry, items.data(), items.size());
   }
-  /// With `keepRouting` what the routers choose is kept for routing(i).
+  /// With `keepRouting` what the routers choose is kept for routing(i), with
+  /// `keepTrace` the time stamps for trace().
   Logits step(const char *entry, const Item *items, std::size_t count,
-              bool keepRouting = false) {
+              bool keepRouting = false, bool keepTrace = false) {
     auto batch = detail::sized<moe_batch>();
     batch.items = items;
     batch.num_items = count;
     batch.routing_out = keepRouting;
+    batch.trace = keepTrace;
     // Nothing of the session is touched before moe_step has it for itself.
     auto first = detail::sized<moe_output>();
     check(moe_step(handle.get(), entry, &batch, &first, 1));
@@ -370,6 +393,13 @@ public:
     auto result = detail::sized<moe_routing>();
     check(moe_session_get_routing(handle.get(), index, &result));
     return Routing(result);
+  }
+
+  /// The time stamps of the last step, which must have kept them.
+  Trace trace() const {
+    auto result = detail::sized<moe_trace>();
+    check(moe_session_get_trace(handle.get(), &result));
+    return Trace(result);
   }
 
   moe_session_stats stats() const {

@@ -243,7 +243,8 @@ moe_status moe_model_load(moe_engine *engine, const char *path,
     MOE_RETURN_IF_ERROR(needs(model, "model"));
     moe_model_options given;
     MOE_RETURN_IF_ERROR(readOptions(options, given));
-    auto loaded = Model::load(engine->team, path, given.verify != 0);
+    auto loaded = Model::load(engine->team, path, given.verify != 0,
+                              given.populate != 0);
     if (!loaded.ok())
       return loaded.status();
     *model = new moe_model{*std::move(loaded)};
@@ -272,6 +273,8 @@ moe_status moe_model_get_info(const moe_model *model, moe_model_info *info) {
     full.manifest = loaded.manifest().data();
     full.manifest_bytes = loaded.manifest().size();
     full.num_routers = static_cast<uint32_t>(from.routers.size());
+    full.num_stop_tokens = static_cast<uint32_t>(from.stopTokens.size());
+    full.stop_tokens = from.stopTokens.data();
     return writeInfo(full, info);
   });
 }
@@ -474,5 +477,12 @@ moe_status moe_session_get_routing(moe_session *session, uint32_t index,
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(session, "session"));
     return session->session->routing(index, routing);
+  });
+}
+
+moe_status moe_session_get_trace(moe_session *session, moe_trace *trace) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(session, "session"));
+    return session->session->trace(trace);
   });
 }

@@ -140,6 +140,7 @@ absl::Status Session::step(const char *name, const moe_batch &given,
     return busy();
   published = nullptr;
   routingKept = false;
+  traceKept = false;
   if (given.size < offsetof(moe_batch, routing_out))
     return invalidArgument("batch: expected size ", sizeof(moe_batch),
                            ", found ", given.size);
@@ -170,7 +171,9 @@ absl::Status Session::step(const char *name, const moe_batch &given,
         routingExport.prepare(builder.batch().extents.tokens));
     builder.setRouting(routingExport.io());
   }
-  MOE_RETURN_IF_ERROR(run(*variant));
+  if (batch.trace && !stepTrace)
+    stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
+  MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
   published = &function;
   routingKept = batch.routing_out != 0;
   for (uint64_t i = 0; i < outputs.size(); ++i) {
@@ -302,14 +305,14 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
   return absl::OkStatus();
 }
 
-absl::Status Session::run(uint32_t variant) {
+absl::Status Session::run(uint32_t variant, bool traced) {
   for (size_t i = 0; i < batchSequences.size(); ++i)
     pool.extend(*batchSequences[i], builder.tokensOf(i));
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
   moe_step_v1 step = {};
   step.size = sizeof(step);
-  step.host = model->host();
+  step.host = traced ? stepTrace->begin() : model->host();
   step.batch = &builder.batch();
   step.weights = model->weights().pointers();
   step.states = pool.pointers();
@@ -337,6 +340,10 @@ absl::Status Session::run(uint32_t variant) {
                      ", which this runtime does not know"));
   ++steps;
   lastVariant = variant;
+  // A step that has happened does not fail for want of its stamps.
+  traceKept = traced;
+  if (traced)
+    traceStatus = stepTrace->finish(model->path());
   return absl::OkStatus();
 }
 
@@ -374,6 +381,18 @@ absl::Status Session::routing(uint32_t index, moe_routing *into) {
     return invalidArgument("expected a router below ", routers, ", found ",
                            index);
   return writeInfo(routingExport.describe(index), into);
+}
+
+absl::Status Session::trace(moe_trace *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  if (!traceKept)
+    return invalidArgument("expected a last step with trace");
+  MOE_RETURN_IF_ERROR(traceStatus);
+  moe_trace described = stepTrace->describe();
+  described.variant = lastVariant;
+  return writeInfo(described, into);
 }
 
 absl::Status Session::stats(moe_session_stats *into) {

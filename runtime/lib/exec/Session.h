@@ -4,6 +4,7 @@
 
 #include "runtime/lib/exec/BatchBuilder.h"
 #include "runtime/lib/exec/RoutingExport.h"
+#include "runtime/lib/exec/StepTrace.h"
 #include "runtime/lib/load/Model.h"
 
 namespace moe::rt {
@@ -35,6 +36,7 @@ public:
                     moe_output *outputs, uint64_t numOutputs);
   absl::Status output(uint64_t index, moe_output *into);
   absl::Status routing(uint32_t index, moe_routing *into);
+  absl::Status trace(moe_trace *into);
   absl::Status stats(moe_session_stats *into);
 
 private:
@@ -64,7 +66,8 @@ private:
                             StructArray<moe_output> outputs) const;
   absl::Status prepareMemory(const Function &function, uint32_t variant,
                              uint64_t pages, StructArray<moe_output> outputs);
-  absl::Status run(uint32_t variant);
+  /// `traced` keeps the time stamps in `stepTrace`.
+  absl::Status run(uint32_t variant, bool traced);
   moe_output describeOutput(uint64_t index) const;
 
   const std::shared_ptr<Model> model;
@@ -82,6 +85,9 @@ private:
   const Function *published = nullptr; // of the last step; NULL: it failed
   RoutingExport routingExport;
   bool routingKept = false; // of the last step
+  std::unique_ptr<StepTrace> stepTrace; // made by the first step that wants it
+  bool traceKept = false;               // of the last step
+  absl::Status traceStatus;             // where it was kept
 
   std::atomic_flag occupied = ATOMIC_FLAG_INIT;
   std::atomic<SequenceState *> released{nullptr}; // freed while occupied

@@ -11,8 +11,9 @@
 
 using namespace moe::rt;
 
-absl::StatusOr<std::shared_ptr<Model>>
-Model::load(std::shared_ptr<Team> team, const std::string &path, bool verify) {
+absl::StatusOr<std::shared_ptr<Model>> Model::load(std::shared_ptr<Team> team,
+                                                   const std::string &path,
+                                                   bool verify, bool populate) {
   auto artifact = Artifact::open(path);
   if (!artifact.ok())
     return artifact.status();
@@ -26,6 +27,8 @@ Model::load(std::shared_ptr<Team> team, const std::string &path, bool verify) {
       model->table->num_segments ? model->table->segments->size : 0;
   MOE_RETURN_IF_ERROR(
       model->store.attach(path, description, model->table->segments, stride));
+  if (populate)
+    model->store.populate(description);
   if (verify)
     MOE_RETURN_IF_ERROR(model->store.verify(path, description));
   return model;

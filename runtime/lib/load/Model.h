@@ -14,7 +14,8 @@ namespace moe::rt {
 class Model {
 public:
   static absl::StatusOr<std::shared_ptr<Model>>
-  load(std::shared_ptr<Team> team, const std::string &path, bool verify);
+  load(std::shared_ptr<Team> team, const std::string &path, bool verify,
+       bool populate);
   Model(const Model &) = delete;
   ~Model();
 
@@ -23,6 +24,7 @@ public:
   const std::string &path() const { return artifact.path; }
   const WeightStore &weights() const { return store; }
   const moe_host_v1 *host() const { return team->host(); }
+  uint32_t threads() const { return team->threads(); }
 
   /// The error of an unknown name lists the known ones.
   absl::StatusOr<const Entry *> entryNamed(const char *name) const;

@@ -78,6 +78,8 @@ private:
   absl::Status decodeStates();
   absl::Status decodeWeights();
   absl::Status decodeVariants();
+  absl::Status checkKernels(uint32_t variant, const fb::Variant &from) const;
+  absl::Status decodeStopTokens();
   absl::Status decodeRouters();
   absl::Status decodeMask(const flatbuffers::Vector<uint8_t> *ids,
                           const std::string &of, ModalityMask &mask) const;
@@ -104,6 +106,7 @@ absl::StatusOr<ModelDescription> Decoder::run() {
   MOE_RETURN_IF_ERROR(decodeWeights());
   MOE_RETURN_IF_ERROR(decodeVariants());
   MOE_RETURN_IF_ERROR(decodeRouters());
+  MOE_RETURN_IF_ERROR(decodeStopTokens());
   return std::move(model);
 }
 
@@ -324,7 +327,44 @@ absl::Status Decoder::decodeVariants() {
       to.features.push_back(from.features()->Get(j)->str());
     MOE_RETURN_IF_ERROR(decodeMask(from.modalities(),
                                    absl::StrCat("variant ", i), to.modalities));
+    MOE_RETURN_IF_ERROR(checkKernels(i, from));
     model.variants.push_back(std::move(to));
+  }
+  return absl::OkStatus();
+}
+
+/// The table is for tools, which need not check it again.
+absl::Status Decoder::checkKernels(uint32_t variant,
+                                   const fb::Variant &from) const {
+  uint32_t intervals = 0; // that have a kernel
+  for (uint32_t i = 0; i < count(from.kernels()); ++i) {
+    const fb::Kernel &kernel = *from.kernels()->Get(i);
+    const uint32_t last = intervals ? intervals - 1 : 0;
+    if (kernel.interval() != last && kernel.interval() != intervals)
+      return bad("variant ", variant, ", kernel ", i, ": expected interval ",
+                 last, " or ", intervals, ", found ", kernel.interval());
+    intervals = kernel.interval() + 1;
+    if (kernel.weight() < -1 ||
+        kernel.weight() >= static_cast<int64_t>(model.weights.size()))
+      return bad("variant ", variant, ", kernel ", i,
+                 ": expected a weight below ", model.weights.size(), ", found ",
+                 kernel.weight());
+  }
+  if (intervals != from.intervals())
+    return bad("variant ", variant, ": expected kernels in ", from.intervals(),
+               " intervals, found them in ", intervals);
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::decodeStopTokens() {
+  uint32_t vocab = 0;
+  for (const Modality &modality : model.modalities)
+    vocab = std::max(vocab, modality.vocab);
+  for (uint32_t i = 0; i < count(manifest.stop_tokens()); ++i) {
+    const uint32_t id = manifest.stop_tokens()->Get(i);
+    if (id >= vocab)
+      return bad("expected stop tokens below ", vocab, ", found ", id);
+    model.stopTokens.push_back(static_cast<int32_t>(id));
   }
   return absl::OkStatus();
 }

@@ -121,6 +121,7 @@ struct ModelDescription {
   std::vector<Segment> segments;
   std::vector<Variant> variants;
   std::vector<Router> routers;
+  std::vector<int32_t> stopTokens;
   uint64_t stateBytesPerToken = 0;
   uint64_t cacheTokens = 0; // of the function that caches most
 

@@ -107,6 +107,26 @@ absl::Status WeightStore::attachSideFile(const std::string &artifactPath,
   return absl::OkStatus();
 }
 
+void WeightStore::populate(const ModelDescription &description) const {
+  for (size_t i = 0; i < bases.size(); ++i) {
+    if (!bases[i])
+      continue;
+    const auto page = static_cast<uintptr_t>(getpagesize());
+    const auto begin = reinterpret_cast<uintptr_t>(bases[i]) / page * page;
+    const auto end =
+        reinterpret_cast<uintptr_t>(bases[i]) + description.segments[i].bytes;
+#ifdef MADV_POPULATE_READ
+    if (madvise(reinterpret_cast<void *>(begin), end - begin,
+                MADV_POPULATE_READ) == 0)
+      continue;
+#endif
+    // Kernels before 5.14: a byte of each page will do.
+    for (uintptr_t at = reinterpret_cast<uintptr_t>(bases[i]); at < end;
+         at = at / page * page + page)
+      static_cast<void>(*reinterpret_cast<const volatile uint8_t *>(at));
+  }
+}
+
 absl::Status WeightStore::verify(const std::string &artifactPath,
                                  const ModelDescription &description) const {
   const auto where = [&](const Segment &segment) {

@@ -29,6 +29,9 @@ public:
                       const ModelDescription &description,
                       const moe_segment_v1 *segments, uint64_t stride);
 
+  /// Reads all pages in and maps them; what cannot be had is left to the steps.
+  void populate(const ModelDescription &description) const;
+
   /// Compares the segments and weights with the checksums of the manifest.
   absl::Status verify(const std::string &artifactPath,
                       const ModelDescription &description) const;

@@ -8,8 +8,9 @@
 #size = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T * 512 + ((R + 63) floordiv 64) * 4096)>
 
 // CHECK: module attributes {moex.variants = [
-// CHECK-SAME: {features = ["+avx2", "+bmi2", "+f16c", "+fma"], function = "step", isa = "avx2", scratch = "T * 512 + ((R + 63) floordiv 64) * 4096", weights = array<i64: 0, 1>}
-// CHECK-SAME: {features = ["+sse2"], function = "step", isa = "generic",
+// CHECK-SAME: {features = ["+avx2", "+bmi2", "+f16c", "+fma"], function = "step", intervals = 2 : i64, isa = "avx2", kernels = [
+// CHECK-SAME: ], scratch = "T * 512 + ((R + 63) floordiv 64) * 4096", weights = array<i64: 0, 1>}
+// CHECK-SAME: {features = ["+sse2"], function = "step", intervals = 2 : i64, isa = "generic",
 // CHECK: moe.weight @g0
 moe.weight @g0 : tensor<64xbf16> from [#moe.tensor<"g0">]
 moe.weight @g1 : tensor<64xbf16> from [#moe.tensor<"g1">] layout = #moeq.row_major

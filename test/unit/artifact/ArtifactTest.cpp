@@ -29,13 +29,18 @@ constexpr const char *tinyModel = R"mlir(
 module attributes {
   moe.model = "tiny", moe.source = "tiny.moe", moe.dtype = bf16,
   moe.compute = f32, moe.ignored = ["optimizer.*"],
+  moe.stop_tokens = array<i64: 7, 255>,
   moe.functions = [{name = "step", outputs = [["logits", 2 : i64]],
     cache_tokens = 64 : i64, max_sequence = 64 : i64,
     modalities = array<i64: 0, 1>}],
   moe.routers = [{layer = 0 : i64, name = "router", experts = 8 : i64,
     slots = 2 : i64, guarantees = ["distinct", "token_local"]}],
   moex.variants = [{function = "step", isa = "generic", features = ["+sse2"],
-    scratch = "128 * T"}]} {
+    scratch = "128 * T", intervals = 2 : i64, kernels = [
+      {interval = 0 : i64, kind = "lookup", weights = array<i64>},
+      {interval = 1 : i64, kind = "experts up", layer = 1 : i64,
+       weights = array<i64: 1, 0>, experts = 8 : i64, elements = 4 : i64,
+       token_rows = 2 : i64}]}]} {
   moe.modality @text id = 0 token vocab = 256
   moe.modality @image id = 1 raw tensor<28x28x1xui8> tokens = 49
   nn.state @k per_token : tensor<128xbf16> cache_tokens = 64 layer = 2
@@ -270,6 +275,23 @@ TEST_F(Artifact, ManifestDescribesTheModel) {
   EXPECT_EQ(m.variants[0]->isa, "generic");
   EXPECT_EQ(m.variants[0]->features, std::vector<std::string>{"+sse2"});
   EXPECT_EQ(m.variants[0]->scratch, "128 * T");
+  EXPECT_EQ(m.variants[0]->intervals, 2u);
+  ASSERT_EQ(m.variants[0]->kernels.size(), 2u);
+  EXPECT_EQ(m.variants[0]->kernels[0]->weight, -1);
+  EXPECT_EQ(m.variants[0]->kernels[0]->layer, -1);
+  EXPECT_EQ(m.variants[0]->kernels[0]->weight_bytes, 0u);
+  const fb::KernelT &kernel = *m.variants[0]->kernels[1];
+  EXPECT_EQ(kernel.interval, 1u);
+  EXPECT_EQ(kernel.kind, "experts up");
+  EXPECT_EQ(kernel.layer, 1);
+  EXPECT_EQ(kernel.weight, 1);
+  EXPECT_EQ(kernel.weights, 2u);
+  EXPECT_EQ(kernel.weight_bytes, m.weights[0]->bytes + m.weights[1]->bytes);
+  EXPECT_EQ(kernel.weight_elements, 4u);
+  EXPECT_EQ(kernel.experts, 8u);
+  EXPECT_EQ(kernel.token_rows, 2u);
+  EXPECT_EQ(kernel.result_rows, 0u);
+  EXPECT_EQ(m.stop_tokens, (std::vector<uint32_t>{7, 255}));
   ASSERT_EQ(m.routers.size(), 1u);
   EXPECT_EQ(m.routers[0]->experts, 8u);
   EXPECT_EQ(m.routers[0]->guarantees,

@@ -22,6 +22,7 @@ enum {
   FAKE_CACHE = 200,
   FAKE_MAX_SEQUENCE = 100,
   FAKE_BARRIER_ROUNDS = 10,
+  FAKE_INTERVALS = 2 * FAKE_BARRIER_ROUNDS + 2, /* the last two do the work */
   FAKE_EXPERTS = 4, /* of router 0; router 1 belongs to nobody */
   FAKE_SLOTS_PER_TOKEN = 2,
 
@@ -32,7 +33,7 @@ enum {
   FAKE_UNKNOWN_STATUS = 77,
 
   /* Room in the manifest's section, so that tests can put another one in. */
-  FAKE_MANIFEST_BYTES = 16384
+  FAKE_MANIFEST_BYTES = 32768
 };
 
 /* Ordinals of the variants. */

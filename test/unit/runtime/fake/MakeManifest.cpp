@@ -139,6 +139,27 @@ void addWeight(ManifestT &manifest, const char *name,
   segment.checksum = checksum;
 }
 
+/// What the decoder does between its barriers.
+void addKernels(const ManifestT &manifest, VariantT &variant) {
+  variant.intervals = FAKE_INTERVALS;
+  for (uint32_t i = 0; i < FAKE_INTERVALS; ++i) {
+    auto &kernel = *variant.kernels.emplace_back(new KernelT);
+    kernel.interval = i;
+    kernel.kind = "rows";
+    kernel.layer = kernel.weight = -1;
+  }
+  auto &append = *variant.kernels[FAKE_INTERVALS - 2];
+  append.kind = "append";
+  append.layer = 0;
+  auto &head = *variant.kernels[FAKE_INTERVALS - 1];
+  head.kind = "head";
+  head.weight = 1;
+  head.weights = 1;
+  head.weight_bytes = manifest.weights[1]->bytes;
+  head.weight_elements = FAKE_HIDDEN * FAKE_LOGITS;
+  head.result_rows = 1;
+}
+
 void addVariant(ManifestT &manifest, uint32_t function, const char *isa,
                 std::vector<std::string> features, uint64_t min, uint64_t max,
                 std::vector<uint8_t> modalities) {
@@ -151,6 +172,8 @@ void addVariant(ManifestT &manifest, uint32_t function, const char *isa,
   variant.max_tokens = max;
   variant.modalities = std::move(modalities);
   variant.scratch = "512 + 64 T";
+  if (variant.device == "cpu" && function == 0)
+    addKernels(manifest, variant);
 }
 
 void addVariants(ManifestT &manifest) {
