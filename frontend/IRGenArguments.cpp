@@ -131,7 +131,39 @@ std::optional<std::string> Expander::word(const BoundCall &call,
   return std::nullopt;
 }
 
-std::optional<Activation> Expander::activation(const BoundCall &call) {
+/// The one argument of a record such as before(7); null after an error.
+const ast::Expr *Expander::soleArgument(const ast::CallExpr &record,
+                                        StringRef name) {
+  if (record.arguments.size() == 1) {
+    const ast::CallArgument &argument = record.arguments[0];
+    if (!argument.name || argument.name->str() == name)
+      return argument.value.get();
+  }
+  diagnostics.error(DiagId::E210, record.range,
+                    record.calleeName() + "() takes one argument, '" + name +
+                        "'");
+  return nullptr;
+}
+
+/// A number of a record, such as the slope of silu(slope = 1.7).
+std::optional<double> Expander::recordNumber(const ast::CallExpr &record,
+                                             StringRef name) {
+  const ast::Expr *expr = soleArgument(record, name);
+  if (!expr)
+    return std::nullopt;
+  std::string what = ("'" + name + "' of " + record.calleeName() + "()").str();
+  std::optional<StaticValue> value = evaluateStatic(*expr, what);
+  if (!value)
+    return std::nullopt;
+  if (value->isNumber() && std::isfinite(value->asReal()))
+    return value->asReal();
+  diagnostics.error(DiagId::E212, expr->range,
+                    what + " must be a number, found " + value->describe());
+  return std::nullopt;
+}
+
+/// `act`, with its slope.
+std::optional<HiddenFunction> Expander::activation(const BoundCall &call) {
   static const StringRef words[] = {"identity", "silu",    "gelu", "relu",
                                     "relu2",    "sigmoid", "tanh"};
   const ast::Expr *expr = choice(call.get("act"));
@@ -143,14 +175,48 @@ std::optional<Activation> Expander::activation(const BoundCall &call) {
             ? dyn_cast<ast::NameExpr>(record->arguments[0].value.get())
             : nullptr;
     if (record->calleeName() == "gelu" && argument && argument->name == "tanh")
-      return Activation::GeluTanh;
-    if (llvm::is_contained(words, record->calleeName())) {
-      notBuilt(expr->range, "an activation with arguments");
-      return std::nullopt;
+      return HiddenFunction(Activation::GeluTanh);
+    if (record->calleeName() == "silu") {
+      std::optional<double> slope = recordNumber(*record, "slope");
+      if (!slope)
+        return std::nullopt;
+      HiddenFunction function(Activation::Silu);
+      function.slope = *slope;
+      return function;
     }
   }
   std::optional<std::string> name = word(call, "act", words);
-  return name ? symbolizeActivation(*name) : std::nullopt;
+  std::optional<Activation> activation =
+      name ? symbolizeActivation(*name) : std::nullopt;
+  if (!activation)
+    return std::nullopt;
+  return HiddenFunction(*activation);
+}
+
+/// `clamp = before(c)` or `after(c)`. False after an error.
+bool Expander::readClamp(const BoundCall &call, HiddenFunction &function) {
+  const OperationParam *param = call.operation.find("clamp");
+  if (!param || !call.find("clamp"))
+    return true;
+  const ast::Expr *expr = choice(call.get("clamp"));
+  if (!expr)
+    return false;
+  const auto *name = dyn_cast<ast::NameExpr>(expr);
+  if (name && name->name == "none")
+    return true;
+  const auto *record = dyn_cast<ast::CallExpr>(expr);
+  StringRef side = record ? record->calleeName() : StringRef();
+  if (side != "before" && side != "after") {
+    diagnostics.error(DiagId::E211, expr->range,
+                      nameOf(call, "clamp") +
+                          " takes one of none, before(c), after(c)");
+    return false;
+  }
+  std::optional<double> limit = recordNumber(*record, "c");
+  if (!limit || !needPositive(*expr, "the limit", *limit))
+    return false;
+  (side == "before" ? function.clampBefore : function.clampAfter) = *limit;
+  return true;
 }
 
 /// `dtype = f32` overrides both the type of the result and the rounding.

@@ -85,6 +85,16 @@ SmallVector<StringRef> Catalog::stageSpellings(StageKind kind) const {
   return spellings;
 }
 
+SmallVector<StringRef> Catalog::plainSpellings(StageKind kind) const {
+  SmallVector<StringRef> spellings;
+  for (const Stage &stage : stages)
+    if (stage.entry.kind == kind &&
+        llvm::none_of(stage.entry.signature.arguments,
+                      [](const Argument &a) { return a.mandatory; }))
+      spellings.push_back(stage.entry.spelling);
+  return spellings.size() > 1 ? spellings : stageSpellings(kind);
+}
+
 std::vector<std::string> Catalog::routerSpellings() const {
   std::vector<std::string> spellings;
   for (const Router &router : routers)

@@ -54,6 +54,9 @@ public:
   findStages(StageKind kind, llvm::StringRef spelling) const;
   /// The spellings of a kind, in order of their dialects.
   llvm::SmallVector<llvm::StringRef> stageSpellings(StageKind kind) const;
+  /// What to offer someone who gave none: words that need no arguments, if
+  /// there are several.
+  llvm::SmallVector<llvm::StringRef> plainSpellings(StageKind kind) const;
   /// The spellings of all routers.
   std::vector<std::string> routerSpellings() const;
 

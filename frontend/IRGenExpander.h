@@ -139,13 +139,13 @@ private:
     std::string symbol;
     mlir::StringAttr body;
     mlir::ArrayAttr experts;
-    mlir::ArrayAttr virtuals; ///< null for none
     mlir::Location loc;
   };
   struct LinearUse;
   struct NormUse;
   struct Rope;
   struct FeedForward;
+  struct ExpertKind;
   struct ExpertSet;
   struct Arm;
   struct StageChoice;
@@ -225,7 +225,12 @@ private:
                       SourceRange range);
   std::optional<WeightMap> weight(const BoundCall &call, llvm::StringRef param,
                                   bool biasAllowed);
-  std::optional<Activation> activation(const BoundCall &call);
+  std::optional<HiddenFunction> activation(const BoundCall &call);
+  bool readClamp(const BoundCall &call, HiddenFunction &function);
+  const ast::Expr *soleArgument(const ast::CallExpr &record,
+                                llvm::StringRef name);
+  std::optional<double> recordNumber(const ast::CallExpr &record,
+                                     llvm::StringRef name);
   std::optional<Precision> precision(const BoundCall &call);
   std::optional<int64_t> sizeOr(const BoundCall &call, llvm::StringRef param,
                                 int64_t otherwise);
@@ -241,8 +246,10 @@ private:
   Operand buildAddPositions(const BoundCall &call);
   Operand buildLinear(const BoundCall &call);
   Operand buildNorm(const BoundCall &call);
-  Operand buildGlu(const BoundCall &call);
-  Operand buildMlp(const BoundCall &call);
+  Operand buildFeedForward(const BoundCall &call);
+  std::optional<mlir::Value> biasRef(const BoundCall &call,
+                                     llvm::StringRef argument,
+                                     const WeightMap &map, DimSource size);
   Operand buildActivationMap(const BoundCall &call);
   Operand buildSoftcap(const BoundCall &call);
   std::optional<FeedForward> feedForward(const BoundCall &call, int64_t hidden,
@@ -294,13 +301,16 @@ private:
   bool readStageArguments(const ast::CallExpr *call, StageChoice &choice);
   bool readNumberStage(const ast::Expr &expr, StageKind kind,
                        StageChoice &choice);
-  bool selectsAll(const BoundCall &call);
+  bool selectsWithoutRank(const BoundCall &call);
   bool readRouter(const Router &router, const BoundCall &call,
                   mlir::OperationState &state);
-  bool stageOperand(const StageChoice &choice, int64_t width,
+  bool stageOperand(const StageChoice &choice, RoutingStageAttrInterface stage,
+                    int64_t width,
                     llvm::SmallVectorImpl<mlir::Value> &operands);
-  bool checkStages(const BoundCall &call, const StageList &stages,
-                   int64_t width);
+  bool checkStages(const BoundCall &call, const StageList &stages, int64_t pool,
+                   int64_t always);
+  bool readAlways(const BoundCall &call, std::pair<int64_t, int64_t> pool,
+                  mlir::DenseI64ArrayAttr &columns);
   mlir::Attribute staticAttribute(const Argument &argument,
                                   const ast::Expr &expr,
                                   const OperationSpec &operation);
@@ -312,8 +322,10 @@ private:
   Operand buildExperts(const BoundCall &call);
   bool readArm(const ast::Expr &arm, ExpertSet &set);
   bool readExpert(const ast::Expr &body, int64_t id, ExpertSet &set);
-  bool sameAsFirst(const BoundCall &call, const FeedForward &expert,
-                   ExpertSet &set);
+  bool readVirtual(const ast::CallExpr &record, const OperationSpec &operation,
+                   int64_t id, ExpertSet &set);
+  ExpertKind *kindOf(const BoundCall &call, const FeedForward &expert,
+                     ExpertSet &set);
   mlir::FlatSymbolRefAttr expertWeight(const BoundCall &call,
                                        llvm::StringRef param,
                                        const WeightTerm &term,
@@ -321,8 +333,15 @@ private:
                                        int64_t id);
   bool checkCoverage(const BoundCall &call, const RoutingValue &routing,
                      ExpertSet &set);
-  bool checkVirtuals(const BoundCall &call, const ExpertSet &set);
-  std::string declareTable(const ExpertSet &set, mlir::Location loc);
+  bool placeVirtuals(ExpertSet &set);
+  mlir::Value buildKind(const BoundCall &call, const ExpertSet &set,
+                        const ExpertKind &kind, bool withVirtuals,
+                        const Operand &x, const RoutingValue &routing,
+                        mlir::Type element);
+  std::string declareTable(mlir::StringAttr body,
+                           llvm::ArrayRef<mlir::Attribute> experts,
+                           mlir::Location loc);
+  std::optional<bool> appliesToInput(const BoundCall &call);
 
   // IRGenModality.cpp.
   Operand evaluateFamily(const ast::FamilyExpr &family);

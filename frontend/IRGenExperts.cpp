@@ -4,9 +4,18 @@
 
 #include "dialects/moe/MoeDialect.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::irgen;
+
+/// Experts of one set with the same body, activation and types.
+struct Expander::ExpertKind {
+  bool gated = false;
+  FeedForward first;
+  SmallVector<std::pair<int64_t, Attribute>> experts; ///< by id
+};
 
 /// The experts of one call, as its arms are read.
 struct Expander::ExpertSet {
@@ -14,26 +23,47 @@ struct Expander::ExpertSet {
     int64_t first, end;
     SourceRange range;
   };
+  /// An expert without matrices. Its vector, if any, is known before the width
+  /// that it must have.
+  struct Virtual {
+    int64_t id;
+    StringRef kind;
+    std::optional<WeightTerm> vector;
+    std::optional<WeightUse> use;
+    SourceRange range;
+    Attribute attribute;
+  };
 
   int64_t hidden = 0;
   SmallVector<Range, 2> arms;
-  SmallVector<std::pair<int64_t, Attribute>> experts;
-  /// Experts without matrices, by id: "identity", "null".
-  SmallVector<std::pair<int64_t, Attribute>> virtuals;
-  SourceRange virtualRange;
-  /// What the first expert is; the others must be alike.
-  bool gated = false;
-  std::optional<FeedForward> first;
-  SourceRange firstRange;
+  std::vector<ExpertKind> kinds;
+  std::vector<Virtual> virtuals;
+  SourceRange firstRange; ///< of the first expert with matrices
+
+  /// Width of the results; experts without matrices keep the operand's.
+  int64_t to() const {
+    return kinds.empty() ? hidden : kinds.front().first.to.value;
+  }
+  /// The number of ids.
+  int64_t size() const {
+    int64_t end = 0;
+    for (const Range &arm : arms)
+      end = std::max(end, arm.end);
+    return end;
+  }
 };
 
 /// The symbol of one weight of expert `id`.
 FlatSymbolRefAttr Expander::expertWeight(const BoundCall &call, StringRef param,
                                          const WeightTerm &term,
                                          ArrayRef<DimSource> dims, int64_t id) {
+  bool isBias = dims.size() == 1, isDown = param == "down";
+  StringRef formula = isBias ? (isDown ? "to" : "width")
+                             : (isDown ? "to x width" : "width x hidden");
   WeightUse use =
-      weightUse(call, param, param == "down" ? "to x width" : "width x hidden",
-                SmallVector<DimSource, 2>(dims));
+      weightUse(call, param, formula, SmallVector<DimSource, 2>(dims));
+  if (isBias)
+    use.role = "bias";
   use.expert = id;
   use.loc = loc(term.range);
   std::optional<WeightSymbol> symbol = weights.get(term, use);
@@ -42,36 +72,50 @@ FlatSymbolRefAttr Expander::expertWeight(const BoundCall &call, StringRef param,
                                        : builder.getStringAttr(term.name));
 }
 
-bool Expander::sameAsFirst(const BoundCall &call, const FeedForward &expert,
-                           ExpertSet &set) {
+/// The kind of an expert in its set; null after an error.
+Expander::ExpertKind *Expander::kindOf(const BoundCall &call,
+                                       const FeedForward &expert,
+                                       ExpertSet &set) {
   bool gated = call.operation.name == "glu";
-  if (!set.first) {
-    set.first = expert;
-    set.gated = gated;
+  if (set.kinds.empty())
     set.firstRange = call.call.range;
-    return true;
-  }
-  const FeedForward &first = *set.first;
-  if (first.to.value != expert.to.value) {
+  else if (set.to() != expert.to.value) {
     diagnostics
         .error(DiagId::E412, call.call.range,
-               "expected an expert of " + Twine(first.to.value) +
-                   " outputs, found " + Twine(expert.to.value))
+               "expected an expert of " + Twine(set.to()) + " outputs, found " +
+                   Twine(expert.to.value))
         .note(set.firstRange, "the first expert is here");
-    return false;
+    return nullptr;
   }
-  StringRef difference;
-  if (gated != set.gated)
-    difference = "glu() and mlp() as experts of one set";
-  else if (first.activation != expert.activation)
-    difference = "experts of one set with different activations";
-  else if (first.precision.compute != expert.precision.compute ||
-           first.precision.element != expert.precision.element)
-    difference = "experts of one set with different types";
-  if (difference.empty())
-    return true;
-  notBuilt(call.call.range, difference);
-  return false;
+  for (ExpertKind &kind : set.kinds)
+    if (kind.gated == gated && kind.first.function == expert.function &&
+        kind.first.precision.compute == expert.precision.compute &&
+        kind.first.precision.element == expert.precision.element)
+      return &kind;
+  set.kinds.push_back({gated, expert, {}});
+  return &set.kinds.back();
+}
+
+/// Reads identity(), null() or constant("v").
+bool Expander::readVirtual(const ast::CallExpr &record,
+                           const OperationSpec &operation, int64_t id,
+                           ExpertSet &set) {
+  std::optional<BoundCall> call =
+      bindCall(record, operation, FirstOperand::FromContext, diagnostics);
+  if (!call)
+    return false;
+  ExpertSet::Virtual expert{id, operation.name, {}, {}, record.range, {}};
+  if (operation.find("vector")) {
+    std::optional<WeightMap> vector = weight(*call, "vector", false);
+    if (!vector)
+      return false;
+    expert.vector = vector->weight;
+    expert.use = weightUse(*call, "vector", "to", {DimSource()});
+    expert.use->role = "constant";
+    expert.use->expert = id;
+  }
+  set.virtuals.push_back(std::move(expert));
+  return true;
 }
 
 /// Reads the body of expert `id`: glu or mlp without the operand.
@@ -90,12 +134,8 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
     notBuilt(expr->range, "'" + name + "' as an expert");
     return false;
   }
-  if (operation && operation->isExpertOnly) {
-    set.virtuals.push_back({id, builder.getStringAttr(name)});
-    set.virtualRange = expr->range;
-    return bindCall(*record, *operation, FirstOperand::FromContext, diagnostics)
-        .has_value();
-  }
+  if (operation && operation->isExpertOnly)
+    return readVirtual(*record, *operation, id, set);
   if (name != "glu" && name != "mlp") {
     diagnostics.error(DiagId::E206, expr->range,
                       "an expert is a call without its operand, such as "
@@ -108,24 +148,24 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
     return false;
   std::optional<FeedForward> ffn =
       feedForward(*call, set.hidden, name == "glu");
-  if (!ffn || !sameAsFirst(*call, *ffn, set))
+  ExpertKind *kind = ffn ? kindOf(*call, *ffn, set) : nullptr;
+  if (!kind)
     return false;
-  for (const WeightMap *map : {&ffn->up, &ffn->down})
-    if (map->bias) {
-      notBuilt(map->bias->range, "a bias in an expert");
-      return false;
-    }
-  SmallVector<NamedAttribute, 3> roles;
+  SmallVector<NamedAttribute, 6> roles;
   auto add = [&](StringRef param, const WeightMap &map, DimSource to,
                  DimSource from) {
     roles.push_back(builder.getNamedAttr(
         param, expertWeight(*call, param, map.weight, {to, from}, id)));
+    if (map.bias)
+      roles.push_back(
+          builder.getNamedAttr((param + "_bias").str(),
+                               expertWeight(*call, param, *map.bias, to, id)));
   };
-  if (set.gated)
+  if (kind->gated)
     add("gate", ffn->gate, ffn->width, ffn->hidden);
   add("up", ffn->up, ffn->width, ffn->hidden);
   add("down", ffn->down, ffn->to, ffn->width);
-  set.experts.push_back(
+  kind->experts.push_back(
       {id, moe::ExpertAttr::get(&context, ffn->width.value,
                                 builder.getDictionaryAttr(roles))});
   return true;
@@ -163,8 +203,7 @@ bool Expander::readArm(const ast::Expr &arm, ExpertSet &set) {
   return ok;
 }
 
-/// Every id of the routing needs an arm, and the ids of the set are 0 to its
-/// size: they are the rows of its table.
+/// Every id of the routing needs an arm.
 bool Expander::checkCoverage(const BoundCall &call, const RoutingValue &routing,
                              ExpertSet &set) {
   llvm::sort(set.arms,
@@ -175,90 +214,100 @@ bool Expander::checkCoverage(const BoundCall &call, const RoutingValue &routing,
   for (const ExpertSet::Range &arm : set.arms)
     if (arm.first <= covered && covered < arm.end)
       covered = arm.end;
-  if (covered < routing.end) {
-    diagnostics
-        .error(DiagId::E407, call.call.callee->range,
-               "no arm of experts() covers expert " + Twine(covered) +
-                   ", which the routing can select")
-        .note(routing.range, "the routing selects from experts " +
-                                 Twine(routing.first) + " to " +
-                                 Twine(routing.end - 1));
-    return false;
-  }
-  int64_t next = 0;
-  for (const ExpertSet::Range &arm : set.arms) {
-    if (arm.first != next) {
-      notBuilt(arm.range,
-               "a set of experts whose ids leave out " + Twine(next));
-      return false;
-    }
-    next = arm.end;
-  }
-  llvm::sort(set.experts, llvm::less_first());
-  llvm::sort(set.virtuals, llvm::less_first());
-  return checkVirtuals(call, set);
-}
-
-/// Experts without matrices follow those that have some.
-bool Expander::checkVirtuals(const BoundCall &call, const ExpertSet &set) {
-  if (set.experts.empty()) {
-    notBuilt(call.call.callee->range, "a set of experts without matrices");
-    return false;
-  }
-  if (set.virtuals.empty())
-    return true;
-  if (set.virtuals.front().first < set.experts.back().first) {
-    notBuilt(set.virtualRange,
-             "an expert without matrices before one that has some");
-    return false;
-  }
-  bool hasIdentity = llvm::any_of(set.virtuals, [](const auto &expert) {
-    return cast<StringAttr>(expert.second) == "identity";
-  });
-  if (!hasIdentity || set.first->to.value == set.hidden)
+  if (covered >= routing.end)
     return true;
   diagnostics
-      .error(DiagId::E412, set.virtualRange,
-             "expected an expert of " + Twine(set.first->to.value) +
-                 " outputs, found an identity of " + Twine(set.hidden))
-      .note(set.firstRange, "the first expert is here");
+      .error(DiagId::E407, call.call.callee->range,
+             "no arm of experts() covers expert " + Twine(covered) +
+                 ", which the routing can select")
+      .note(routing.range, "the routing selects from experts " +
+                               Twine(routing.first) + " to " +
+                               Twine(routing.end - 1));
   return false;
 }
 
-/// The table of a set. Functions that use the same experts share one.
-std::string Expander::declareTable(const ExpertSet &set, Location where) {
-  StringAttr body = builder.getStringAttr(set.gated ? "glu" : "mlp");
-  auto listOf = [&](ArrayRef<std::pair<int64_t, Attribute>> experts) {
-    return builder.getArrayAttr(llvm::map_to_vector(
-        experts, [](const auto &expert) { return expert.second; }));
-  };
-  ArrayAttr experts = listOf(set.experts);
-  ArrayAttr virtuals =
-      set.virtuals.empty() ? ArrayAttr() : listOf(set.virtuals);
-  Attribute all =
-      virtuals ? builder.getArrayAttr({experts, virtuals}) : experts;
+/// Gives experts without matrices their attributes, now that the width of the
+/// results is known.
+bool Expander::placeVirtuals(ExpertSet &set) {
+  for (ExpertSet::Virtual &expert : set.virtuals) {
+    if (expert.kind == "identity" && set.to() != set.hidden) {
+      diagnostics
+          .error(DiagId::E412, expert.range,
+                 "expected an expert of " + Twine(set.to()) +
+                     " outputs, found an identity of " + Twine(set.hidden))
+          .note(set.firstRange, "the first expert is here");
+      return false;
+    }
+    FlatSymbolRefAttr symbol;
+    if (expert.vector) {
+      expert.use->dims[0].value = set.to();
+      expert.use->loc = loc(expert.vector->range);
+      std::optional<WeightSymbol> found =
+          weights.get(*expert.vector, *expert.use);
+      if (!found)
+        return false;
+      symbol = FlatSymbolRefAttr::get(found->name);
+    }
+    expert.attribute =
+        moe::VirtualExpertAttr::get(&context, expert.kind, symbol);
+  }
+  return true;
+}
+
+/// A table. Functions that use the same experts share one.
+std::string Expander::declareTable(StringAttr body, ArrayRef<Attribute> experts,
+                                   Location where) {
+  ArrayAttr list = builder.getArrayAttr(experts);
   auto [it, isNew] =
-      tableIndex.try_emplace({Attribute(body), all}, tables.size());
+      tableIndex.try_emplace({Attribute(body), Attribute(list)}, tables.size());
   if (isNew)
-    tables.push_back({symbols.take(symbolBase("experts"), "."), body, experts,
-                      virtuals, where});
+    tables.push_back(
+        {symbols.take(symbolBase("experts"), "."), body, list, where});
   return tables[it->second].symbol;
+}
+
+/// The experts of one kind on the whole routing. Ids of other kinds, and ids
+/// that nothing selects, stand for experts that give nothing.
+Value Expander::buildKind(const BoundCall &call, const ExpertSet &set,
+                          const ExpertKind &kind, bool withVirtuals,
+                          const Operand &x, const RoutingValue &routing,
+                          Type element) {
+  Attribute null =
+      moe::VirtualExpertAttr::get(&context, "null", FlatSymbolRefAttr());
+  SmallVector<Attribute> entries(set.size(), null);
+  for (auto &[id, expert] : kind.experts)
+    entries[id] = expert;
+  if (withVirtuals)
+    for (const ExpertSet::Virtual &expert : set.virtuals)
+      entries[expert.id] = expert.attribute;
+  Location where = loc(call.call.range);
+  StringAttr body = builder.getStringAttr(kind.gated ? "glu" : "mlp");
+  FloatAttr none;
+  auto op = moe::ExpertsOp::create(
+      builder, where, streamType(set.to(), element),
+      declareTable(body, entries, where), x.value, routing.ids, routing.weights,
+      kind.first.function.activation, none, none, none, none,
+      kind.first.precision.compute, /*apply_input=*/false);
+  setHiddenFunction(op, kind.first.function);
+  remember(op.getResult());
+  return op.getResult();
+}
+
+/// `apply`; nothing after an error.
+std::optional<bool> Expander::appliesToInput(const BoundCall &call) {
+  if (!call.find("apply"))
+    return false;
+  std::optional<std::string> apply = word(call, "apply", {"output", "input"});
+  if (!apply)
+    return std::nullopt;
+  return *apply == "input";
 }
 
 Operand Expander::buildExperts(const BoundCall &call) {
   Operand x = stream(call, "x");
-  if (const ast::Expr *apply = choice(call.get("apply"))) {
-    const auto *name = dyn_cast<ast::NameExpr>(apply);
-    if (!name || (name->name != "output" && name->name != "input")) {
-      diagnostics.error(DiagId::E211, apply->range,
-                        "'apply' of experts() takes one of output, input");
-      return recover(x);
-    }
-    if (name->name == "input") {
-      notBuilt(apply->range, "'apply = input'");
-      return recover(x);
-    }
-  }
+  std::optional<bool> appliesToInput = this->appliesToInput(call);
+  if (!appliesToInput)
+    return recover(x);
   const ast::Expr &routingExpr = *call.get("r");
   Operand routing = evaluate(routingExpr);
   if (routing && !routing.is(OperandKind::Routing)) {
@@ -278,15 +327,43 @@ Operand Expander::buildExperts(const BoundCall &call) {
   bool ok = true;
   for (const ast::CallArgument *arm : call.arms)
     ok &= readArm(*arm->value, set);
-  if (!ok || !routing || !checkCoverage(call, routing.routing, set))
+  if (!ok || !routing || !checkCoverage(call, routing.routing, set) ||
+      !placeVirtuals(set))
     return recover(x);
+  // Ids that no arm covers take room in the tables, too.
+  if (!spend(set.size()))
+    return recover(x);
+  if (set.kinds.empty()) {
+    ExpertKind none;
+    none.first.precision = {dtype, compute};
+    set.kinds.push_back(none);
+    set.kinds.back().first.to.value = set.hidden;
+  }
+  // Kinds of several types give the file's, unless all are f32.
+  Type f32 = builder.getF32Type();
+  Type element = set.kinds[0].first.precision.element;
+  for (const ExpertKind &kind : set.kinds)
+    if (kind.first.precision.element != element)
+      element = dtype;
+  bool isOne = set.kinds.size() == 1;
+  SmallVector<Value> terms;
+  for (auto [i, kind] : llvm::enumerate(set.kinds)) {
+    // Experts without matrices are added last.
+    bool isLast = i + 1 == set.kinds.size();
+    Value term = buildKind(call, set, kind, isLast, x, routing.routing,
+                           isOne ? element : f32);
+    cast<moe::ExpertsOp>(term.getDefiningOp()).setApplyInput(*appliesToInput);
+    terms.push_back(term);
+  }
   Location where = loc(call.call.range);
-  auto op = moe::ExpertsOp::create(
-      builder, where,
-      streamType(set.first->to.value, set.first->precision.element),
-      declareTable(set, where), x.value, routing.routing.ids,
-      routing.routing.weights, set.first->activation,
-      set.first->precision.compute);
-  remember(op.getResult());
-  return Operand::ofValue(op.getResult(), x.rows);
+  Value result = terms[0];
+  if (!isOne)
+    result = map(where, terms, set.to(), element,
+                 [&](OpBuilder &b, ValueRange v) -> Value {
+                   Value total = v[0];
+                   for (Value term : v.drop_front())
+                     total = arith::AddFOp::create(b, where, total, term);
+                   return total;
+                 });
+  return Operand::ofValue(result, x.rows);
 }

@@ -358,7 +358,7 @@ void Expander::emitDeclarations() {
   weights.emit(b);
   for (const Table &table : tables)
     moe::ExpertTableOp::create(b, table.loc, b.getStringAttr(table.symbol),
-                               table.body, table.experts, table.virtuals);
+                               table.body, table.experts);
   for (const SemaModel::Entry &entry : model.entries)
     for (const StepFunction &step : steps)
       if (llvm::is_contained(step.entries, &entry))

@@ -303,19 +303,22 @@ Value Expander::norm(const NormUse &use) {
 std::optional<Expander::FeedForward>
 Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
   FeedForward ffn;
-  std::optional<Activation> act = activation(call);
+  std::optional<HiddenFunction> function = activation(call);
   std::optional<int64_t> width = size(call, "width");
   std::optional<int64_t> to = sizeOr(call, "to", hidden);
   std::optional<Precision> precision = this->precision(call);
-  bool ok = act && width && to && precision;
+  bool ok = function && width && to && precision;
+  ok &= function && readClamp(call, *function);
+  if (gated && call.find("up_offset")) {
+    std::optional<double> offset = real(call, "up_offset");
+    ok &= offset.has_value();
+    if (ok)
+      function->upOffset = *offset;
+  }
   for (StringRef param : {"gate", "up", "down"}) {
     if (param == "gate" && !gated)
       continue;
     std::optional<WeightMap> map = weight(call, param, true);
-    if (map && map->bias && gated) {
-      notBuilt(call.get(param)->range, "a bias in glu()");
-      map.reset();
-    }
     if (!map) {
       ok = false;
       continue;
@@ -326,7 +329,7 @@ Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
   }
   if (!ok)
     return std::nullopt;
-  ffn.activation = *act;
+  ffn.function = *function;
   ffn.width = dim(call, "width", *width);
   ffn.hidden.value = hidden;
   ffn.to = dim(call, "to", *to);
@@ -334,59 +337,65 @@ Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
   return ffn;
 }
 
-Operand Expander::buildGlu(const BoundCall &call) {
-  Operand x = stream(call, "x");
-  if (!x)
-    return Operand();
-  std::optional<FeedForward> ffn = feedForward(call, width(x.value), true);
-  if (!ffn)
-    return call.find("to") ? Operand() : recover(x);
-  Value gate =
-      weightRef(ffn->gate.weight, weightUse(call, "gate", "width x hidden",
-                                            {ffn->width, ffn->hidden}));
-  Value up = weightRef(ffn->up.weight, weightUse(call, "up", "width x hidden",
-                                                 {ffn->width, ffn->hidden}));
-  Value down = weightRef(ffn->down.weight, weightUse(call, "down", "to x width",
-                                                     {ffn->to, ffn->width}));
-  if (!gate || !up || !down)
-    return Operand();
-  auto op = nn::GluOp::create(builder, loc(call.call.range),
-                              streamType(ffn->to.value, ffn->precision.element),
-                              x.value, gate, up, down, ffn->activation,
-                              ffn->precision.compute);
-  remember(op.getResult());
-  return Operand::ofValue(op.getResult(), x.rows);
+/// The bias of a map, or null if it has none. Nothing after an error.
+std::optional<Value> Expander::biasRef(const BoundCall &call,
+                                       StringRef argument, const WeightMap &map,
+                                       DimSource size) {
+  if (!map.bias)
+    return Value();
+  WeightUse use = weightUse(call, argument, "to", {size});
+  use.role = "bias";
+  Value ref = weightRef(*map.bias, use);
+  return ref ? std::optional<Value>(ref) : std::nullopt;
 }
 
-Operand Expander::buildMlp(const BoundCall &call) {
+Operand Expander::buildFeedForward(const BoundCall &call) {
+  bool gated = call.operation.name == "glu";
   Operand x = stream(call, "x");
   if (!x)
     return Operand();
-  std::optional<FeedForward> ffn = feedForward(call, width(x.value), false);
+  std::optional<FeedForward> ffn = feedForward(call, width(x.value), gated);
   if (!ffn)
     return call.find("to") ? Operand() : recover(x);
-  auto bias = [&](const WeightMap &map, StringRef argument, DimSource size) {
-    if (!map.bias)
-      return std::optional<Value>(Value());
-    WeightUse use = weightUse(call, argument, "to", {size});
-    use.role = "bias";
-    Value ref = weightRef(*map.bias, use);
-    return ref ? std::optional<Value>(ref) : std::nullopt;
+  bool ok = true;
+  auto map = [&](StringRef argument, StringRef formula, const WeightMap &map,
+                 DimSource to, DimSource from) {
+    std::pair<Value, Value> result;
+    result.first =
+        weightRef(map.weight, weightUse(call, argument, formula, {to, from}));
+    std::optional<Value> bias = biasRef(call, argument, map, to);
+    ok &= result.first && bias;
+    result.second = bias.value_or(Value());
+    return result;
   };
-  Value up = weightRef(ffn->up.weight, weightUse(call, "up", "width x hidden",
-                                                 {ffn->width, ffn->hidden}));
-  std::optional<Value> upBias = bias(ffn->up, "up", ffn->width);
-  Value down = weightRef(ffn->down.weight, weightUse(call, "down", "to x width",
-                                                     {ffn->to, ffn->width}));
-  std::optional<Value> downBias = bias(ffn->down, "down", ffn->to);
-  if (!up || !upBias || !down || !downBias)
+  std::pair<Value, Value> gate;
+  if (gated)
+    gate = map("gate", "width x hidden", ffn->gate, ffn->width, ffn->hidden);
+  auto up = map("up", "width x hidden", ffn->up, ffn->width, ffn->hidden);
+  auto down = map("down", "to x width", ffn->down, ffn->to, ffn->width);
+  if (!ok)
     return Operand();
-  auto op = nn::MlpOp::create(builder, loc(call.call.range),
-                              streamType(ffn->to.value, ffn->precision.element),
-                              x.value, up, *upBias, down, *downBias,
-                              ffn->activation, ffn->precision.compute);
-  remember(op.getResult());
-  return Operand::ofValue(op.getResult(), x.rows);
+  Location where = loc(call.call.range);
+  Type type = streamType(ffn->to.value, ffn->precision.element);
+  Value result;
+  FloatAttr none;
+  if (gated) {
+    auto op = nn::GluOp::create(builder, where, type, x.value, gate.first,
+                                gate.second, up.first, up.second, down.first,
+                                down.second, ffn->function.activation, none,
+                                none, none, none, ffn->precision.compute);
+    setHiddenFunction(op, ffn->function);
+    result = op.getResult();
+  } else {
+    auto op =
+        nn::MlpOp::create(builder, where, type, x.value, up.first, up.second,
+                          down.first, down.second, ffn->function.activation,
+                          none, none, none, none, ffn->precision.compute);
+    setHiddenFunction(op, ffn->function);
+    result = op.getResult();
+  }
+  remember(result);
+  return Operand::ofValue(result, x.rows);
 }
 
 //===----------------------------------------------------------------------===//

@@ -32,7 +32,7 @@ struct Expander::NormUse {
 
 /// The arguments of glu (with a gate) or mlp (without).
 struct Expander::FeedForward {
-  Activation activation;
+  HiddenFunction function;
   DimSource width, hidden, to;
   Precision precision;
   WeightMap gate, up, down;

@@ -31,10 +31,18 @@ struct Expander::StageList {
 
 static const StageKind stageOrder[] = {
     StageKind::Score, StageKind::Rank,   StageKind::Groups, StageKind::Select,
-    StageKind::Weigh, StageKind::Renorm, StageKind::Scale};
+    StageKind::Weigh, StageKind::Renorm, StageKind::Scale,  StageKind::Skip};
 
 /// Stages that need not be written.
-static bool isOptional(StageKind kind) { return kind == StageKind::Groups; }
+static bool isOptional(StageKind kind) {
+  return kind == StageKind::Groups || kind == StageKind::Skip;
+}
+
+/// Stages that do not see the experts that are always selected.
+static bool seesSelectableOnly(StageKind kind) {
+  return kind == StageKind::Rank || kind == StageKind::Groups ||
+         kind == StageKind::Select;
+}
 
 //===----------------------------------------------------------------------===//
 // Presence and order
@@ -91,7 +99,7 @@ bool Expander::reportMissingStages(const BoundCall &call) {
       continue;
     missing = true;
     SourceRange place = before->range;
-    std::string advice = "add " + offer(name, catalog.stageSpellings(kind));
+    std::string advice = "add " + offer(name, catalog.plainSpellings(kind));
     if (kind == StageKind::Scale)
       advice = "add 'scale = 1' or another factor";
     if (before->name)
@@ -117,22 +125,8 @@ bool Expander::reportMissingStages(const BoundCall &call) {
 
 /// Stage values of the language that no dialect provides yet.
 static bool isKnownStage(StageKind kind, StringRef spelling) {
-  static const StringRef selects[] = {"threshold", "sparse_mixer", "hash",
-                                      "fixed", "grouped_top"};
-  switch (kind) {
-  case StageKind::Score:
-    return spelling == "sqrt_softplus";
-  case StageKind::Rank:
-    return spelling == "none";
-  case StageKind::Select:
-    return llvm::is_contained(selects, spelling);
-  case StageKind::Weigh:
-    return spelling == "sparse_mixer";
-  case StageKind::Renorm:
-    return spelling == "at_least" || spelling == "norm";
-  default:
-    return false;
-  }
+  return kind == StageKind::Select &&
+         (spelling == "hash" || spelling == "grouped_top");
 }
 
 static bool isLogitsCall(const ast::CallExpr &call) {
@@ -166,7 +160,7 @@ bool Expander::pickStage(StageKind kind, StringRef spelling,
   return false;
 }
 
-/// `rank = score + "bias"`.
+/// `rank = score + "bias"`, or another sum that is a value.
 bool Expander::readRankSum(const ast::BinaryExpr &sum, StageChoice &choice) {
   auto isScore = [](const ast::Expr &expr) {
     const auto *name = dyn_cast<ast::NameExpr>(&expr);
@@ -174,8 +168,8 @@ bool Expander::readRankSum(const ast::BinaryExpr &sum, StageChoice &choice) {
   };
   bool left = isScore(*sum.lhs), right = isScore(*sum.rhs);
   if (sum.op != ast::BinaryOp::Add || left == right) {
-    notBuilt(sum.range, "a value as 'rank'");
-    return false;
+    choice.operand = &sum;
+    return pickStage(StageKind::Rank, "a value", choice);
   }
   choice.operand = left ? sum.rhs.get() : sum.lhs.get();
   return pickStage(StageKind::Rank, "score + bias", choice);
@@ -257,13 +251,14 @@ bool Expander::readStageArguments(const ast::CallExpr *call,
   return true;
 }
 
-/// A factor, or `weigh = 1`.
+/// A factor, factors, or `weigh = 1`.
 bool Expander::readNumberStage(const ast::Expr &expr, StageKind kind,
                                StageChoice &choice) {
   Operand operand = evaluate(expr);
-  if (operand.is(OperandKind::Weight) && kind == StageKind::Scale) {
-    notBuilt(expr.range, "a weight as 'scale'");
-    return false;
+  if (kind == StageKind::Scale &&
+      (operand.is(OperandKind::Weight) || operand.is(OperandKind::Value))) {
+    choice.operand = &expr;
+    return pickStage(kind, "a weight", choice);
   }
   bool isNumber =
       operand.is(OperandKind::Static) && operand.constant.isNumber();
@@ -303,17 +298,26 @@ bool Expander::readStage(const BoundCall &call, StageKind kind,
   if (name && frame->names.contains(name->name) &&
       catalog.findStages(kind, name->name).empty() &&
       !isKnownStage(kind, name->name)) {
+    if (kind == StageKind::Rank) {
+      choice.operand = expr;
+      return pickStage(kind, "a value", choice);
+    }
     notBuilt(expr->range, "a value as '" + stringifyStageKind(kind) + "'");
     return false;
   }
+  if (name && name->name == "none" && kind == StageKind::Rank) {
+    if (selectsWithoutRank(call))
+      return pickStage(kind, "score", choice);
+    diagnostics
+        .error(
+            DiagId::E403, expr->range,
+            "'rank = none' goes with a selection that looks at nothing, such "
+            "as 'select = all'")
+        .note(call.get("select")->range, "this one looks at the rank");
+    return false;
+  }
   if (name)
-    // Selecting every expert looks at nothing, so there is nothing to rank by.
-    return pickStage(kind,
-                     name->name == "none" && kind == StageKind::Rank &&
-                             selectsAll(call)
-                         ? "score"
-                         : StringRef(name->name),
-                     choice) &&
+    return pickStage(kind, StringRef(name->name), choice) &&
            readStageArguments(nullptr, choice);
   if (record && !record->calleeName().empty() &&
       (!findOperation(record->calleeName()) || isLogitsCall(*record)) &&
@@ -325,16 +329,20 @@ bool Expander::readStage(const BoundCall &call, StageKind kind,
     return readStageArguments(isLogitsCall(*record) ? nullptr : record, choice);
   }
   if (kind == StageKind::Rank) {
-    notBuilt(expr->range, "a value as 'rank'");
-    return false;
+    choice.operand = expr;
+    return pickStage(kind, "a value", choice);
   }
   return readNumberStage(*expr, kind, choice);
 }
 
-bool Expander::selectsAll(const BoundCall &call) {
-  const auto *name =
-      dyn_cast_or_null<ast::NameExpr>(choice(call.get("select")));
-  return name && name->name == "all";
+/// Whether nothing is selected by rank, so that there is nothing to rank by.
+bool Expander::selectsWithoutRank(const BoundCall &call) {
+  const ast::Expr *expr = choice(call.get("select"));
+  const auto *name = dyn_cast_or_null<ast::NameExpr>(expr);
+  const auto *record = dyn_cast_or_null<ast::CallExpr>(expr);
+  return (name && name->name == "all") ||
+         (record &&
+          (record->calleeName() == "fixed" || record->calleeName() == "hash"));
 }
 
 //===----------------------------------------------------------------------===//
@@ -384,9 +392,9 @@ bool Expander::readStages(const BoundCall &call, StageList &stages) {
 }
 
 bool Expander::checkStages(const BoundCall &call, const StageList &stages,
-                           int64_t width) {
+                           int64_t pool, int64_t always) {
   RoutingGuarantees guarantees;
-  int64_t slots = 0;
+  int64_t width = pool - always, slots = 0;
   for (auto [choice, stage] : llvm::zip(stages.choices, stages.attributes)) {
     if (stage.getStageKind() == StageKind::Select)
       slots = stage.getSlots(width);
@@ -414,8 +422,12 @@ bool Expander::checkStages(const BoundCall &call, const StageList &stages,
     Location where = loc(choice.range);
     bool accepted = true;
     std::string said = takeMessages([&] {
-      accepted = succeeded(
-          stage.verifyStage(width, slots, [&] { return emitError(where); }));
+      accepted =
+          succeeded(seesSelectableOnly(stage.getStageKind())
+                        ? stage.verifyStage(width, slots,
+                                            [&] { return emitError(where); })
+                        : stage.verifyStage(pool, slots + always,
+                                            [&] { return emitError(where); }));
     });
     if (accepted)
       continue;
@@ -427,8 +439,9 @@ bool Expander::checkStages(const BoundCall &call, const StageList &stages,
 }
 
 /// Evaluates the operand that a stage reads: a weight of the pool's width, or a
-/// value of that width.
-bool Expander::stageOperand(const StageChoice &choice, int64_t width,
+/// value of that width. Some stages take one number as well.
+bool Expander::stageOperand(const StageChoice &choice,
+                            RoutingStageAttrInterface stage, int64_t width,
                             SmallVectorImpl<Value> &operands) {
   if (!choice.operand)
     return true;
@@ -441,8 +454,11 @@ bool Expander::stageOperand(const StageChoice &choice, int64_t width,
     use.operation = "route()";
     use.argument = stringifyStageKind(choice.stage->entry.kind);
     use.formula = "pool";
-    use.dims.push_back({width, {}, {}});
-    use.role = "router_bias";
+    std::optional<int64_t> stored = weights.lengthOf(operand.map->weight);
+    bool isOther = stored && stage.acceptsOperandWidth(width, *stored);
+    use.dims.push_back({isOther ? *stored : width, {}, {}});
+    use.role = choice.stage->entry.kind == StageKind::Scale ? "router_scale"
+                                                            : "router_bias";
     use.layer = fn->layer;
     Value ref = weightRef(operand.map->weight, use);
     if (ref)
@@ -456,7 +472,7 @@ bool Expander::stageOperand(const StageChoice &choice, int64_t width,
                           operand.describe());
     return false;
   }
-  if (Expander::width(operand.value) != width) {
+  if (!stage.acceptsOperandWidth(width, Expander::width(operand.value))) {
     diagnostics.error(DiagId::E411, range,
                       "expected a value of the pool's width " + Twine(width) +
                           ", found one of " +
@@ -501,6 +517,32 @@ std::optional<std::pair<int64_t, int64_t>> Expander::pool(const BoundCall &call,
   return std::nullopt;
 }
 
+/// `always` as columns of the pool; null where it is not written.
+bool Expander::readAlways(const BoundCall &call,
+                          std::pair<int64_t, int64_t> pool,
+                          DenseI64ArrayAttr &columns) {
+  if (!call.find("always"))
+    return true;
+  const ast::Expr &expr = *call.get("always");
+  std::optional<StaticValue> range = counted(expr);
+  if (!range)
+    return false;
+  int64_t first = range->integer, end = range->end;
+  bool isPart = first < end && first >= pool.first && end <= pool.second &&
+                (first == pool.first) != (end == pool.second);
+  if (!isPart) {
+    diagnostics.error(
+        DiagId::E408, expr.range,
+        "expected a part of the pool at one of its ends, experts " +
+            Twine(pool.first) + " to " + Twine(pool.second - 1) + ", found " +
+            Twine(first) + ".." + Twine(end));
+    return false;
+  }
+  columns =
+      builder.getDenseI64ArrayAttr({first - pool.first, end - pool.first});
+  return true;
+}
+
 Operand Expander::buildRoute(const BoundCall &call) {
   bool ordered = checkStageOrder(call.call);
   if (reportMissingStages(call) || !ordered)
@@ -510,11 +552,19 @@ Operand Expander::buildRoute(const BoundCall &call) {
   if (!readStages(call, stages) || !z)
     return Operand();
   std::optional<std::pair<int64_t, int64_t>> ids = pool(call, width(z));
-  if (!ids || !checkStages(call, stages, width(z)))
+  DenseI64ArrayAttr always;
+  if (!ids || !readAlways(call, *ids, always))
+    return Operand();
+  int64_t numAlways = always ? always[1] - always[0] : 0;
+  if (!checkStages(call, stages, width(z), numAlways))
     return Operand();
   SmallVector<Value> operands;
-  for (const StageChoice &choice : stages.choices)
-    if (!stageOperand(choice, width(z), operands))
+  for (auto [choice, attribute] : llvm::zip(stages.choices, stages.attributes))
+    if (!stageOperand(choice, attribute,
+                      seesSelectableOnly(attribute.getStageKind())
+                          ? width(z) - numAlways
+                          : width(z),
+                      operands))
       return Operand();
   auto stage = [&](StageKind kind) {
     const auto *found =
@@ -524,11 +574,22 @@ Operand Expander::buildRoute(const BoundCall &call) {
     return found == stages.attributes.end() ? RoutingStageAttrInterface()
                                             : *found;
   };
+  RoutingStageAttrInterface select = stage(StageKind::Select);
+  if (stage(StageKind::Weigh).takesGivenWeights() &&
+      (!select.givesWeights() || always)) {
+    diagnostics
+        .error(DiagId::E413, call.get("weigh")->range,
+               "these weights are made by the selection")
+        .note(call.get("select")->range, always
+                                             ? "beside 'always' none are made"
+                                             : "this selection makes none");
+    return Operand();
+  }
   auto op = moe::RouteOp::create(
       builder, loc(call.call.range), z, operands, stage(StageKind::Score),
-      stage(StageKind::Rank), stage(StageKind::Groups),
-      stage(StageKind::Select), stage(StageKind::Weigh),
-      stage(StageKind::Renorm), stage(StageKind::Scale),
+      stage(StageKind::Rank), stage(StageKind::Groups), select,
+      stage(StageKind::Weigh), stage(StageKind::Renorm),
+      stage(StageKind::Scale), stage(StageKind::Skip), always,
       builder.getI64IntegerAttr(ids->first));
   Operand result;
   result.kind = OperandKind::Routing;

@@ -422,6 +422,15 @@ std::optional<WeightSymbol> WeightTable::get(const WeightTerm &term,
   return symbol;
 }
 
+std::optional<int64_t> WeightTable::lengthOf(const WeightTerm &term) {
+  if (options.weights == WeightsMode::None || !term.views.empty())
+    return std::nullopt;
+  FoundTensor found = files.find(term.alias, term.name);
+  if (!found || found.info->shape.size() != 1)
+    return std::nullopt;
+  return found.info->shape[0];
+}
+
 void WeightTable::setRole(StringRef symbol, StringRef role) {
   if (auto it = bySymbol.find(symbol); it != bySymbol.end())
     entries[it->second].role = role.str();

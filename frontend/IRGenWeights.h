@@ -105,6 +105,9 @@ public:
   /// The weight of `term` for `use`. Nothing after reporting an error.
   std::optional<WeightSymbol> get(const WeightTerm &term, const WeightUse &use);
 
+  /// The length of the whole stored vector `term`, where a checkpoint tells.
+  std::optional<int64_t> lengthOf(const WeightTerm &term);
+
   /// Says what a weight is for, where that shows only at a use of its product.
   void setRole(llvm::StringRef symbol, llvm::StringRef role);
 

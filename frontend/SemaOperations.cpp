@@ -61,11 +61,11 @@ OperationSpec routing() {
   using K = ParamKind;
   return {"route",
           {operand("logits", K::Value), optional("pool", K::Number),
-           notBuilt("always"), optional("score", K::Choice),
+           optional("always", K::Number), optional("score", K::Choice),
            optional("rank", K::Choice), optional("groups", K::Choice),
            optional("select", K::Choice), optional("weigh", K::Choice),
            optional("renorm", K::Choice), optional("scale", K::Choice),
-           notBuilt("skip"), notBuilt("capacity"), notBuilt("per")}};
+           optional("skip", K::Choice), notBuilt("capacity"), notBuilt("per")}};
 }
 
 OperationSpec norm(StringRef name) {
@@ -84,6 +84,12 @@ OperationSpec function(StringRef name) {
 OperationSpec expert(StringRef name) {
   OperationSpec spec = function(name);
   spec.isExpertOnly = true;
+  return spec;
+}
+
+OperationSpec constantExpert() {
+  OperationSpec spec = expert("constant");
+  spec.params.push_back(operand("vector", ParamKind::Weight));
   return spec;
 }
 
@@ -114,8 +120,8 @@ std::vector<OperationSpec> makeOperations() {
        {operand("x", K::Value), needed("act", K::Choice),
         needed("width", K::Number), optional("to", K::Number),
         needed("gate", K::Weight), needed("up", K::Weight),
-        needed("down", K::Weight), optional("dtype", K::Choice),
-        notBuilt("clamp"), notBuilt("up_offset")}},
+        needed("down", K::Weight), optional("clamp", K::Choice),
+        optional("up_offset", K::Number), optional("dtype", K::Choice)}},
       {"mlp",
        {operand("x", K::Value), needed("act", K::Choice),
         needed("width", K::Number), optional("to", K::Number),
@@ -143,7 +149,7 @@ std::vector<OperationSpec> makeOperations() {
       // Expert bodies without matrices.
       expert("identity"),
       expert("null"),
-      reserved("constant"),
+      constantExpert(),
   };
 }
 } // namespace

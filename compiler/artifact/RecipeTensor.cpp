@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/bit.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace moec;
@@ -46,6 +47,26 @@ bool RecipeTensor::isContiguous() const {
   return true;
 }
 
+/// A matrix whose columns lie closer together than its rows' elements.
+bool RecipeTensor::isTransposed() const {
+  return extents.size() == 2 && strides[0] < strides[1];
+}
+
+/// Square by square: a line of the source is read while it is in the cache.
+void RecipeTensor::copyTransposed(char *to) const {
+  constexpr int64_t side = 64;
+  for (int64_t top = 0; top < extents[0]; top += side)
+    for (int64_t left = 0; left < extents[1]; left += side) {
+      int64_t bottom = std::min(top + side, extents[0]);
+      int64_t right = std::min(left + side, extents[1]);
+      for (int64_t j = left; j < right; ++j)
+        for (int64_t i = top; i < bottom; ++i)
+          std::memcpy(to + (i * extents[1] + j) * elementBytes,
+                      base + (i * strides[0] + j * strides[1]) * elementBytes,
+                      elementBytes);
+    }
+}
+
 void RecipeTensor::own(std::vector<char> elements) {
   storage = std::make_shared<std::vector<char>>(std::move(elements));
   base = reinterpret_cast<const uint8_t *>(storage->data());
@@ -80,6 +101,8 @@ void RecipeTensor::copyElements(llvm::MutableArrayRef<char> to) const {
     std::memcpy(to.data(), base, numElements() * elementBytes);
     return;
   }
+  if (isTransposed())
+    return copyTransposed(to.data());
   char *out = to.data();
   int64_t run = extents.empty() ? 1 : extents.back();
   forEachRun([&](const uint8_t *in, int64_t stride) {
@@ -105,9 +128,17 @@ static float widenHalf(uint16_t bits) {
 
 std::vector<float> RecipeTensor::numbers() const {
   std::vector<float> result;
-  result.reserve(numElements());
   if (numElements() == 0)
     return result;
+  if (isTransposed()) {
+    RecipeTensor compact(*this);
+    std::vector<char> elements(numElements() * elementBytes);
+    copyTransposed(elements.data());
+    compact.own(std::move(elements));
+    compact.setRowMajor(llvm::SmallVector<int64_t, 4>(extents));
+    return compact.numbers();
+  }
+  result.reserve(numElements());
   auto read = [&](const uint8_t *at) {
     if (element.isF32()) {
       float value;

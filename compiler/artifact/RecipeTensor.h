@@ -52,6 +52,8 @@ private:
                               EmitError emitError);
   llvm::LogicalResult addConstant(double value, EmitError emitError);
   bool isContiguous() const;
+  bool isTransposed() const;
+  void copyTransposed(char *to) const;
   void setRowMajor(llvm::ArrayRef<int64_t> shape);
   void own(std::vector<char> elements);
   void forEachRun(

@@ -26,8 +26,12 @@ struct Arithmetic {
   Value div(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
   Value exp(Value x) { return math::ExpOp::create(b, loc, x); }
   Value neg(Value x) { return arith::NegFOp::create(b, loc, x); }
-  Value relu(Value x) {
-    return arith::MaximumFOp::create(b, loc, x, constant(0.0));
+  Value relu(Value x) { return atLeast(x, 0.0); }
+  Value atLeast(Value x, double limit) {
+    return arith::MaximumFOp::create(b, loc, x, constant(limit));
+  }
+  Value atMost(Value x, double limit) {
+    return arith::MinimumFOp::create(b, loc, x, constant(limit));
   }
 };
 } // namespace
@@ -88,4 +92,77 @@ float moec::evaluateActivation(Activation activation, float x) {
     return std::tanh(x);
   }
   llvm_unreachable("all activations are handled");
+}
+
+//===----------------------------------------------------------------------===//
+// Hidden functions
+//===----------------------------------------------------------------------===//
+
+LogicalResult
+moec::verifyHiddenFunction(const HiddenFunction &function, bool hasGate,
+                           function_ref<InFlightDiagnostic()> emitError) {
+  if (function.slope != 1.0 && function.activation != Activation::Silu)
+    return emitError() << "expected a slope with silu only, found one with "
+                       << stringifyActivation(function.activation);
+  if (!std::isfinite(function.slope) || !std::isfinite(function.upOffset))
+    return emitError() << "expected a finite slope and offset, found "
+                       << function.slope << " and " << function.upOffset;
+  if (function.clampBefore && function.clampAfter)
+    return emitError() << "expected a clamp on one side of the activation, "
+                          "found both";
+  for (std::optional<double> limit :
+       {function.clampBefore, function.clampAfter})
+    if (limit && !(*limit > 0.0 && std::isfinite(*limit)))
+      return emitError() << "expected a positive limit, found " << *limit;
+  if (!hasGate &&
+      (function.clampBefore || function.clampAfter || function.upOffset != 0.0))
+    return emitError() << "expected clamp and up_offset with a gate only";
+  return success();
+}
+
+Value moec::buildHiddenFunction(OpBuilder &builder, Location loc,
+                                const HiddenFunction &function,
+                                ValueRange maps) {
+  Arithmetic a{builder, loc, maps[0].getType()};
+  Value x = maps[0];
+  if (function.clampBefore)
+    x = a.atMost(x, *function.clampBefore);
+  if (function.slope == 1.0)
+    x = buildActivation(builder, loc, function.activation, x);
+  else
+    x = a.div(x, a.add(a.constant(1.0),
+                       a.exp(a.mul(x, a.constant(-function.slope)))));
+  if (function.clampAfter)
+    x = a.atMost(x, *function.clampAfter);
+  if (maps.size() == 1)
+    return x;
+  Value up = maps[1];
+  std::optional<double> limit =
+      function.clampBefore ? function.clampBefore : function.clampAfter;
+  if (limit)
+    up = a.atLeast(a.atMost(up, *limit), -*limit);
+  if (function.upOffset != 0.0)
+    up = a.add(up, a.constant(function.upOffset));
+  return a.mul(x, up);
+}
+
+float moec::evaluateHiddenFunction(const HiddenFunction &function,
+                                   ArrayRef<float> maps) {
+  float x = maps[0];
+  if (function.clampBefore)
+    x = std::min(x, static_cast<float>(*function.clampBefore));
+  if (function.slope == 1.0)
+    x = evaluateActivation(function.activation, x);
+  else
+    x = x / (1.0f + std::exp(static_cast<float>(-function.slope) * x));
+  if (function.clampAfter)
+    x = std::min(x, static_cast<float>(*function.clampAfter));
+  if (maps.size() == 1)
+    return x;
+  float up = maps[1];
+  if (std::optional<double> limit =
+          function.clampBefore ? function.clampBefore : function.clampAfter)
+    up =
+        std::clamp(up, static_cast<float>(-*limit), static_cast<float>(*limit));
+  return x * (up + static_cast<float>(function.upOffset));
 }

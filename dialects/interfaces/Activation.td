@@ -19,4 +19,11 @@ def Moec_Activation : I32EnumAttr<"Activation", "activation function", [
   let cppNamespace = "::moec";
 }
 
+// The arguments that make up a HiddenFunction (Activation.h), for operations
+// with a feed-forward network.
+defvar Moec_HiddenArguments = (ins
+    Moec_Activation:$activation, OptionalAttr<F64Attr>:$slope,
+    OptionalAttr<F64Attr>:$clamp_before, OptionalAttr<F64Attr>:$clamp_after,
+    OptionalAttr<F64Attr>:$up_offset);
+
 #endif // MOEC_DIALECTS_INTERFACES_ACTIVATION

@@ -37,7 +37,7 @@ def ExpertOpInterface : OpInterface<"ExpertOpInterface"> {
            "::mlir::SymbolTable &":$symbols), [{}], [{ return {}; }]>,
     InterfaceMethod<[{
         Builds the experts from grouped matmuls over `plan` and returns the value
-        that replaces the result.
+        that replaces the result; null after emitting an error.
       }], "::mlir::Value", "decomposeExperts",
       (ins "::mlir::OpBuilder &":$builder,
            "const ::moec::DispatchPlan &":$plan)>

@@ -32,6 +32,8 @@ llvm::StringRef moec::stringifyStageKind(StageKind kind) {
     return "renorm";
   case StageKind::Scale:
     return "scale";
+  case StageKind::Skip:
+    return "skip";
   }
   llvm_unreachable("all stage kinds are handled");
 }

@@ -41,12 +41,23 @@ struct RoutedRow {
 };
 
 /// The stages of moe.route, in the order in which they act.
-enum class StageKind { Score, Rank, Groups, Select, Weigh, Renorm, Scale };
+enum class StageKind {
+  Score,
+  Rank,
+  Groups,
+  Select,
+  Weigh,
+  Renorm,
+  Scale,
+  Skip
+};
 
 /// The word for `kind` in .moe files, in diagnostics and in IR.
 llvm::StringRef stringifyStageKind(StageKind kind);
 
-/// State of one token between stages, as values of the `row` dialect.
+/// State of one token between stages, as values of the `row` dialect. Where
+/// experts are always selected, E counts the others from `rank` to `select`,
+/// and all of them after it.
 struct StageState {
   mlir::Value logits; ///< tensor<Exf32>
   mlir::Value scores; ///< tensor<Exf32>, after `score`
@@ -55,6 +66,8 @@ struct StageState {
   /// Set by a `select` stage that may leave slots unused (id -1). Stages that
   /// weigh give those weight 0.
   bool hasUnused = false;
+  /// tensor<Kxf32>: weights that a `select` stage makes (givesWeights).
+  mlir::Value givenWeights;
   mlir::Value weights; ///< tensor<Kxf32>, after `weigh`
   mlir::Value operand; ///< the operand of the present stage, or null
 };
@@ -63,6 +76,7 @@ struct StageState {
 struct StageValues {
   std::vector<float> logits, scores, rank;
   std::vector<int32_t> ids; ///< -1: unused slot, of weight 0
+  std::vector<float> givenWeights;
   std::vector<float> weights;
   llvm::ArrayRef<float> operand;
 };

@@ -106,6 +106,19 @@ def RoutingStageAttrInterface : AttrInterface<"RoutingStageAttrInterface"> {
         `StageState::operand`, such as "bias"; empty for none. A weight of the
         pool's width, or a value of that width per token.
       }], "::llvm::StringRef", "getOperandName", (ins), [{}], [{ return {}; }]>,
+    InterfaceMethod<[{
+        Whether the operand may be `found` wide where the stage works on `width`
+        experts.
+      }], "bool", "acceptsOperandWidth",
+      (ins "int64_t":$width, "int64_t":$found), [{}],
+      [{ return found == width; }]>,
+    InterfaceMethod<[{
+        For a `select` stage: whether it fills `StageState::givenWeights`.
+      }], "bool", "givesWeights", (ins), [{}], [{ return false; }]>,
+    InterfaceMethod<[{
+        For a `weigh` stage: whether it takes the weights that selection gave, so
+        that it needs a `select` stage which gives some.
+      }], "bool", "takesGivenWeights", (ins), [{}], [{ return false; }]>,
     InterfaceMethod<"Builds the stage in the `row` dialect.",
       "void", "lowerToken",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc,

@@ -71,12 +71,26 @@ def Moe_AddConstantStep : Moe_Attr<"AddConstantStep", "add_constant"> {
 def Moe_ExpertAttr : Moe_Attr<"Expert", "expert"> {
   let summary = "one expert of a table";
   let description = [{
-    Hidden width and the weight symbol of each role.
+    Hidden width and the weight symbol of each role: `gate`, `up`, `down` and,
+    where a map has one, `gate_bias`, `up_bias`, `down_bias`.
 
     Example: `#moe.expert<width = 256, weights = {down = @d, gate = @g, up = @u}>`
   }];
   let parameters = (ins "int64_t":$width, "::mlir::DictionaryAttr":$weights);
   let assemblyFormat = "`<` `width` `=` $width `,` `weights` `=` $weights `>`";
+}
+
+def Moe_VirtualExpertAttr : Moe_Attr<"VirtualExpert", "virtual"> {
+  let summary = "one expert of a table, without matrices";
+  let description = [{
+    `identity` gives its input, `null` gives zero, `constant` gives the vector
+    `weight`, a `moe.weight`.
+
+    Example: `#moe.virtual<"identity">`, `#moe.virtual<"constant", weight = @v>`
+  }];
+  let parameters = (ins StringRefParameter<>:$kind,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$weight);
+  let assemblyFormat = "`<` $kind (`,` `weight` `=` $weight^)? `>`";
 }
 
 def Moe_SegmentAttr : Moe_Attr<"Segment", "segment"> {

@@ -15,11 +15,12 @@ LogicalResult ExpertsOp::verify() {
   return success();
 }
 
-/// The [rows, columns] of the weight of `role` of expert 0.
+/// The [rows, columns] of the weight of `role` of the first expert that has
+/// matrices.
 static ArrayRef<int64_t> roleShape(ExpertTableOp table, StringRef role,
                                    SymbolTableCollection *symbols = nullptr) {
   auto symbol =
-      table.getExpert(0).getWeights().getAs<FlatSymbolRefAttr>(role);
+      table.getFirstExpert().getWeights().getAs<FlatSymbolRefAttr>(role);
   Operation *weight =
       symbols ? symbols->lookupNearestSymbolFrom(table, symbol)
               : SymbolTable::lookupNearestSymbolFrom(table, symbol);
@@ -34,16 +35,36 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!table) // C1
     return emitOpError("expected a moe.expert_table ")
            << getTableAttr() << ", found none";
+  auto emitError = [&] { return emitOpError(); };
+  if (failed(verifyHiddenFunction(getHiddenFunction(*this),
+                                  table.getBody() == "glu", emitError))) // C3
+    return failure();
+  int64_t from = getTokens().getType().getDimSize(1);
+  int64_t to = getResult().getType().getDimSize(1);
+  if (!table.getFirstExpert()) {
+    // Experts without matrices keep the width, or have a vector.
+    for (Attribute entry : table.getExperts()) {
+      auto expert = cast<VirtualExpertAttr>(entry);
+      auto weight = expert.getWeight()
+                        ? symbols.lookupNearestSymbolFrom<WeightOp>(
+                              *this, expert.getWeight())
+                        : WeightOp();
+      if ((expert.getKind() == "identity" && from != to) ||
+          (weight &&
+           weight.getTensorType().getShape() != ArrayRef<int64_t>(to))) // C1
+        return emitOpError("expected experts from ")
+               << from << " to " << to << ", found " << entry;
+    }
+    return success();
+  }
   ArrayRef<int64_t> up = roleShape(table, "up", &symbols);
   ArrayRef<int64_t> down = roleShape(table, "down", &symbols);
   if (up.size() != 2 || down.size() != 2)
     return failure(); // the table's verifier says so
-  if (up[1] != getTokens().getType().getDimSize(1) ||
-      down[0] != getResult().getType().getDimSize(1)) // C1
+  if (up[1] != from || down[0] != to) // C1
     return emitOpError("expected experts from ")
-           << getTokens().getType().getDimSize(1) << " to "
-           << getResult().getType().getDimSize(1) << ", the table's are from "
-           << up[1] << " to " << down[0];
+           << from << " to " << to << ", the table's are from " << up[1]
+           << " to " << down[0];
   return success();
 }
 
@@ -59,9 +80,12 @@ static ExpertTableOp tableOf(ExpertsOp op) {
 int64_t ExpertsOp::getFlopsPerRow() {
   ExpertTableOp table = tableOf(*this);
   int64_t flops = 0;
-  for (NamedAttribute role : table.getExpert(0).getWeights()) {
+  if (!table.getFirstExpert())
+    return flops;
+  for (NamedAttribute role : table.getFirstExpert().getWeights()) {
     ArrayRef<int64_t> shape = roleShape(table, role.getName());
-    flops += 2 * shape[0] * shape[1];
+    if (shape.size() == 2)
+      flops += 2 * shape[0] * shape[1];
   }
   return flops;
 }
@@ -71,6 +95,11 @@ FlatSymbolRefAttr ExpertsOp::getMatrixTable() { return getTableAttr(); }
 Value ExpertsOp::decomposeExperts(OpBuilder &b, const DispatchPlan &plan) {
   Location loc = getLoc();
   ExpertTableOp table = tableOf(*this);
+  if (table.hasVirtualExperts() || getApplyInput()) {
+    emitOpError("expected experts with matrices whose results are weighed: run "
+                "split-experts before decompose-experts");
+    return {};
+  }
   int64_t width = roleShape(table, "up")[0];
   int64_t to = roleShape(table, "down")[0];
   auto stream = [](int64_t width, Type element) {
@@ -79,18 +108,21 @@ Value ExpertsOp::decomposeExperts(OpBuilder &b, const DispatchPlan &plan) {
   Value gathered = DispatchOp::create(b, loc, getTokens().getType(),
                                       getTokens(), plan.rows, plan.offsets);
   auto matmul = [&](StringRef role, Value input, int64_t width) -> Value {
+    std::string bias = (role + "_bias").str();
+    ArrayAttr biases = table.getFirstExpert().getWeights().contains(bias)
+                           ? b.getStrArrayAttr(StringRef(bias))
+                           : ArrayAttr();
     return GroupedMatmulOp::create(b, loc, stream(width, b.getF32Type()),
-                                   getTable(), b.getStrArrayAttr({role}), input,
-                                   /*gather=*/Value(), plan.offsets,
-                                   getCompute());
+                                   getTable(), b.getStrArrayAttr({role}),
+                                   biases, input, /*gather=*/Value(),
+                                   plan.offsets, getCompute());
   };
   SmallVector<Value> maps;
   if (table.getBody() == "glu")
     maps.push_back(matmul("gate", gathered, width));
   maps.push_back(matmul("up", gathered, width));
-  Value hidden =
-      row::buildHidden(b, loc, getActivation(), maps,
-                       getTokens().getType().getElementType());
+  Value hidden = row::buildHidden(b, loc, getHiddenFunction(*this), maps,
+                                  getTokens().getType().getElementType());
   Value down = matmul("down", hidden, to);
   return CombineOp::create(b, loc, getResult().getType(), down, plan.slotRows,
                            getWeights());

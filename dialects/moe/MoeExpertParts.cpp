@@ -54,10 +54,11 @@ public:
   Value build() {
     llvm::MapVector<Attribute, SmallVector<int64_t>> buckets;
     for (int64_t e = 0; e < table.getNumExperts(); ++e)
-      buckets[keyOf(table.getExpert(e))].push_back(e);
-    if (buckets.size() == 1 && table.getNumVirtual() == 0)
+      if (ExpertAttr expert = table.getExpert(e))
+        buckets[keyOf(expert)].push_back(e);
+    if (buckets.size() == 1 && !table.hasVirtualExperts())
       return {};
-    bool isAlone = buckets.size() == 1 && !hasIdentities();
+    bool isAlone = buckets.size() == 1 && !addsVirtuals();
     auto type = op.getResult().getType();
     SmallVector<Value> terms;
     for (auto &[key, experts] : buckets) {
@@ -70,10 +71,12 @@ public:
                               rows.gather(rows.constant(bucket.places), row[0]),
                               rows.i32(-1));
                         });
-      terms.push_back(ExpertsOp::create(
-          b, loc, isAlone ? type : rowsOf({type.getDimSize(1)}, b.getF32Type()),
-          bucket.table.getSymName(), op.getTokens(), ids, op.getWeights(),
-          op.getActivation(), op.getCompute()));
+      auto part = cast<ExpertsOp>(b.clone(*op));
+      part.setTable(bucket.table.getSymName());
+      part.getIdsMutable().assign(ids);
+      if (!isAlone)
+        part.getResult().setType(rowsOf({type.getDimSize(1)}, b.getF32Type()));
+      terms.push_back(part.getResult());
     }
     return isAlone ? terms.front() : sum(terms);
   }
@@ -86,6 +89,8 @@ private:
       return attribute ? attribute : b.getUnitAttr();
     };
     for (NamedAttribute role : expert.getWeights()) {
+      // Experts with a bias and those without cannot be taken together.
+      key.push_back(role.getName());
       auto weight = symbols.lookup<WeightOp>(
           cast<FlatSymbolRefAttr>(role.getValue()).getValue());
       key.append({TypeAttr::get(weight.getType()),
@@ -98,7 +103,7 @@ private:
   /// A table of these experts; functions that use the same ones share it.
   Bucket declare(ArrayRef<int64_t> experts) {
     Bucket bucket;
-    bucket.places.assign(table.getNumExperts() + table.getNumVirtual(), 0);
+    bucket.places.assign(table.getNumExperts(), 0);
     SmallVector<Attribute> entries;
     for (int64_t e : experts) {
       entries.push_back(table.getExpert(e));
@@ -107,7 +112,7 @@ private:
     ArrayAttr list = b.getArrayAttr(entries);
     Operation *last = table;
     for (auto other : table->getBlock()->getOps<ExpertTableOp>()) {
-      if (other.getBody() != table.getBody() || other.getNumVirtual() != 0)
+      if (other.getBody() != table.getBody())
         continue;
       if (other.getExperts() == list) {
         bucket.table = other;
@@ -118,29 +123,38 @@ private:
     }
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointAfter(last);
-    bucket.table = ExpertTableOp::create(b, table.getLoc(), name(),
-                                         table.getBody(), list, ArrayAttr());
+    bucket.table =
+        ExpertTableOp::create(b, table.getLoc(), name(), table.getBody(), list);
     symbols.insert(bucket.table, std::next(Block::iterator(last)));
     return bucket;
   }
   std::string name() { return (table.getSymName() + ".part").str(); }
 
+  bool isVirtual(int64_t e, StringRef kind) {
+    VirtualExpertAttr expert = table.getVirtualExpert(e);
+    return expert && expert.getKind() == kind;
+  }
   bool hasIdentities() {
-    auto kinds = table.getVirtualExperts();
-    return kinds && llvm::is_contained(kinds->getAsValueRange<StringAttr>(),
-                                       StringRef("identity"));
+    return llvm::any_of(llvm::seq(table.getNumExperts()),
+                        [&](int64_t e) { return isVirtual(e, "identity"); });
+  }
+  /// Experts without matrices that are not null.
+  bool addsVirtuals() {
+    return llvm::any_of(llvm::seq(table.getNumExperts()), [&](int64_t e) {
+      return table.getVirtualExpert(e) && !isVirtual(e, "null");
+    });
   }
 
-  /// The sum of the weights of each token's identities, tensor<?xf32>.
-  Value identityShare() {
-    SmallVector<int32_t> isIdentity(table.getNumExperts(), 0);
-    for (StringRef kind :
-         table.getVirtualExperts()->getAsValueRange<StringAttr>())
-      isIdentity.push_back(kind == "identity");
+  /// The sum of the weights of each token's experts that `belongs` names,
+  /// tensor<?xf32>.
+  Value shareOf(llvm::function_ref<bool(int64_t)> belongs) {
+    SmallVector<int32_t> flags;
+    for (int64_t e = 0; e < table.getNumExperts(); ++e)
+      flags.push_back(belongs(e));
     return apply(
         b, loc, rowsOf({}, b.getF32Type()), {op.getIds(), op.getWeights()},
         [&](row::RowBuilder &rows, ValueRange row) -> Value {
-          Value picked = rows.gather(rows.constant(isIdentity), row[0]);
+          Value picked = rows.gather(rows.constant(flags), row[0]);
           return rows.sum(rows.map(
               {picked, row[1], rows.i32(0), rows.f32(0.0)}, b.getF32Type(),
               [&](OpBuilder &b, ValueRange v) -> Value {
@@ -151,23 +165,49 @@ private:
         });
   }
 
-  /// The terms added in order in f32, then what identities give, rounded once.
+  /// What experts without matrices give, as pairs of a vector (the tokens, or
+  /// a constant) and its share.
+  SmallVector<std::pair<Value, Value>> virtualTerms() {
+    SmallVector<std::pair<Value, Value>> terms;
+    if (hasIdentities())
+      terms.push_back({op.getTokens(), shareOf([&](int64_t e) {
+                         return isVirtual(e, "identity");
+                       })});
+    for (int64_t c = 0; c < table.getNumExperts(); ++c) {
+      if (!isVirtual(c, "constant"))
+        continue;
+      FlatSymbolRefAttr symbol = table.getVirtualExpert(c).getWeight();
+      auto weight = symbols.lookup<WeightOp>(symbol.getValue());
+      Value vector = WeightRefOp::create(b, loc, weight.getTensorType(),
+                                         symbol.getValue());
+      terms.push_back({vector, shareOf([&](int64_t e) { return e == c; })});
+    }
+    return terms;
+  }
+
+  /// The terms added in order in f32, then what virtual experts give, rounded
+  /// once.
   Value sum(ArrayRef<Value> terms) {
     SmallVector<Value> operands(terms);
-    if (hasIdentities())
-      operands.append({op.getTokens(), identityShare()});
+    for (auto [vector, share] : virtualTerms())
+      operands.append({vector, share});
     auto type = op.getResult().getType();
     Type element = type.getElementType();
+    if (operands.empty()) // nulls only
+      operands.push_back(op.getIds());
     auto add = [&](OpBuilder &b, ValueRange v) -> Value {
-      Value total = v[0];
-      for (size_t i = 1; i < terms.size(); ++i)
-        total = arith::AddFOp::create(b, loc, total, v[i]);
-      if (v.size() > terms.size()) {
-        Value x = v[terms.size()];
+      Value total;
+      auto addTerm = [&](Value term) {
+        total = total ? arith::AddFOp::create(b, loc, total, term).getResult()
+                      : term;
+      };
+      for (Value term : v.take_front(terms.size()))
+        addTerm(term);
+      for (size_t i = terms.size(); i + 1 < v.size(); i += 2) {
+        Value x = v[i];
         if (!x.getType().isF32())
           x = arith::ExtFOp::create(b, loc, b.getF32Type(), x);
-        x = arith::MulFOp::create(b, loc, v.back(), x);
-        total = arith::AddFOp::create(b, loc, total, x);
+        addTerm(arith::MulFOp::create(b, loc, v[i + 1], x));
       }
       if (element.isF32())
         return total;
@@ -175,6 +215,11 @@ private:
     };
     return apply(b, loc, type, operands,
                  [&](row::RowBuilder &rows, ValueRange row) -> Value {
+                   if (terms.empty() && row.size() == 1)
+                     return row::ConstantOp::create(
+                         b, loc,
+                         cast<ElementsAttr>(b.getZeroAttr(RankedTensorType::get(
+                             {type.getDimSize(1)}, element))));
                    return rows.map(row, element, add);
                  });
   }
@@ -187,6 +232,87 @@ private:
 };
 } // namespace
 
+/// Element `index` of each row, tensor<?x1>.
+static Value slotOf(OpBuilder &b, Location loc, Value rows, int64_t index) {
+  Type element = cast<RankedTensorType>(rows.getType()).getElementType();
+  return apply(b, loc, rowsOf({1}, element), rows,
+               [&](row::RowBuilder &builder, ValueRange row) -> Value {
+                 return builder.gather(row[0],
+                                       builder.constant(int32_t(index)));
+               });
+}
+
+/// Each token times its one weight, rounded to the tokens' element type.
+static Value weighTokens(OpBuilder &b, Location loc, Value tokens,
+                         Value weights) {
+  auto type = cast<RankedTensorType>(tokens.getType());
+  Type element = type.getElementType(), f32 = b.getF32Type();
+  return apply(
+      b, loc, type, {tokens, weights},
+      [&](row::RowBuilder &rows, ValueRange row) -> Value {
+        Value weight = row::TableOp::create(b, loc, f32, row[1], rows.i32(0));
+        return rows.map({row[0], weight}, element,
+                        [&](OpBuilder &b, ValueRange v) -> Value {
+                          Value x = v[0];
+                          if (!element.isF32())
+                            x = arith::ExtFOp::create(b, loc, f32, x);
+                          x = arith::MulFOp::create(b, loc, v[1], x);
+                          if (!element.isF32())
+                            x = arith::TruncFOp::create(b, loc, element, x);
+                          return x;
+                        });
+      });
+}
+
+/// Experts whose operand is weighed: a set of one slot, with weights of one,
+/// for each slot; the results are added in order in f32.
+static Value splitByInput(ExpertsOp op, OpBuilder &b, SymbolTable &symbols) {
+  Location loc = op.getLoc();
+  auto type = op.getResult().getType();
+  int64_t slots = op.getIds().getType().getDimSize(1);
+  Value ones = apply(b, loc, rowsOf({1}, b.getF32Type()), op.getIds(),
+                     [&](row::RowBuilder &rows, ValueRange) -> Value {
+                       return rows.splat(rows.f32(1.0), 1);
+                     });
+  SmallVector<Value> terms;
+  for (int64_t s = 0; s < slots; ++s) {
+    bool isAlone = slots == 1;
+    Value weights =
+        isAlone ? op.getWeights() : slotOf(b, loc, op.getWeights(), s);
+    auto part = cast<ExpertsOp>(b.clone(*op));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(part);
+    part.setApplyInput(false);
+    part.getTokensMutable().assign(
+        weighTokens(b, loc, op.getTokens(), weights));
+    part.getWeightsMutable().assign(ones);
+    if (!isAlone) {
+      part.getIdsMutable().assign(slotOf(b, loc, op.getIds(), s));
+      part.getResult().setType(rowsOf({type.getDimSize(1)}, b.getF32Type()));
+    }
+    Value result = PartBuilder(part, b, symbols).build();
+    if (result)
+      part.erase();
+    terms.push_back(result ? result : part.getResult());
+  }
+  if (terms.size() == 1)
+    return terms[0];
+  Type element = type.getElementType();
+  return apply(
+      b, loc, type, terms, [&](row::RowBuilder &rows, ValueRange row) -> Value {
+        return rows.map(row, element, [&](OpBuilder &b, ValueRange v) -> Value {
+          Value total = v[0];
+          for (Value term : v.drop_front())
+            total = arith::AddFOp::create(b, loc, total, term);
+          if (element.isF32())
+            return total;
+          return arith::TruncFOp::create(b, loc, element, total);
+        });
+      });
+}
+
 Value ExpertsOp::splitExperts(OpBuilder &b, SymbolTable &symbols) {
+  if (getApplyInput())
+    return splitByInput(*this, b, symbols);
   return PartBuilder(*this, b, symbols).build();
 }

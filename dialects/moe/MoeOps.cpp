@@ -120,6 +120,29 @@ static ArrayRef<StringRef> rolesOf(StringRef body) {
   return {};
 }
 
+/// Whether `weights` has every role, and nothing else but their biases.
+static bool hasRoles(DictionaryAttr weights, ArrayRef<StringRef> roles) {
+  return llvm::all_of(roles,
+                      [&](StringRef role) { return weights.contains(role); }) &&
+         llvm::all_of(weights, [&](NamedAttribute entry) {
+           StringRef role = entry.getName();
+           role.consume_back("_bias");
+           return isa<FlatSymbolRefAttr>(entry.getValue()) &&
+                  llvm::is_contained(roles, role);
+         });
+}
+
+ExpertAttr ExpertTableOp::getFirstExpert() {
+  for (Attribute entry : getExperts())
+    if (auto expert = dyn_cast<ExpertAttr>(entry))
+      return expert;
+  return {};
+}
+
+bool ExpertTableOp::hasVirtualExperts() {
+  return llvm::any_of(getExperts(), llvm::IsaPred<VirtualExpertAttr>);
+}
+
 LogicalResult ExpertTableOp::verify() {
   ArrayRef<StringRef> roles = rolesOf(getBody());
   if (roles.empty()) // C1
@@ -128,61 +151,107 @@ LogicalResult ExpertTableOp::verify() {
   if (getExperts().empty()) // C1
     return emitOpError("expected at least one expert, found none");
   for (Attribute entry : getExperts()) {
+    if (auto expert = dyn_cast<VirtualExpertAttr>(entry)) {
+      StringRef kind = expert.getKind();
+      if (kind != "identity" && kind != "null" && kind != "constant") // C3
+        return emitOpError("expected virtual experts \"identity\", \"null\" "
+                           "or \"constant\", found \"")
+               << kind << "\"";
+      if ((kind == "constant") != bool(expert.getWeight())) // C3
+        return emitOpError("expected a weight with a constant only, found ")
+               << entry;
+      continue;
+    }
     auto expert = dyn_cast<ExpertAttr>(entry);
     if (!expert) // C1
       return emitOpError("expected entries #moe.expert, found ") << entry;
-    DictionaryAttr weights = expert.getWeights();
-    bool complete =
-        weights.size() == roles.size() &&
-        llvm::all_of(roles, [&](StringRef role) {
-          return isa_and_nonnull<FlatSymbolRefAttr>(weights.get(role));
-        });
-    if (!complete) // C1
+    if (!hasRoles(expert.getWeights(), roles)) // C1
       return emitOpError("expected a weight for each role of body \"")
-             << getBody() << "\", found " << weights;
+             << getBody() << "\", found " << expert.getWeights();
   }
   return success();
 }
 
-LogicalResult ExpertTableOp::verifySymbolUses(SymbolTableCollection &symbols) {
+namespace {
+/// Checks the weights of a table against each other.
+struct TableChecker {
+  ExpertTableOp table;
+  SymbolTableCollection &symbols;
   int64_t hidden = -1, to = -1;
-  for (auto [index, entry] : llvm::enumerate(getExperts())) {
-    auto expert = cast<ExpertAttr>(entry);
-    for (NamedAttribute role : expert.getWeights()) {
-      auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(
-          *this, cast<FlatSymbolRefAttr>(role.getValue()));
-      if (!weight) // C2
-        return emitOpError("expected a moe.weight ")
-               << role.getValue() << ", found none";
-      bool isDown = role.getName() == "down";
-      ArrayRef<int64_t> shape = weight.getTensorType().getShape();
+
+  WeightOp find(Attribute symbol) {
+    auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(
+        table, cast<FlatSymbolRefAttr>(symbol));
+    if (!weight) // C2
+      table.emitOpError("expected a moe.weight ") << symbol << ", found none";
+    return weight;
+  }
+
+  LogicalResult check(size_t index, ExpertAttr expert, StringRef role,
+                      WeightOp weight) {
+    ArrayRef<int64_t> shape = weight.getTensorType().getShape();
+    bool isBias = role.consume_back("_bias");
+    bool isDown = role == "down";
+    bool fits;
+    if (isBias) {
+      fits = shape.size() == 1 && (isDown ? to == -1 || shape[0] == to
+                                          : shape[0] == expert.getWidth());
+      if (fits && isDown)
+        to = shape[0];
+    } else {
       int64_t &outer = isDown ? to : hidden;
-      bool fits = shape.size() == 2 &&
-                  shape[isDown ? 1 : 0] == expert.getWidth() &&
-                  (outer == -1 || shape[isDown ? 0 : 1] == outer);
-      if (!fits) { // C2
-        InFlightDiagnostic diagnostic =
-            emitOpError("expert ")
-            << index << ": expected '" << role.getName().getValue() << "' of "
-            << "width " << expert.getWidth() << " and the table's hidden size, "
-            << "found " << weight.getType();
-        diagnostic.attachNote(weight.getLoc()) << "the weight is declared here";
-        return diagnostic;
-      }
-      outer = shape[isDown ? 0 : 1];
+      fits = shape.size() == 2 && shape[isDown ? 1 : 0] == expert.getWidth() &&
+             (outer == -1 || shape[isDown ? 0 : 1] == outer);
+      if (fits)
+        outer = shape[isDown ? 0 : 1];
+    }
+    if (fits)
+      return success();
+    InFlightDiagnostic diagnostic =
+        table.emitOpError("expert ")
+        << index << ": expected '" << role << (isBias ? "_bias" : "")
+        << "' of width " << expert.getWidth()
+        << " and the table's hidden size, found " << weight.getType();
+    diagnostic.attachNote(weight.getLoc()) << "the weight is declared here";
+    return diagnostic;
+  }
+};
+} // namespace
+
+LogicalResult ExpertTableOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  TableChecker checker{*this, symbols};
+  for (auto [index, entry] : llvm::enumerate(getExperts())) {
+    auto expert = dyn_cast<ExpertAttr>(entry);
+    if (!expert)
+      continue;
+    for (NamedAttribute role : expert.getWeights()) {
+      WeightOp weight = checker.find(role.getValue());
+      if (!weight ||
+          failed(checker.check(index, expert, role.getName().getValue(),
+                               weight))) // C2
+        return failure();
     }
   }
-  for (StringRef kind : getVirtualExperts()
-                            .value_or(ArrayAttr::get(getContext(), {}))
-                            .getAsValueRange<StringAttr>()) {
-    if (kind != "identity" && kind != "null") // C3
-      return emitOpError("expected virtual experts \"identity\" or \"null\", "
-                         "found \"")
-             << kind << "\"";
-    if (kind == "identity" && hidden != to) // C3
+  for (Attribute entry : getExperts()) {
+    auto expert = dyn_cast<VirtualExpertAttr>(entry);
+    if (!expert)
+      continue;
+    if (expert.getKind() == "identity" && checker.hidden != -1 &&
+        checker.hidden != checker.to) // C3
       return emitOpError("expected experts that keep the width, beside an "
                          "identity; they are from ")
-             << hidden << " to " << to;
+             << checker.hidden << " to " << checker.to;
+    if (!expert.getWeight())
+      continue;
+    WeightOp weight = checker.find(expert.getWeight());
+    if (!weight)
+      return failure();
+    ArrayRef<int64_t> shape = weight.getTensorType().getShape();
+    if (shape.size() != 1 || (checker.to != -1 && shape[0] != checker.to)) // C3
+      return emitOpError("expected a constant as wide as the experts' results, "
+                         "found ")
+             << weight.getType();
+    checker.to = shape[0];
   }
   return success();
 }
@@ -252,6 +321,9 @@ LogicalResult RoutePlanOp::verify() {
 LogicalResult GroupedMatmulOp::verify() {
   bool hasBody = !getEpilogue().empty();
   size_t roles = getRoles().size();
+  if (getBiases() && getBiases()->size() != roles) // C5
+    return emitOpError("expected one bias per role, or none; found ")
+           << getBiases()->size() << " for " << roles << " roles";
   if (roles == 0 || (roles > 1 && !hasBody)) // C3
     return emitOpError("expected one role, or an epilogue for several; found ")
            << roles << " roles";
@@ -280,24 +352,44 @@ GroupedMatmulOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError("expected ")
            << table.getNumExperts() + 1 << " segment offsets, found "
            << getOffsets().getType().getDimSize(0);
-  for (int64_t e = 0; e < table.getNumExperts(); ++e)
-    for (Attribute role : getRoles()) {
+  for (int64_t e = 0; e < table.getNumExperts(); ++e) {
+    auto weightOf = [&](Attribute role) -> FailureOr<WeightOp> {
       auto name = cast<StringAttr>(role);
-      auto symbol = table.getExpert(e).getWeights().getAs<FlatSymbolRefAttr>(
-          name.getValue());
+      ExpertAttr expert = table.getExpert(e);
+      auto symbol =
+          expert ? expert.getWeights().getAs<FlatSymbolRefAttr>(name.getValue())
+                 : FlatSymbolRefAttr();
       if (!symbol) // C1
         return emitOpError("expected experts with the role ")
                << name << ", expert " << e << " has none";
       auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(*this, symbol);
-      if (!weight || weight.getTensorType().getRank() != 2)
+      if (!weight)
         return failure(); // the table's verifier says so
-      ArrayRef<int64_t> shape = weight.getTensorType().getShape();
+      return weight;
+    };
+    for (Attribute role : getRoles()) {
+      FailureOr<WeightOp> weight = weightOf(role);
+      if (failed(weight) || weight->getTensorType().getRank() != 2)
+        return failure();
+      ArrayRef<int64_t> shape = weight->getTensorType().getShape();
       if (shape[1] != widthOf(getInput()) ||
           shape[0] != widthOf(getResult())) // C1, C2
         return emitOpError("expected a map from ")
                << widthOf(getInput()) << " to " << widthOf(getResult())
-               << ", expert " << e << " has " << weight.getType();
+               << ", expert " << e << " has " << weight->getType();
     }
+    for (Attribute role :
+         getBiases().value_or(ArrayAttr::get(getContext(), {}))) {
+      FailureOr<WeightOp> bias = weightOf(role);
+      if (failed(bias))
+        return failure();
+      ArrayRef<int64_t> shape = bias->getTensorType().getShape();
+      if (shape.size() != 1 || shape[0] != widthOf(getResult())) // C5
+        return emitOpError("expected a bias of ")
+               << widthOf(getResult()) << ", expert " << e << " has "
+               << bias->getType();
+    }
+  }
   return success();
 }
 

@@ -175,18 +175,18 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
   let summary = "lists the experts of a set";
   let description = [{
     Expert e of the set is entry e. Weights may be shared between experts and
-    between tables. Experts may differ in width.
-
-    `virtual` experts follow the others in the count of ids and have no weights:
-    `identity` gives its input, `null` gives zero.
+    between tables. Experts may differ in width and in their biases, and some may
+    be virtual, without matrices. Ids that nothing selects are `null`.
 
     Constraints:
-    - (C1) every entry is a `#moe.expert` with the roles `gate`, `up`, `down`
-      (body `glu`) or `up`, `down` (body `mlp`)
+    - (C1) every entry is a `#moe.virtual` or a `#moe.expert` with the roles
+      `gate`, `up`, `down` (body `glu`) or `up`, `down` (body `mlp`) and no other
+      ones than biases of these
     - (C2) every role names a `moe.weight`: gate and up [width, hidden], down
-      [to, width], with one hidden and one to for the whole table
-    - (C3) virtual experts are `identity`, which needs hidden equal to to, or
-      `null`
+      [to, width], with one hidden and one to for the whole table, biases [width]
+      and [to]
+    - (C3) virtual experts are `identity`, which needs hidden equal to to, `null`,
+      or `constant` with a weight [to]
 
     Example:
     ```mlir
@@ -197,23 +197,23 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$body,
-                       ArrayAttr:$experts,
-                       OptionalAttr<StrArrayAttr>:$virtual_experts);
-  let assemblyFormat = [{
-    $sym_name `body` `=` $body $experts (`virtual` $virtual_experts^)? attr-dict
-  }];
+                       ArrayAttr:$experts);
+  let assemblyFormat = "$sym_name `body` `=` $body $experts attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
-    /// Experts with weights: the rows of a plan.
+    /// The number of ids.
     int64_t getNumExperts() { return getExperts().size(); }
-    /// Virtual experts; their ids begin at getNumExperts().
-    int64_t getNumVirtual() {
-      return getVirtualExperts() ? getVirtualExperts()->size() : 0;
-    }
-    /// Expert e of the table.
+    /// Expert e of the table; null for a virtual one.
     ExpertAttr getExpert(int64_t e) {
-      return ::llvm::cast<ExpertAttr>(getExperts()[e]);
+      return ::llvm::dyn_cast<ExpertAttr>(getExperts()[e]);
     }
+    /// Expert e if it is virtual, otherwise null.
+    VirtualExpertAttr getVirtualExpert(int64_t e) {
+      return ::llvm::dyn_cast<VirtualExpertAttr>(getExperts()[e]);
+    }
+    /// The first expert with matrices; null where all are virtual.
+    ExpertAttr getFirstExpert();
+    bool hasVirtualExperts();
   }];
 }
 
@@ -311,16 +311,23 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the
     expert ids[t, s] of the table; slots with id -1 are left out. An expert of
     body `glu` computes down(act(gate(x)) * up(x)), of body `mlp`
-    down(act(up(x))). The hidden vector is rounded to the operand's element
+    down(act(up(x))), with the biases that it has; slope, clamps and `up_offset`
+    are those of `nn.glu`. The hidden vector is rounded to the operand's element
     type; expert results are f32; the sum is f32 and rounded once. Where the
     experts of a table differ in width, or some are virtual, those of one width
     are summed first, then the sums in the order of their first experts, then
-    what identities give: (sum of their weights) * x[t].
+    what identities give: (sum of their weights) * x[t], then constants in order
+    of id: (sum of its weights) * its vector.
+
+    With `apply_input` the weight multiplies the expert's operand instead:
+    E(weights[t, s] * x[t]), the product rounded to the operand's element type.
 
     Constraints:
     - (C1) the table exists; its hidden width is the operand's and its output
       width the result's
     - (C2) ids and weights have the same number of slots
+    - (C3) there is at most one clamp, with a positive limit; a slope goes with
+      silu; clamps and `up_offset` go with body `glu`
 
     Example:
     ```mlir
@@ -334,9 +341,10 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     }
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$table, Moe_Stream:$tokens,
-                       Moe_SlotIds:$ids, Moe_SlotWeights:$weights,
-                       Moec_Activation:$activation, Moe_ComputeType:$compute);
+  let arguments = !con((ins FlatSymbolRefAttr:$table, Moe_Stream:$tokens,
+                            Moe_SlotIds:$ids, Moe_SlotWeights:$weights),
+                       Moec_HiddenArguments,
+                       (ins Moe_ComputeType:$compute, UnitAttr:$apply_input));
   let results = (outs Moe_Stream:$result);
   let assemblyFormat = [{
     $table $tokens `routed` `(` $ids `,` $weights `)` `act` `=` $activation
@@ -474,7 +482,8 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul",
   let description = [{
     For every expert e and every row r of its segment offsets[e] ..
     offsets[e+1] - 1: the linear maps of the given roles of the expert on row r
-    of the operand, or, with `gather`, on row gather[r]. Without an epilogue
+    of the operand, or, with `gather`, on row gather[r]; `biases` gives the role
+    of the bias of each map, where they have one. Without an epilogue
     there is one role, whose f32 result is rounded to the result's element type.
     An epilogue computes one element from the f32 elements of all roles; its
     value is rounded.
@@ -485,6 +494,7 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul",
     - (C3) there is an epilogue exactly when there are several roles or it has
       a body; its arguments are one f32 per role and it yields one f32
     - (C4) offsets has one element more than the table has experts
+    - (C5) there is one bias per role, or none
 
     Example:
     ```mlir
@@ -505,12 +515,14 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul",
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$table, StrArrayAttr:$roles,
+                       OptionalAttr<StrArrayAttr>:$biases,
                        Moe_Stream:$input, Optional<Moe_Ids>:$gather,
                        Moe_Offsets:$offsets, Moe_ComputeType:$compute);
   let results = (outs Moe_Stream:$result);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
-    $table $roles $input (`gather` `(` $gather^ `)`)? `segments` `(` $offsets `)`
+    $table $roles (`biases` $biases^)? $input (`gather` `(` $gather^ `)`)?
+    `segments` `(` $offsets `)`
     `compute` `=` $compute attr-dict `:` type($input) `,` type($offsets) `->`
     type($result) ($epilogue^)?
   }];

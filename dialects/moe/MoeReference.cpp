@@ -62,9 +62,9 @@ LogicalResult ByModalityOp::evaluateIn(ReferenceContext &context,
 
 namespace {
 /// A linear map of one row: operands rounded to `compute`, products added in
-/// f32 in ascending order.
-std::vector<float> applyMap(const HostTensor &weight, ArrayRef<float> operand,
-                            Type compute) {
+/// f32 in ascending order, then the bias, if any.
+std::vector<float> applyMap(const HostTensor &weight, const HostTensor *bias,
+                            ArrayRef<float> operand, Type compute) {
   std::vector<float> x(operand), y;
   roundOperand(x, compute, weight);
   for (int64_t o = 0; o < weight.getShape()[0]; ++o) {
@@ -72,7 +72,7 @@ std::vector<float> applyMap(const HostTensor &weight, ArrayRef<float> operand,
     float sum = 0.0f;
     for (size_t i = 0; i < x.size(); ++i)
       sum += x[i] * roundWeight(compute, row[i]);
-    y.push_back(sum);
+    y.push_back(bias ? sum + bias->f32()[o] : sum);
   }
   return y;
 }
@@ -84,7 +84,7 @@ const HostTensor *roleOf(ReferenceContext &context, ExpertTableOp table,
       table.getExpert(e).getWeights().getAs<FlatSymbolRefAttr>(role), user);
 }
 
-/// Whether slot id `id` of a table of `experts` and `virtuals` makes sense.
+/// Whether slot id `id` of a table of `limit` experts makes sense.
 LogicalResult checkId(Operation *op, int32_t id, int64_t limit) {
   if (id >= -1 && id < limit)
     return success();
@@ -102,8 +102,16 @@ evaluateExpert(ExpertsOp op, ReferenceContext &context, ExpertTableOp table,
     const HostTensor *weight = roleOf(context, table, e, role, op);
     if (!weight)
       return failure();
-    return applyMap(*weight, v, op.getCompute());
+    const HostTensor *bias = nullptr;
+    std::string biasRole = (role + "_bias").str();
+    if (table.getExpert(e).getWeights().contains(biasRole)) {
+      bias = roleOf(context, table, e, biasRole, op);
+      if (!bias)
+        return failure();
+    }
+    return applyMap(*weight, bias, v, op.getCompute());
   };
+  HiddenFunction function = getHiddenFunction(op);
   FailureOr<std::vector<float>> up = map("up", x);
   if (failed(up))
     return failure();
@@ -113,14 +121,29 @@ evaluateExpert(ExpertsOp op, ReferenceContext &context, ExpertTableOp table,
     if (failed(gate))
       return failure();
     for (size_t i = 0; i < hidden.size(); ++i)
-      hidden[i] *= evaluateActivation(op.getActivation(), (*gate)[i]);
+      hidden[i] = evaluateHiddenFunction(function, {(*gate)[i], hidden[i]});
   } else {
     for (float &h : hidden)
-      h = evaluateActivation(op.getActivation(), h);
+      h = evaluateHiddenFunction(function, h);
   }
   for (float &h : hidden)
     h = roundToType(op.getTokens().getType().getElementType(), h);
   return map("down", hidden);
+}
+
+/// What the virtual expert `e` gives for `x`.
+static FailureOr<std::vector<float>>
+evaluateVirtual(ExpertsOp op, ReferenceContext &context, ExpertTableOp table,
+                int64_t e, ArrayRef<float> x) {
+  VirtualExpertAttr expert = table.getVirtualExpert(e);
+  if (expert.getKind() == "identity")
+    return std::vector<float>(x);
+  if (expert.getKind() == "null")
+    return std::vector<float>(op.getResult().getType().getDimSize(1), 0.0f);
+  const HostTensor *vector = context.getWeight(expert.getWeight(), op);
+  if (!vector)
+    return failure();
+  return vector->f32().vec();
 }
 
 LogicalResult ExpertsOp::evaluateIn(ReferenceContext &context,
@@ -138,23 +161,24 @@ LogicalResult ExpertsOp::evaluateIn(ReferenceContext &context,
     for (int64_t s = 0; s < slots; ++s) {
       int32_t id = inputs[1].rowI32(t)[s];
       float weight = inputs[2].rowF32(t)[s];
-      if (failed(checkId(*this, id, experts + table.getNumVirtual())))
+      if (failed(checkId(*this, id, experts)))
         return failure();
       if (id < 0)
         continue;
-      std::vector<float> result(x);
-      if (id < experts) {
-        FailureOr<std::vector<float>> given =
-            evaluateExpert(*this, context, table, id, x);
-        if (failed(given))
-          return failure();
-        result = std::move(*given);
-      } else if (cast<StringAttr>((*table.getVirtualExperts())[id - experts]) ==
-                 "null") {
-        continue;
+      std::vector<float> operand(x);
+      if (getApplyInput()) {
+        for (float &v : operand)
+          v = roundToType(getTokens().getType().getElementType(), weight * v);
+        weight = 1.0f;
       }
+      FailureOr<std::vector<float>> result =
+          table.getVirtualExpert(id)
+              ? evaluateVirtual(*this, context, table, id, operand)
+              : evaluateExpert(*this, context, table, id, operand);
+      if (failed(result))
+        return failure();
       for (size_t i = 0; i < y.size(); ++i)
-        y[i] += weight * result[i];
+        y[i] += weight * (*result)[i];
     }
   }
   return success();
@@ -229,11 +253,16 @@ LogicalResult GroupedMatmulOp::evaluateIn(ReferenceContext &context,
       ArrayRef<float> x =
           inputs[0].rowF32(getGather() ? inputs[1].i32()[r] : r);
       std::vector<std::vector<float>> maps;
-      for (StringRef role : getRoles().getAsValueRange<StringAttr>()) {
-        const HostTensor *weight = roleOf(context, table, e, role, *this);
-        if (!weight)
+      for (auto [i, role] : llvm::enumerate(getRoles())) {
+        auto find = [&](Attribute role) {
+          return roleOf(context, table, e, cast<StringAttr>(role), *this);
+        };
+        const HostTensor *weight = find(role);
+        const HostTensor *bias =
+            getBiases() ? find((*getBiases())[i]) : nullptr;
+        if (!weight || (getBiases() && !bias))
           return failure();
-        maps.push_back(applyMap(*weight, x, getCompute()));
+        maps.push_back(applyMap(*weight, bias, x, getCompute()));
       }
       MutableArrayRef<float> y = outputs[0].rowF32(r);
       if (getEpilogue().empty()) {

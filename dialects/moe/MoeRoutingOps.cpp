@@ -39,13 +39,22 @@ SmallVector<RoutingStageAttrInterface> RouteOp::getStages() {
   if (getGroups())
     stages.push_back(*getGroups());
   stages.append({getSelect(), getWeigh(), getRenorm(), getScale()});
+  if (getSkip())
+    stages.push_back(*getSkip());
   return stages;
+}
+
+/// Stages between `score` and `weigh` do not see experts that are always
+/// selected.
+static bool seesSelectableOnly(StageKind kind) {
+  return kind == StageKind::Rank || kind == StageKind::Groups ||
+         kind == StageKind::Select;
 }
 
 int64_t RouteOp::getNumExperts() { return getPoolStart() + getPoolWidth(); }
 
 int64_t RouteOp::getSlotsPerToken() {
-  return getSelect().getSlots(getPoolWidth());
+  return getSelect().getSlots(getSelectableWidth()) + getNumAlways();
 }
 
 RoutingGuarantees RouteOp::getGuarantees() {
@@ -66,7 +75,11 @@ LogicalResult RouteOp::inferReturnTypes(MLIRContext *context,
   if (!logits || logits.getRank() != 2 || !select)
     return emitOptionalError(location, "expected logits tensor<?xExf32> and a "
                                        "select stage");
-  int64_t slots = select.getSlots(logits.getDimSize(1));
+  int64_t always = 0;
+  if (DenseI64ArrayAttr range = adaptor.getAlwaysAttr();
+      range && range.size() == 2)
+    always = range[1] - range[0];
+  int64_t slots = select.getSlots(logits.getDimSize(1) - always) + always;
   Builder b(context);
   types.push_back(
       RankedTensorType::get({ShapedType::kDynamic, slots}, b.getI32Type()));
@@ -81,28 +94,54 @@ LogicalResult RouteOp::verify() {
     places.push_back(StageKind::Groups);
   places.append({StageKind::Select, StageKind::Weigh, StageKind::Renorm,
                  StageKind::Scale});
-  int64_t width = getPoolWidth();
+  if (getSkip())
+    places.push_back(StageKind::Skip);
+  if (std::optional<ArrayRef<int64_t>> always = getAlways()) {
+    ArrayRef<int64_t> range = *always;
+    bool fits = range.size() == 2 && range[0] < range[1] && range[0] >= 0 &&
+                range[1] <= getPoolWidth() &&
+                (range[0] == 0) != (range[1] == getPoolWidth());
+    if (!fits) // C5
+      return emitOpError("expected 'always' to be a part at one end of ")
+             << getPoolWidth() << " columns, found [" << range << "]";
+  }
   auto emitError = [&] { return emitOpError(); };
   size_t operands = 0;
   for (auto [place, stage] : llvm::zip(places, getStages())) {
+    int64_t width =
+        seesSelectableOnly(place) ? getSelectableWidth() : getPoolWidth();
+    int64_t slots = seesSelectableOnly(place) ? getSelect().getSlots(width)
+                                              : getSlotsPerToken();
     if (stage.getStageKind() != place) // C1
       return emitOpError("expected a '")
              << stringifyStageKind(place) << "' stage, found " << stage
              << ", a '" << stringifyStageKind(stage.getStageKind())
              << "' stage";
-    if (failed(stage.verifyStage(width, getSlotsPerToken(), emitError))) // C2
+    if (failed(stage.verifyStage(width, slots, emitError))) // C2
       return failure();
-    operands += !stage.getOperandName().empty();
+    if (stage.getOperandName().empty())
+      continue;
+    if (operands < getStageOperands().size()) {
+      auto type =
+          cast<RankedTensorType>(getStageOperands()[operands].getType());
+      bool fits = type.getRank() != 0 &&
+                  isa<FloatType>(type.getElementType()) &&
+                  stage.acceptsOperandWidth(width, type.getShape().back());
+      if (!fits) // C3
+        return emitOpError("expected the '")
+               << stringifyStageKind(place) << "' operand to be " << width
+               << " wide, found " << type;
+    }
+    ++operands;
   }
   if (getStageOperands().size() != operands) // C3
     return emitOpError("expected ") << operands << " stage operands, found "
                                     << getStageOperands().size();
-  for (Value operand : getStageOperands()) {
-    auto type = cast<RankedTensorType>(operand.getType());
-    if (type.getShape().back() != width) // C3
-      return emitOpError("expected stage operands of the pool's width ")
-             << width << ", found " << type;
-  }
+  if (getWeigh().takesGivenWeights() &&
+      (!getSelect().givesWeights() || getAlways())) // C4
+    return emitOpError("expected a selection that makes weights for ")
+           << getWeigh() << ", found " << getSelect()
+           << (getAlways() ? " with 'always'" : "");
   return success();
 }
 
@@ -119,12 +158,68 @@ static Value raiseUsed(row::RowBuilder &rows, OpBuilder &b, Location loc,
       });
 }
 
+/// The columns that are selected always, in order.
+static SmallVector<int32_t> alwaysColumns(RouteOp op) {
+  SmallVector<int32_t> columns;
+  for (int64_t i = 0; i < op.getNumAlways(); ++i)
+    columns.push_back((*op.getAlways())[0] + i);
+  return columns;
+}
+
+/// The columns that selection works on, in order.
+static SmallVector<int32_t> selectableColumns(RouteOp op) {
+  SmallVector<int32_t> columns;
+  for (int64_t e = 0; e < op.getPoolWidth(); ++e)
+    if (!op.getNumAlways() || e < (*op.getAlways())[0] ||
+        e >= (*op.getAlways())[1])
+      columns.push_back(e);
+  return columns;
+}
+
+/// The selected ids, counted in all columns, and those of `always` behind them.
+static Value joinAlways(RouteOp op, row::RowBuilder &rows, OpBuilder &b,
+                        Value ids) {
+  Location loc = op.getLoc();
+  int64_t selected = cast<RankedTensorType>(ids.getType()).getDimSize(0);
+  SmallVector<int32_t> places, added(selected, -1);
+  for (int64_t s = 0; s < selected; ++s)
+    places.push_back(s);
+  for (int32_t column : alwaysColumns(op)) {
+    places.push_back(-1);
+    added.push_back(column);
+  }
+  // Unused slots gather 0, so columns are counted from 1 here.
+  SmallVector<int32_t> columns = selectableColumns(op);
+  for (int32_t &column : columns)
+    ++column;
+  Value joined =
+      rows.add(rows.gather(rows.constant(columns), ids), rows.i32(-1));
+  joined = rows.gather(joined, rows.constant(places));
+  return rows.map({joined, rows.constant(added), rows.i32(0)}, b.getI32Type(),
+                  [&](OpBuilder &b, ValueRange v) -> Value {
+                    Value isAdded = arith::CmpIOp::create(
+                        b, loc, arith::CmpIPredicate::sge, v[1], v[2]);
+                    return arith::SelectOp::create(b, loc, isAdded, v[1], v[0]);
+                  });
+}
+
 FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
   row::RowBuilder rows(b, getLoc());
   StageState state;
   state.logits = inputs[0];
+  Value allLogits = state.logits, allScores;
   auto operands = inputs.drop_front();
   for (RoutingStageAttrInterface stage : getStages()) {
+    if (getAlways() && stage.getStageKind() == StageKind::Rank) {
+      allScores = state.scores;
+      Value columns = rows.constant(selectableColumns(*this));
+      state.logits = rows.gather(allLogits, columns);
+      state.scores = rows.gather(allScores, columns);
+    } else if (getAlways() && stage.getStageKind() == StageKind::Weigh) {
+      state.logits = allLogits;
+      state.scores = allScores;
+      state.ids = joinAlways(*this, rows, b, state.ids);
+    }
     state.operand = Value();
     if (!stage.getOperandName().empty()) {
       // Stored biases may be bf16; stages compute in f32.
@@ -140,6 +235,9 @@ FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
     stage.lowerToken(b, getLoc(), state);
   }
   Value ids = state.ids;
+  // Dividing by a sum of no weights must not show.
+  if (state.hasUnused)
+    state.weights = rows.whereUsed(state.weights, ids);
   if (getPoolStart() != 0) {
     Value start = rows.i32(getPoolStart());
     ids = state.hasUnused ? raiseUsed(rows, b, getLoc(), ids, start)
@@ -156,8 +254,24 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
   for (int64_t t = 0; t < tokens; ++t) {
     StageValues state;
     state.logits = inputs[0].rowF32(t).vec();
+    std::vector<float> allLogits = state.logits, allScores;
     size_t next = 1;
     for (RoutingStageAttrInterface stage : getStages()) {
+      if (getAlways() && stage.getStageKind() == StageKind::Rank) {
+        allScores = state.scores;
+        state.logits.clear();
+        state.scores.clear();
+        for (int32_t column : selectableColumns(*this)) {
+          state.logits.push_back(allLogits[column]);
+          state.scores.push_back(allScores[column]);
+        }
+      } else if (getAlways() && stage.getStageKind() == StageKind::Weigh) {
+        state.logits = allLogits;
+        state.scores = allScores;
+        for (int32_t &id : state.ids)
+          id = id < 0 ? id : selectableColumns(*this)[id];
+        llvm::append_range(state.ids, alwaysColumns(*this));
+      }
       state.operand = {};
       if (!stage.getOperandName().empty()) {
         const HostTensor &operand = inputs[next++];
@@ -169,7 +283,7 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
     for (int64_t s = 0; s < slots; ++s) {
       outputs[0].rowI32(t)[s] =
           state.ids[s] < 0 ? -1 : state.ids[s] + int32_t(getPoolStart());
-      outputs[1].rowF32(t)[s] = state.weights[s];
+      outputs[1].rowF32(t)[s] = state.ids[s] < 0 ? 0.0f : state.weights[s];
     }
   }
   return success();

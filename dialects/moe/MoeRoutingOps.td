@@ -34,18 +34,26 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     - `groups`, where it is written, changes the rank by groups of experts,
     - `select` chooses the experts of the K slots (ties go to the lower id),
     - `weigh` says from what the weights are taken,
-    - `renorm` and `scale` change the weights.
+    - `renorm` and `scale` change the weights,
+    - `skip`, where it is written, leaves slots of small weights unused.
 
     Operand 0 holds the logits, one column per expert of the pool; a stage that
     asks for an operand (`rank(#moe.biased_score)`) finds it among
     `stage_operands`, in stage order. Ids are counted from `pool_start`. A slot
     that selection leaves unused has id -1 and weight 0.
 
+    `always = [a, b]` names columns, the first or the last ones, whose experts
+    are selected for every token: `rank`, `groups` and `select` work on the other
+    columns alone, and the slots of a .. b-1 follow those of the selection.
+
     Constraints:
     - (C1) every stage is of the kind of its place
-    - (C2) every stage accepts the pool's width and the number of slots
-    - (C3) there are as many stage operands as stages ask for, of the pool's
-      width
+    - (C2) every stage accepts the number of experts that it works on, and of slots
+    - (C3) there are as many stage operands as stages ask for, as wide as the
+      number of experts that the stage works on
+    - (C4) a `weigh` stage that takes the weights of the selection stands with a
+      `select` stage that makes some, without `always`
+    - (C5) `always` is not empty, not all, and at one end of the pool
 
     Example:
     ```mlir
@@ -66,6 +74,8 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
                        RoutingStageAttrInterface:$weigh,
                        RoutingStageAttrInterface:$renorm,
                        RoutingStageAttrInterface:$scale,
+                       OptionalAttr<RoutingStageAttrInterface>:$skip,
+                       OptionalAttr<DenseI64ArrayAttr>:$always,
                        DefaultValuedAttr<I64Attr, "0">:$pool_start);
   let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
   let assemblyFormat = [{
@@ -73,6 +83,7 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     `score` `(` $score `)` `rank` `(` $rank `)`
     (`groups` `(` $groups^ `)`)? `select` `(` $select `)`
     `weigh` `(` $weigh `)` `renorm` `(` $renorm `)` `scale` `(` $scale `)`
+    (`skip` `(` $skip^ `)`)? (`always` `=` $always^)?
     (`pool_start` `=` $pool_start^)? attr-dict `:` type($logits) `->` type($ids)
     `,` type($weights)
   }];
@@ -84,6 +95,14 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     int64_t getPoolWidth() {
       return ::llvm::cast<::mlir::RankedTensorType>(getLogits().getType())
           .getDimSize(1);
+    }
+    /// Columns that selection works on.
+    int64_t getSelectableWidth() {
+      return getPoolWidth() - getNumAlways();
+    }
+    int64_t getNumAlways() {
+      auto always = getAlways();
+      return always && always->size() == 2 ? (*always)[1] - (*always)[0] : 0;
     }
   }];
 }

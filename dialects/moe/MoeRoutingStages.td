@@ -40,6 +40,14 @@ def Moe_IdentityStage : Moe_Stage<"IdentityStage", "identity"> {
   }];
 }
 
+def Moe_SqrtSoftplusStage : Moe_Stage<"SqrtSoftplusStage", "sqrt_softplus"> {
+  let summary = "scores are the root of the softplus of the logits";
+  let description = [{
+    sqrt(log(1 + exp(z))), as in DeepSeek-V4.
+    Example: `score(#moe.sqrt_softplus)`
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // rank
 //===----------------------------------------------------------------------===//
@@ -55,6 +63,13 @@ def Moe_BiasedScoreStage : Moe_Stage<"BiasedScoreStage", "biased_score",
     The bias, a weight of the pool's width, moves selection and never the
     weights: balancing without an auxiliary loss (arXiv:2408.15664).
     Example: `rank(#moe.biased_score)`
+  }];
+}
+def Moe_ByValueStage : Moe_Stage<"ByValueStage", "by_value",
+    ["getOperandName"]> {
+  let summary = "selection looks at a value";
+  let description = [{
+    The operand has the pool's width. Example: `rank(#moe.by_value)`
   }];
 }
 
@@ -117,6 +132,46 @@ def Moe_TopPStage : Moe_Stage<"TopPStage", "top_p",
   let assemblyFormat = "`<` custom<Number>($p) `,` `until` `=` $until `>`";
 }
 
+def Moe_ThresholdStage : Moe_Stage<"ThresholdStage", "threshold",
+    ["getSlots", "verifyStage", "updateGuarantees"]> {
+  let summary = "the experts of a rank above a number";
+  let description = [{
+    Experts of a rank strictly above `t` in descending order of rank, ties to
+    the lower id, and as many of the best ones as make `at_least`. One slot per
+    expert of the pool; slots that are not kept hold -1. Example:
+    `select(#moe.threshold<0.5, at_least = 1>)`
+  }];
+  let parameters = (ins "::mlir::FloatAttr":$t, "int64_t":$at_least);
+  let assemblyFormat = "`<` custom<Number>($t) `,` `at_least` `=` $at_least `>`";
+}
+
+def Moe_FixedStage : Moe_Stage<"FixedStage", "fixed",
+    ["getSlots", "verifyStage", "updateGuarantees"]> {
+  let summary = "one expert, whatever the rank";
+  let description = [{
+    The expert of column `id` of the pool. Example: `select(#moe.fixed<3>)`
+  }];
+  let parameters = (ins "int64_t":$id);
+  let assemblyFormat = "`<` $id `>`";
+}
+
+def Moe_SparseMixerStage : Moe_Stage<"SparseMixerStage", "sparse_mixer",
+    ["getSlots", "verifyStage", "updateGuarantees", "givesWeights"]> {
+  let summary = "the best expert k times, weighed among its near rivals";
+  let description = [{
+    SparseMixer (arXiv:2409.12136) as at inference. k times: with m the largest
+    rank r among the experts not chosen yet, its expert (ties to the lower id) is
+    chosen; its rivals are the experts not chosen yet, itself among them, but
+    those with (m - r) / max(|r|, m) > 2 eps; its weight is that of a softmax of
+    the ranks of the rivals. (Codes with |m| for m give the same: where m is
+    negative, |r| is at least |m|.) The weights are those of
+    `weigh(#moe.sparse_mixer_weight)`; they sum to up to k. Example:
+    `select(#moe.sparse_mixer<2, eps = 0.01>)`
+  }];
+  let parameters = (ins "int64_t":$k, "::mlir::FloatAttr":$eps);
+  let assemblyFormat = "`<` $k `,` `eps` `=` custom<Number>($eps) `>`";
+}
+
 //===----------------------------------------------------------------------===//
 // weigh
 //===----------------------------------------------------------------------===//
@@ -143,6 +198,15 @@ def Moe_OneStage : Moe_Stage<"OneStage", "one"> {
   let description = [{Example: `weigh(#moe.one)`}];
 }
 
+def Moe_SparseMixerWeightStage : Moe_Stage<"SparseMixerWeightStage",
+    "sparse_mixer_weight", ["takesGivenWeights"]> {
+  let summary = "weights are those that the selection made";
+  let description = [{
+    Goes with `select(#moe.sparse_mixer)`.
+    Example: `weigh(#moe.sparse_mixer_weight)`
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // renorm
 //===----------------------------------------------------------------------===//
@@ -161,6 +225,24 @@ def Moe_SumRenormStage : Moe_Stage<"SumRenormStage", "sum_renorm",
   let parameters = (ins "::mlir::FloatAttr":$eps);
   let assemblyFormat = "`<` custom<Number>($eps) `>`";
 }
+def Moe_AtLeastRenormStage : Moe_Stage<"AtLeastRenormStage", "at_least_renorm"> {
+  let summary = "weights are divided by their sum, at least by a number";
+  let description = [{
+    w / max(sum w, m), as in ERNIE 4.5.
+    Example: `renorm(#moe.at_least_renorm<1.0e-12>)`
+  }];
+  let parameters = (ins "::mlir::FloatAttr":$m);
+  let assemblyFormat = "`<` custom<Number>($m) `>`";
+}
+def Moe_NormRenormStage : Moe_Stage<"NormRenormStage", "norm_renorm"> {
+  let summary = "weights are divided by their norm";
+  let description = [{
+    w / (sum |w|^p)^(1/p) for a positive p, as in DBRX.
+    Example: `renorm(#moe.norm_renorm<2.0>)`
+  }];
+  let parameters = (ins "::mlir::FloatAttr":$p);
+  let assemblyFormat = "`<` custom<Number>($p) `>`";
+}
 
 //===----------------------------------------------------------------------===//
 // scale
@@ -172,6 +254,40 @@ def Moe_FactorStage : Moe_Stage<"FactorStage", "factor",
   let description = [{Example: `scale(#moe.factor<2.5>)`}];
   let parameters = (ins "::mlir::FloatAttr":$value);
   let assemblyFormat = "`<` custom<Number>($value) `>`";
+}
+def Moe_FactorsStage : Moe_Stage<"FactorsStage", "factors",
+    ["updateGuarantees", "getOperandName", "acceptsOperandWidth"]> {
+  let summary = "weights are multiplied by stored or computed numbers";
+  let description = [{
+    The operand is one wide, or of the pool's width: then each weight is
+    multiplied by the number of its expert, as in Gemma 4.
+    Example: `scale(#moe.factors)`
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// skip
+//===----------------------------------------------------------------------===//
+
+class Moe_SkipStage<string name, string mnemonic>
+    : Moe_Stage<name, mnemonic, ["verifyStage", "updateGuarantees"]> {
+  let assemblyFormat = "`<` custom<Number>($limit) `,` `renorm` `=` $renorm `>`";
+  let parameters = (ins "::mlir::FloatAttr":$limit, "::mlir::StringAttr":$renorm);
+}
+def Moe_RatioSkipStage : Moe_SkipStage<"RatioSkipStage", "ratio_skip"> {
+  let summary = "drops weights far below the largest";
+  let description = [{
+    Slots with w < limit * (the largest weight of the token) become unused.
+    `renorm = "sum"` divides the rest by its sum, "none" does not (arXiv:2402.14800).
+    Example: `skip(#moe.ratio_skip<0.4, renorm = "sum">)`
+  }];
+}
+def Moe_BelowSkipStage : Moe_SkipStage<"BelowSkipStage", "below_skip"> {
+  let summary = "drops weights below a number";
+  let description = [{
+    Slots with w < limit become unused, perhaps all of a token. `renorm` is that of
+    `#moe.ratio_skip`. Example: `skip(#moe.below_skip<0.1, renorm = "none">)`
+  }];
 }
 
 #endif // MOEC_DIALECTS_MOE_MOEROUTINGSTAGES

@@ -203,13 +203,20 @@ LogicalResult GroupedGemmOp::verify() {
              << widthOf(getX()) << " to " << widthOf(getOut()) << " of rank "
              << (grouped ? 3 : 2) << ", found " << weight.getType();
   }
-  if (!getBiases().empty() &&
-      (grouped || getBiases().size() != getWeights().size())) // C2
-    return emitOpError("expected one bias per weight and no segments");
-  for (Value bias : getBiases())
-    if (bufferType(bias).getRank() != 1 || widthOf(bias) != widthOf(getOut())) // C2
+  if (!getBiases().empty() && getBiases().size() != getWeights().size()) // C2
+    return emitOpError("expected one bias per weight");
+  for (Value bias : getBiases()) {
+    MemRefType type = bufferType(bias);
+    bool fits =
+        type.getRank() == (grouped ? 2 : 1) &&
+        widthOf(bias) == widthOf(getOut()) &&
+        (!grouped ||
+         type.getDimSize(0) == bufferType(getWeights().front()).getDimSize(0));
+    if (!fits) // C2
       return emitOpError("expected biases of width ")
-             << widthOf(getOut()) << ", found " << bias.getType();
+             << widthOf(getOut()) << (grouped ? " for every expert" : "")
+             << ", found " << type;
+  }
   if (grouped && bufferType(getSegments()).getDimSize(0) !=
                      bufferType(getWeights().front()).getDimSize(0) + 1) // C4
     return emitOpError("expected ")

@@ -141,7 +141,8 @@ def Moex_ExpertWeightsOp : Moex_Op<"expert_weights",
     [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "one role's weights of all experts of a table";
   let description = [{
-    The weights of `role` of experts 0 .. E-1, typed [E, rows, columns]. The
+    The weights of `role` of experts 0 .. E-1, typed [E, rows, columns], or [E,
+    columns] for a bias. The
     experts' memory need not be adjacent: a kernel gets one pointer per expert.
 
     Constraints:
@@ -327,7 +328,8 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
   let description = [{
     out[r] = epilogue over the weights w of (x[g(r)] * w^T + bias). Without
     `segments` the weights are matrices [out, in] and r runs over `rows`; with
-    them the weights are [E, out, in] and row r of segment e uses expert e, r
+    them the weights are [E, out, in] (biases [E, out]) and row r of segment e
+    uses expert e, r
     runs to the last offset. g(r) is `gather[r]`, or r. Operands are rounded to
     `compute`, sums are f32 in ascending order of the contraction index
     (contract 4.1); with `compute = i8` the operand is rounded, and products are
@@ -337,7 +339,7 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
     Constraints:
     - (C1) weights have one shape, matching x and out, rank 2 without segments
       and rank 3 with
-    - (C2) biases are absent or one per weight, [out], and only without segments
+    - (C2) biases are absent or one per weight: [out], or [E, out] with segments
     - (C3) the epilogue takes one f32 per weight and yields one f32; it is there
       when there are several weights
     - (C4) segments has one element more than there are experts

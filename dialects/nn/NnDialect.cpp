@@ -205,9 +205,16 @@ LogicalResult JointLinearOp::verify() {
 LogicalResult GluOp::verify() {
   int64_t width = widthOf(getDown()), hidden = widthOf(getInput());
   if (failed(verifyMap(*this, "gate", getGate(), width, hidden)) ||
-      failed(verifyMap(*this, "up", getUp(), width, hidden))) // C1
+      failed(verifyMap(*this, "up", getUp(), width, hidden)) ||
+      failed(verifyMap(*this, "down", getDown(), widthOf(getResult()),
+                       width))) // C1
     return failure();
-  return verifyMap(*this, "down", getDown(), widthOf(getResult()), width); // C1
+  if (failed(verifyBias(*this, getGateBias(), width)) ||
+      failed(verifyBias(*this, getUpBias(), width)) ||
+      failed(verifyBias(*this, getDownBias(), widthOf(getResult())))) // C2
+    return failure();
+  return verifyHiddenFunction(getHiddenFunction(*this), /*hasGate=*/true,
+                              [&] { return emitOpError(); }); // C3
 }
 
 LogicalResult MlpOp::verify() {
@@ -216,9 +223,11 @@ LogicalResult MlpOp::verify() {
       failed(verifyMap(*this, "down", getDown(), widthOf(getResult()),
                        width))) // C1
     return failure();
-  if (failed(verifyBias(*this, getUpBias(), width))) // C2
+  if (failed(verifyBias(*this, getUpBias(), width)) ||
+      failed(verifyBias(*this, getDownBias(), widthOf(getResult())))) // C2
     return failure();
-  return verifyBias(*this, getDownBias(), widthOf(getResult())); // C2
+  return verifyHiddenFunction(getHiddenFunction(*this), /*hasGate=*/false,
+                              [&] { return emitOpError(); }); // C3
 }
 
 //===----------------------------------------------------------------------===//

@@ -401,18 +401,23 @@ def Nn_JointLinearOp : Nn_Op<"joint_linear",
   let hasVerifier = 1;
 }
 
-def Nn_GluOp : Nn_Op<"glu", [Pure,
+def Nn_GluOp : Nn_Op<"glu", [Pure, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>,
     Nn_Reference]> {
   let summary = "gated feed-forward network";
   let description = [{
     down(act(gate(x)) * up(x)): with `act = silu` SwiGLU (arXiv:2002.05202).
     The product is rounded to the element type of the operand before the
-    down map.
+    down map. Maps may have biases. `slope` a makes silu g / (1 + exp(-a g));
+    `clamp_before` c limits gate(x) to at most c, `clamp_after` act(gate(x)), and
+    either up(x) to -c .. c; `up_offset` is added to up(x) after that.
 
     Constraints:
     - (C1) gate and up are [width, hidden], down is [to, width]; hidden is the
       operand's width, to the result's
+    - (C2) biases have the width of their map
+    - (C3) there is at most one clamp, with a positive limit; a slope goes with
+      silu
 
     Example:
     ```mlir
@@ -425,12 +430,18 @@ def Nn_GluOp : Nn_Op<"glu", [Pure,
     }
     ```
   }];
-  let arguments = (ins Nn_Stream:$input, Nn_Matrix:$gate, Nn_Matrix:$up,
-                       Nn_Matrix:$down, Moec_Activation:$activation,
-                       Nn_MatrixComputeType:$compute);
+  let arguments = !con((ins Nn_Stream:$input, Nn_Matrix:$gate,
+                            Optional<Nn_Vector>:$gate_bias, Nn_Matrix:$up,
+                            Optional<Nn_Vector>:$up_bias, Nn_Matrix:$down,
+                            Optional<Nn_Vector>:$down_bias),
+                       Moec_HiddenArguments,
+                       (ins Nn_MatrixComputeType:$compute));
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
-    $input `gate` $gate `up` $up `down` $down `act` `=` $activation
+    $input `gate` $gate (`gate_bias` $gate_bias^ `:` type($gate_bias))?
+    `up` $up (`up_bias` $up_bias^ `:` type($up_bias))?
+    `down` $down (`down_bias` $down_bias^ `:` type($down_bias))?
+    `act` `=` $activation
     `compute` `=` $compute attr-dict `:` type($input) `,` type($gate) `,`
     type($up) `,` type($down) `->` type($result)
   }];
@@ -442,12 +453,13 @@ def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
     Nn_Reference]> {
   let summary = "plain feed-forward network";
   let description = [{
-    down(act(up(x))), with optional biases.
+    down(act(up(x))), with optional biases. `slope` is that of `nn.glu`.
 
     Constraints:
     - (C1) up is [width, hidden], down is [to, width]; hidden is the operand's
       width, to the result's
     - (C2) biases have the width of their map
+    - (C3) a slope goes with silu; clamps and `up_offset` with a gate only
 
     Example:
     ```mlir
@@ -460,9 +472,11 @@ def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
     }
     ```
   }];
-  let arguments = (ins Nn_Stream:$input, Nn_Matrix:$up, Optional<Nn_Vector>:$up_bias,
-                       Nn_Matrix:$down, Optional<Nn_Vector>:$down_bias,
-                       Moec_Activation:$activation, Nn_MatrixComputeType:$compute);
+  let arguments = !con((ins Nn_Stream:$input, Nn_Matrix:$up,
+                            Optional<Nn_Vector>:$up_bias, Nn_Matrix:$down,
+                            Optional<Nn_Vector>:$down_bias),
+                       Moec_HiddenArguments,
+                       (ins Nn_MatrixComputeType:$compute));
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
     $input `up` $up (`bias` $up_bias^ `:` type($up_bias))? `down` $down

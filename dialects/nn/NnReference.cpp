@@ -197,12 +197,19 @@ LogicalResult JointLinearOp::evaluate(ArrayRef<HostTensor> inputs,
 
 LogicalResult GluOp::evaluate(ArrayRef<HostTensor> inputs,
                               MutableArrayRef<HostTensor> outputs) {
-  HostTensor hidden = applyMap(inputs[0], inputs[1], nullptr, getCompute());
-  HostTensor up = applyMap(inputs[0], inputs[2], nullptr, getCompute());
+  const HostTensor *next = &inputs[1];
+  auto apply = [&](const HostTensor &x, Value hasBias) {
+    const HostTensor *weight = next++;
+    const HostTensor *bias = hasBias ? next++ : nullptr;
+    return applyMap(x, *weight, bias, getCompute());
+  };
+  HostTensor hidden = apply(inputs[0], getGateBias());
+  HostTensor up = apply(inputs[0], getUpBias());
+  HiddenFunction function = getHiddenFunction(*this);
   for (auto [h, u] : llvm::zip(hidden.f32(), up.f32()))
-    h = evaluateActivation(getActivation(), h) * u;
+    h = evaluateHiddenFunction(function, {h, u});
   hidden.roundTo(getInput().getType().getElementType());
-  outputs[0] = applyMap(hidden, inputs[3], nullptr, getCompute());
+  outputs[0] = apply(hidden, getDownBias());
   return success();
 }
 
@@ -213,8 +220,9 @@ LogicalResult MlpOp::evaluate(ArrayRef<HostTensor> inputs,
   const HostTensor *down = next++;
   const HostTensor *downBias = getDownBias() ? next : nullptr;
   HostTensor hidden = applyMap(inputs[0], inputs[1], upBias, getCompute());
+  HiddenFunction function = getHiddenFunction(*this);
   for (float &h : hidden.f32())
-    h = evaluateActivation(getActivation(), h);
+    h = evaluateHiddenFunction(function, h);
   hidden.roundTo(getInput().getType().getElementType());
   outputs[0] = applyMap(hidden, *down, downBias, getCompute());
   return success();

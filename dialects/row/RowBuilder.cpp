@@ -148,8 +148,9 @@ Value RowBuilder::splat(Value scalar, int64_t width) {
       b, loc, RankedTensorType::get({width}, scalar.getType()), scalar);
 }
 
-Value moec::row::buildHidden(OpBuilder &b, Location loc, Activation activation,
-                             ValueRange maps, Type element) {
+Value moec::row::buildHidden(OpBuilder &b, Location loc,
+                             const HiddenFunction &function, ValueRange maps,
+                             Type element) {
   auto shape = cast<RankedTensorType>(maps[0].getType()).getShape();
   auto apply =
       ApplyOp::create(b, loc, RankedTensorType::get(shape, element), maps);
@@ -161,9 +162,7 @@ Value moec::row::buildHidden(OpBuilder &b, Location loc, Activation activation,
                                SmallVector<Location>(maps.size(), loc));
   Value result = RowBuilder(b, loc).map(
       block->getArguments(), element, [&](OpBuilder &b, ValueRange v) -> Value {
-        Value h = buildActivation(b, loc, activation, v[0]);
-        if (v.size() == 2)
-          h = arith::MulFOp::create(b, loc, h, v[1]);
+        Value h = buildHiddenFunction(b, loc, function, v);
         if (element.isF32())
           return h;
         return arith::TruncFOp::create(b, loc, element, h);

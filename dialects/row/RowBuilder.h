@@ -65,10 +65,10 @@ private:
 };
 
 /// The row.apply of the elementwise step between the maps of a feed-forward
-/// network: activation of the first stream, times the second where there is one
-/// (`maps` are f32 streams of one width), rounded once to `element`.
+/// network: `function` of the gate and up streams, or of up alone (`maps` are
+/// f32 streams of one width), rounded once to `element`.
 mlir::Value buildHidden(mlir::OpBuilder &builder, mlir::Location loc,
-                        Activation activation, mlir::ValueRange maps,
+                        const HiddenFunction &function, mlir::ValueRange maps,
                         mlir::Type element);
 
 } // namespace moec::row

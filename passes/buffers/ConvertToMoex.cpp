@@ -439,24 +439,31 @@ private:
   LogicalResult lower(moe::GroupedMatmulOp op) {
     auto table = SymbolTable::lookupNearestSymbolFrom<moe::ExpertTableOp>(
         op, op.getTableAttr());
-    SmallVector<Value> weights;
-    for (Attribute role : op.getRoles()) {
-      StringRef name = cast<StringAttr>(role).getValue();
-      auto weight = SymbolTable::lookupNearestSymbolFrom<moe::WeightOp>(
-          op, table.getExpert(0).getWeights().getAs<FlatSymbolRefAttr>(name));
-      RankedTensorType type = weight.getTensorType();
-      SmallVector<int64_t> shape{table.getNumExperts()};
-      llvm::append_range(shape, type.getShape());
-      weights.push_back(moex::ExpertWeightsOp::create(
-          b, op.getLoc(), MemRefType::get(shape, type.getElementType()),
-          op.getTable(), name));
-    }
+    auto weightsOf = [&](ArrayAttr roles) {
+      SmallVector<Value> weights;
+      for (Attribute role : roles) {
+        StringRef name = cast<StringAttr>(role).getValue();
+        auto weight = SymbolTable::lookupNearestSymbolFrom<moe::WeightOp>(
+            op,
+            table.getFirstExpert().getWeights().getAs<FlatSymbolRefAttr>(name));
+        RankedTensorType type = weight.getTensorType();
+        SmallVector<int64_t> shape{table.getNumExperts()};
+        llvm::append_range(shape, type.getShape());
+        weights.push_back(moex::ExpertWeightsOp::create(
+            b, op.getLoc(), MemRefType::get(shape, type.getElementType()),
+            op.getTable(), name));
+      }
+      return weights;
+    };
+    SmallVector<Value> biases;
+    if (op.getBiases())
+      biases = weightsOf(*op.getBiases());
     AffineExpr count =
         op.getGather() ? rowsOf(op.getGather()) : rowsOf(op.getInput());
     Value out = allocate(op.getResult(), count);
     auto fused =
-        gemm(op.getLoc(), bufferOf(op.getInput()), weights, {},
-             op.getGather() ? bufferOf(op.getGather()) : Value(),
+        gemm(op.getLoc(), bufferOf(op.getInput()), weightsOf(op.getRoles()),
+             biases, op.getGather() ? bufferOf(op.getGather()) : Value(),
              bufferOf(op.getOffsets()), out, count, op.getCompute());
     if (!op.getEpilogue().empty())
       cloneEpilogue(op.getEpilogue(), fused);

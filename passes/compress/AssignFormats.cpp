@@ -76,7 +76,9 @@ private:
   void add(QuantizableOpInterface op) {
     Product product{op, {}};
     auto addWeight = [&](StringRef name) {
-      if (auto weight = symbols.lookup<moe::WeightOp>(name))
+      // Biases are no matrices.
+      if (auto weight = symbols.lookup<moe::WeightOp>(name);
+          weight && weight.getTensorType().getRank() == 2)
         product.matrices.push_back(weight);
     };
     for (OpOperand *operand : op.getMatrixOperands())
@@ -84,9 +86,10 @@ private:
         addWeight(reference.getWeight());
     if (FlatSymbolRefAttr symbol = op.getMatrixTable())
       if (auto table = symbols.lookup<moe::ExpertTableOp>(symbol.getValue()))
-        for (Attribute expert : table.getExperts())
-          for (NamedAttribute role : cast<moe::ExpertAttr>(expert).getWeights())
-            addWeight(cast<FlatSymbolRefAttr>(role.getValue()).getValue());
+        for (int64_t e = 0; e < table.getNumExperts(); ++e)
+          if (moe::ExpertAttr expert = table.getExpert(e))
+            for (NamedAttribute role : expert.getWeights())
+              addWeight(cast<FlatSymbolRefAttr>(role.getValue()).getValue());
     if (!product.matrices.empty())
       products.push_back(std::move(product));
   }

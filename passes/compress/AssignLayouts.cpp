@@ -30,9 +30,11 @@ struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
         if (llvm::any_of(reference->getUses(), isMatmulUse))
           matmul.insert(reference.getWeight());
       } else if (auto table = dyn_cast<moe::ExpertTableOp>(op)) {
-        for (Attribute expert : table.getExperts())
-          for (NamedAttribute role : cast<moe::ExpertAttr>(expert).getWeights())
-            matmul.insert(cast<FlatSymbolRefAttr>(role.getValue()).getValue());
+        for (int64_t e = 0; e < table.getNumExperts(); ++e)
+          if (moe::ExpertAttr expert = table.getExpert(e))
+            for (NamedAttribute role : expert.getWeights())
+              matmul.insert(
+                  cast<FlatSymbolRefAttr>(role.getValue()).getValue());
       }
     });
     CpuTargetModel target;

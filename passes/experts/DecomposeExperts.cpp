@@ -15,13 +15,15 @@ using namespace mlir;
 using namespace moec;
 
 namespace {
-/// The plan of `ids`, from moe.plan or moe.route_plan.
-static std::optional<DispatchPlan> findPlan(Value ids) {
-  if (auto fused = ids.getDefiningOp<moe::RoutePlanOp>())
+/// The plan of `ids` for so many experts, from moe.plan or moe.route_plan.
+static std::optional<DispatchPlan> findPlan(Value ids, int64_t experts) {
+  auto fused = ids.getDefiningOp<moe::RoutePlanOp>();
+  if (fused && int64_t(fused.getExperts()) == experts)
     return DispatchPlan{fused.getRows(), fused.getOffsets(),
                         fused.getSlotRows()};
   for (Operation *user : ids.getUsers())
-    if (auto plan = dyn_cast<moe::PlanOp>(user))
+    if (auto plan = dyn_cast<moe::PlanOp>(user);
+        plan && int64_t(plan.getExperts()) == experts)
       return DispatchPlan{plan.getRows(), plan.getOffsets(),
                           plan.getSlotRows()};
   return std::nullopt;
@@ -33,15 +35,22 @@ struct DecomposeExperts
     SmallVector<ExpertOpInterface> sets;
     getOperation().walk([&](ExpertOpInterface op) { sets.push_back(op); });
     IRRewriter rewriter(&getContext());
+    SymbolTable symbols(getOperation());
     for (ExpertOpInterface experts : sets) {
-      std::optional<DispatchPlan> plan = findPlan(experts.getRoutingIds());
+      auto table = symbols.lookup<moe::ExpertTableOp>(
+          experts.getExpertTable().getValue());
+      std::optional<DispatchPlan> plan =
+          findPlan(experts.getRoutingIds(), table.getNumExperts());
       if (!plan) {
         experts->emitOpError("expected a moe.plan of its ids: run "
                              "share-dispatch-plans before decompose-experts");
         return signalPassFailure();
       }
       rewriter.setInsertionPoint(experts);
-      rewriter.replaceOp(experts, experts.decomposeExperts(rewriter, *plan));
+      Value result = experts.decomposeExperts(rewriter, *plan);
+      if (!result)
+        return signalPassFailure();
+      rewriter.replaceOp(experts, result);
       ++decomposed;
     }
   }

@@ -133,22 +133,27 @@ struct FuseExpertEpilogue
     auto matmuls = matmulsOf<moe::GroupedMatmulOp>(body);
     if (matmuls.empty())
       return false;
-    SmallVector<Attribute> roles;
+    SmallVector<Attribute> roles, biases;
     for (moe::GroupedMatmulOp matmul : matmuls) {
       if (!matmul.getEpilogue().empty() ||
           matmul.getTable() != matmuls[0].getTable() ||
           matmul.getGather() != matmuls[0].getGather() ||
-          matmul.getOffsets() != matmuls[0].getOffsets())
+          matmul.getOffsets() != matmuls[0].getOffsets() ||
+          matmul.getBiases().has_value() != matmuls[0].getBiases().has_value())
         return false;
       llvm::append_range(roles, matmul.getRoles());
+      if (matmul.getBiases())
+        llvm::append_range(biases, *matmul.getBiases());
     }
     rewriter.setInsertionPoint(body);
     moe::GroupedMatmulOp first = matmuls[0];
     auto fused = moe::GroupedMatmulOp::create(
         rewriter, rewriter.getFusedLoc({first.getLoc(), body.getLoc()}),
         body.getResult(0).getType(), first.getTable(),
-        rewriter.getArrayAttr(roles), first.getInput(), first.getGather(),
-        first.getOffsets(), first.getCompute());
+        rewriter.getArrayAttr(roles),
+        biases.empty() ? ArrayAttr() : rewriter.getArrayAttr(biases),
+        first.getInput(), first.getGather(), first.getOffsets(),
+        first.getCompute());
     Block *block = createEpilogue(rewriter, fused.getLoc(), fused.getEpilogue(),
                                   matmuls.size());
     Value result = cloneScalarBody(rewriter, map, block);

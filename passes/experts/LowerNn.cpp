@@ -278,19 +278,22 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
 
   void lower(IRRewriter &rewriter, nn::GluOp op) {
     Type f32 = rewriter.getF32Type();
-    Value gate = linear(rewriter, op, op.getInput(), op.getGate(), {}, f32);
-    Value up = linear(rewriter, op, op.getInput(), op.getUp(), {}, f32);
+    Value gate = linear(rewriter, op, op.getInput(), op.getGate(),
+                        op.getGateBias(), f32);
+    Value up =
+        linear(rewriter, op, op.getInput(), op.getUp(), op.getUpBias(), f32);
     Value h =
-        row::buildHidden(rewriter, op.getLoc(), op.getActivation(), {gate, up},
-                         op.getInput().getType().getElementType());
-    rewriter.replaceOp(op, linear(rewriter, op, h, op.getDown(), {},
-                                  op.getResult().getType().getElementType()));
+        row::buildHidden(rewriter, op.getLoc(), getHiddenFunction(op),
+                         {gate, up}, op.getInput().getType().getElementType());
+    rewriter.replaceOp(op,
+                       linear(rewriter, op, h, op.getDown(), op.getDownBias(),
+                              op.getResult().getType().getElementType()));
   }
 
   void lower(IRRewriter &rewriter, nn::MlpOp op) {
     Value up = linear(rewriter, op, op.getInput(), op.getUp(), op.getUpBias(),
                       rewriter.getF32Type());
-    Value h = row::buildHidden(rewriter, op.getLoc(), op.getActivation(), up,
+    Value h = row::buildHidden(rewriter, op.getLoc(), getHiddenFunction(op), up,
                                op.getInput().getType().getElementType());
     rewriter.replaceOp(op,
                        linear(rewriter, op, h, op.getDown(), op.getDownBias(),

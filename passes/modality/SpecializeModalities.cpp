@@ -66,14 +66,16 @@ struct SpecializeModalities
     auto bodyOf = [&](moe::ExpertsOp experts) {
       return tableOf(experts).getBody();
     };
-    // Virtual experts stand last in a table, so two such cannot be joined.
+    // Experts without matrices would come between those of the arms and be
+    // taken apart again.
     if (llvm::any_of(arms, [&](moe::ExpertsOp experts) {
-          return tableOf(experts).getNumVirtual() != 0;
+          return tableOf(experts).hasVirtualExperts();
         }))
       return false;
     return llvm::all_of(arms, [&](moe::ExpertsOp experts) {
       return experts.getTokens() == arms[0].getTokens() &&
-             experts.getActivation() == arms[0].getActivation() &&
+             getHiddenFunction(experts) == getHiddenFunction(arms[0]) &&
+             experts.getApplyInput() == arms[0].getApplyInput() &&
              experts.getCompute() == arms[0].getCompute() &&
              bodyOf(experts) == bodyOf(arms[0]);
     });
@@ -96,7 +98,7 @@ struct SpecializeModalities
     rewriter.setInsertionPointAfter(last);
     auto joined = moe::ExpertTableOp::create(
         rewriter, last.getLoc(), (first.getTable() + ".joined").str(),
-        last.getBody(), rewriter.getArrayAttr(experts), ArrayAttr());
+        last.getBody(), rewriter.getArrayAttr(experts));
     symbols.insert(joined, std::next(Block::iterator(last)));
     return joined;
   }
@@ -126,10 +128,11 @@ struct SpecializeModalities
         rewriter, op.getLoc(), perSlot(rewriter.getI32Type()),
         perSlot(rewriter.getF32Type()), op.getKinds(), ids, weights,
         op.getIds(), offsets, table.getNumExperts());
-    rewriter.replaceOpWithNewOp<moe::ExpertsOp>(
-        op, op.getResult().getType(), table.getSymName(), first.getTokens(),
-        routing.getIds(), routing.getWeights(), first.getActivation(),
-        first.getCompute());
+    auto result = cast<moe::ExpertsOp>(rewriter.clone(*first));
+    result.setTable(table.getSymName());
+    result.getIdsMutable().assign(routing.getIds());
+    result.getWeightsMutable().assign(routing.getWeights());
+    rewriter.replaceOp(op, result.getResult());
   }
 
   void eraseUnusedTables(SymbolTable &symbols) {

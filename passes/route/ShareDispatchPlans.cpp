@@ -18,17 +18,17 @@ struct ShareDispatchPlans
     : public moec::impl::ShareDispatchPlansBase<ShareDispatchPlans> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    llvm::DenseSet<Value> planned;
+    llvm::DenseSet<std::pair<Value, int64_t>> planned;
     getOperation().walk([&](ExpertOpInterface experts) {
       Value ids = experts.getRoutingIds();
-      if (!planned.insert(ids).second) {
+      auto table = symbols.lookup<moe::ExpertTableOp>(
+          experts.getExpertTable().getValue());
+      if (!planned.insert({ids, table.getNumExperts()}).second) {
         remarkPassed(*this, experts->getLoc(), "shared")
             << "uses the plan of other experts with the same routing";
         ++shared;
         return;
       }
-      auto table = symbols.lookup<moe::ExpertTableOp>(
-          experts.getExpertTable().getValue());
       OpBuilder b(experts);
       b.setInsertionPointAfterValue(ids);
       moe::PlanOp::create(

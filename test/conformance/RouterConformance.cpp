@@ -81,6 +81,11 @@ public:
   unsigned checked = 0, failed = 0;
 
 private:
+  using Stages = std::map<StageKind, Attribute>;
+
+  void checkRoute(llvm::StringRef what, const Stages &stages,
+                  RoutingStageAttrInterface stage,
+                  llvm::ArrayRef<int64_t> always);
   RoutingStageAttrInterface build(const StageEntry &entry, size_t word = 0);
   void check(llvm::StringRef what, llvm::ArrayRef<Type> operands,
              llvm::function_ref<Operation *(ValueRange)> create);
@@ -170,7 +175,7 @@ void Conformance::checkStages() {
 
   // The stages around the one under test. `softmax` scores and weights by score
   // suit every other stage.
-  std::map<StageKind, Attribute> ordinary;
+  Stages ordinary;
   const std::map<StageKind, llvm::StringRef> spellings = {
       {StageKind::Score, "softmax"}, {StageKind::Rank, "score"},
       {StageKind::Select, "top_k"},  {StageKind::Weigh, "score"},
@@ -195,19 +200,39 @@ void Conformance::checkStages() {
       }
       auto stages = ordinary;
       stages[entry.kind] = stage;
-      llvm::SmallVector<Type> operands = {logitsType()};
-      if (!stage.getOperandName().empty())
-        operands.push_back(
-            RankedTensorType::get({width}, builder.getF32Type()));
-      check(what, operands, [&](ValueRange values) -> Operation * {
-        OperationState state(builder.getUnknownLoc(),
-                             moe::RouteOp::getOperationName());
-        state.addOperands(values);
-        for (auto &[kind, attribute] : stages)
-          state.addAttribute(stringifyStageKind(kind), attribute);
-        return createInferred(builder, state);
-      });
+      // A stage that takes the weights of the selection stands with the first
+      // that makes some.
+      for (auto &[other, partner] : entries)
+        if (stage.takesGivenWeights() && partner.kind == StageKind::Select)
+          if (auto select = build(partner); select && select.givesWeights())
+            stages[StageKind::Select] = select;
+      checkRoute(what, stages, stage, {});
+      if (!stage.takesGivenWeights())
+        checkRoute(what + " always", stages, stage, {width - 2, width});
     }
+}
+
+/// Checks a route of `stages`, of which `stage` may have an operand.
+void Conformance::checkRoute(llvm::StringRef what, const Stages &stages,
+                             RoutingStageAttrInterface stage,
+                             llvm::ArrayRef<int64_t> always) {
+  llvm::SmallVector<Type> operands = {logitsType()};
+  // Selection does not see the experts that are selected always.
+  bool seesAll = stage.getStageKind() != StageKind::Rank || always.empty();
+  int64_t operandWidth = seesAll ? width : width - (always[1] - always[0]);
+  if (!stage.getOperandName().empty())
+    operands.push_back(
+        RankedTensorType::get({operandWidth}, builder.getF32Type()));
+  check(what, operands, [&](ValueRange values) -> Operation * {
+    OperationState state(builder.getUnknownLoc(),
+                         moe::RouteOp::getOperationName());
+    state.addOperands(values);
+    for (auto &[kind, attribute] : stages)
+      state.addAttribute(stringifyStageKind(kind), attribute);
+    if (!always.empty())
+      state.addAttribute("always", builder.getDenseI64ArrayAttr(always));
+    return createInferred(builder, state);
+  });
 }
 
 void Conformance::checkOperations() {

@@ -246,25 +246,58 @@ Choice Model::route(const Routing &routing, const Vector &logits,
   if (routing.weigh == Weigh::SelectedSoftmax)
     weights = softmax(weights);
   double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  sum = std::max(sum, routing.atLeast);
+  double largest = -infinity;
+  for (size_t s = 0; s < ids.size(); ++s) {
+    weights[s] *= routing.scale / (routing.renormalise ? sum : 1.0);
+    if (routing.factors)
+      weights[s] *= tensor(prefix + "router.factors").values[ids[s]];
+    largest = std::max(largest, weights[s]);
+  }
   Choice choice;
-  for (size_t s = 0; s < ids.size(); ++s)
-    choice.push_back({ids[s], weights[s] * routing.scale /
-                                  (routing.renormalise ? sum : 1.0)});
+  for (size_t s = 0; s < ids.size(); ++s) {
+    double limit = routing.skipRatio * largest;
+    if (routing.skipRatio > 0.0)
+      clearance = std::min(clearance, std::fabs(weights[s] - limit));
+    if (routing.skipRatio == 0.0 || weights[s] >= limit)
+      choice.push_back({ids[s], weights[s]});
+  }
   return choice;
 }
 
 Vector Model::expert(const FeedForward &ffn, const std::string &prefix,
                      const Vector &x) const {
-  Vector hidden = linear(x, prefix + "up.weight");
+  auto map = [&](const Vector &v, const std::string &name, bool biased) {
+    Vector y = linear(v, prefix + name + ".weight");
+    if (biased)
+      for (size_t i = 0; i < y.size(); ++i)
+        y[i] += tensor(prefix + name + ".bias").values[i];
+    return y;
+  };
+  auto act = [&](double v) {
+    return ffn.slope == 1.0 ? activate(ffn.activation, v)
+                            : v * sigmoid(ffn.slope * v);
+  };
+  Vector hidden = map(x, "up", ffn.upBias);
   if (ffn.gated) {
-    Vector gate = linear(x, prefix + "gate.weight");
-    for (size_t i = 0; i < hidden.size(); ++i)
-      hidden[i] *= activate(ffn.activation, gate[i]);
+    Vector gate = map(x, "gate", ffn.gateBias);
+    double limit = std::max(ffn.clampBefore, ffn.clampAfter);
+    for (size_t i = 0; i < hidden.size(); ++i) {
+      double g = gate[i];
+      if (ffn.clampBefore > 0.0)
+        g = std::min(g, ffn.clampBefore);
+      g = act(g);
+      if (ffn.clampAfter > 0.0)
+        g = std::min(g, ffn.clampAfter);
+      if (limit > 0.0)
+        hidden[i] = std::clamp(hidden[i], -limit, limit);
+      hidden[i] = g * (hidden[i] + ffn.upOffset);
+    }
   } else {
     for (double &h : hidden)
-      h = activate(ffn.activation, h);
+      h = act(h);
   }
-  return linear(hidden, prefix + "down.weight");
+  return map(hidden, "down", ffn.downBias);
 }
 
 Vector Model::feedForward(size_t part, int layer, const Vector &x) {
@@ -276,14 +309,20 @@ Vector Model::feedForward(size_t part, int layer, const Vector &x) {
   int real = static_cast<int>(ffn.widths.size());
   for (auto [id, weight] :
        route(ffn.routing, linear(x, prefix + "router.weight"), prefix)) {
-    if (id >= real + ffn.identities)
+    int place = id - ffn.firstReal(), idle = id - ffn.firstVirtual();
+    bool isReal = place >= 0 && place < real;
+    if (!isReal && idle >= ffn.identities)
       continue; // gives zero
+    Vector operand = x;
+    if (ffn.applyInput)
+      for (double &v : operand)
+        v *= weight;
     Vector result =
-        id < real
-            ? expert(ffn, prefix + "experts." + std::to_string(id) + ".", x)
-            : x;
+        isReal ? expert(ffn, prefix + "experts." + std::to_string(place) + ".",
+                        operand)
+               : operand;
     for (size_t i = 0; i < y.size(); ++i)
-      y[i] += weight * result[i];
+      y[i] += (ffn.applyInput ? 1.0 : weight) * result[i];
   }
   return y;
 }
@@ -334,11 +373,18 @@ std::map<std::string, std::vector<int>> Config::shapes() const {
   shapes["norm.weight"] = {hidden};
   if (imageTokens)
     shapes["image.weight"] = {hidden, imageWidth};
-  auto addExpert = [&](const std::string &prefix, bool gated, int width) {
+  auto addExpert = [&](const std::string &prefix, const FeedForward &ffn,
+                       int width) {
     shapes[prefix + "up.weight"] = {width, hidden};
     shapes[prefix + "down.weight"] = {hidden, width};
-    if (gated)
+    if (ffn.gated)
       shapes[prefix + "gate.weight"] = {width, hidden};
+    if (ffn.gated && ffn.gateBias)
+      shapes[prefix + "gate.bias"] = {width};
+    if (ffn.upBias)
+      shapes[prefix + "up.bias"] = {width};
+    if (ffn.downBias)
+      shapes[prefix + "down.bias"] = {hidden};
   };
   for (int layer = 0; layer < layers; ++layer) {
     std::string p = "layers." + std::to_string(layer) + ".";
@@ -356,11 +402,12 @@ std::map<std::string, std::vector<int>> Config::shapes() const {
       shapes[m + "router.weight"] = {ffn.ids(), hidden};
       if (ffn.routing.biased)
         shapes[m + "router.bias"] = {ffn.ids()};
+      if (ffn.routing.factors)
+        shapes[m + "router.factors"] = {ffn.ids()};
       if (ffn.sharedWidth)
-        addExpert(m + "shared.", ffn.gated, ffn.sharedWidth);
+        addExpert(m + "shared.", ffn, ffn.sharedWidth);
       for (size_t e = 0; e < ffn.widths.size(); ++e)
-        addExpert(m + "experts." + std::to_string(e) + ".", ffn.gated,
-                  ffn.widths[e]);
+        addExpert(m + "experts." + std::to_string(e) + ".", ffn, ffn.widths[e]);
     }
   }
   return shapes;

@@ -42,7 +42,10 @@ struct Routing {
   double p = 0.0;             ///< the first running sum above p is the last
   Weigh weigh = Weigh::Score;
   bool renormalise = false;
+  double atLeast = 0.0; ///< the least sum to divide by
   double scale = 1.0;
+  bool factors = false;   ///< and by a stored factor of the expert
+  double skipRatio = 0.0; ///< weights below this share of the largest go
 };
 
 /// One feed-forward part: routed experts and perhaps a shared one.
@@ -51,12 +54,24 @@ struct FeedForward {
   std::vector<int> widths; ///< of the experts with matrices
   int identities = 0;      ///< ids after those
   int nulls = 0;           ///< ids after those
+  bool virtualFirst = false; ///< identities and nulls come before the others
   bool gated = true;
   Activation activation = Activation::Silu;
-  int sharedWidth = 0; ///< 0: none
+  double slope = 1.0; ///< of silu
+  /// With a gate: a limit before or after the activation, 0 for none, and what
+  /// is added to the up value.
+  double clampBefore = 0.0, clampAfter = 0.0, upOffset = 0.0;
+  bool gateBias = false, upBias = false, downBias = false;
+  bool applyInput = false; ///< weights multiply what experts read
+  int sharedWidth = 0;     ///< 0: none
 
   int ids() const {
     return static_cast<int>(widths.size()) + identities + nulls;
+  }
+  /// The id of the first expert with matrices.
+  int firstReal() const { return virtualFirst ? identities + nulls : 0; }
+  int firstVirtual() const {
+    return virtualFirst ? 0 : static_cast<int>(widths.size());
   }
 };
 

@@ -33,6 +33,12 @@ Routing RandomModel::routing(int ids) {
     r.weigh = Weigh::SelectedSoftmax;
   r.renormalise = chance(50);
   r.scale = oneOf({1.0, 2.5, 0.5});
+  if (r.renormalise && chance(30))
+    r.atLeast = oneOf({0.4, 1e-12});
+  r.factors = chance(15);
+  if (r.factors)
+    r.scale = 1.0;
+  r.skipRatio = chance(20) ? oneOf({0.3, 0.7}) : 0.0;
   if (r.score == Score::Softmax && !r.biased && chance(35)) {
     r.p = oneOf({0.3, 0.5, 0.8});
     return r;
@@ -58,10 +64,21 @@ FeedForward RandomModel::feedForward() {
   if (chance(30)) {
     f.identities = pick(0, 3);
     f.nulls = pick(0, 2);
+    f.virtualFirst = chance(50);
   }
   f.gated = chance(70);
   f.activation = oneOf({Activation::Silu, Activation::Relu, Activation::Relu2,
                         Activation::GeluTanh});
+  if (f.activation == Activation::Silu && chance(30))
+    f.slope = 1.702;
+  if (f.gated && chance(30))
+    (chance(50) ? f.clampBefore : f.clampAfter) = oneOf({0.25, 1.0});
+  if (f.gated && chance(20))
+    f.upOffset = 1.0;
+  f.gateBias = f.gated && chance(20);
+  f.upBias = chance(25);
+  f.downBias = chance(25);
+  f.applyInput = chance(15);
   f.sharedWidth = chance(40) ? pick(1, 24) : 0;
   f.routing = routing(f.ids());
   return f;
@@ -97,7 +114,7 @@ void RandomModel::fillTensors() {
       count *= size;
     double deviation = 1.0 / std::sqrt(static_cast<double>(shape.back()));
     bool isNorm = name.find("norm") != std::string::npos;
-    bool isBias = name.find("bias") != std::string::npos;
+    bool isBias = shape.size() == 1;
     if (isNorm || isBias)
       deviation = 0.3;
     else if (name == "embed.weight")
@@ -147,11 +164,25 @@ static std::string body(const FeedForward &f, const std::string &width,
                         const std::string &prefix, bool onValue) {
   std::ostringstream s;
   s << (f.gated ? "glu(" : "mlp(") << (onValue ? "f, " : "")
-    << "act = " << spell(f.activation) << ", width = " << width;
+    << "act = " << spell(f.activation);
+  if (f.slope != 1.0)
+    s << "(slope = " << f.slope << ")";
+  s << ", width = " << width;
+  if (f.clampBefore + f.clampAfter > 0.0)
+    s << ", clamp = " << (f.clampBefore > 0.0 ? "before(" : "after(")
+      << f.clampBefore + f.clampAfter << ")";
+  if (f.upOffset != 0.0)
+    s << ", up_offset = " << f.upOffset;
+  auto map = [&](const std::string &name, bool biased) {
+    s << ",\n      " << name << " = \"" << prefix << name << ".weight\"";
+    if (biased)
+      s << " + \"" << prefix << name << ".bias\"";
+  };
   if (f.gated)
-    s << ", gate = \"" << prefix << "gate.weight\"";
-  s << ",\n      up = \"" << prefix << "up.weight\", down = \"" << prefix
-    << "down.weight\")";
+    map("gate", f.gateBias);
+  map("up", f.upBias);
+  map("down", f.downBias);
+  s << ")";
   return s.str();
 }
 
@@ -178,8 +209,19 @@ static std::string route(const FeedForward &f) {
         : r.weigh == Weigh::SelectedSoftmax ? "softmax(logits)"
         : r.weigh == Weigh::SelectedSigmoid ? "sigmoid(logits)"
                                             : "1");
-  s << ", renorm = " << (r.renormalise ? "sum" : "none")
-    << ", scale = " << r.scale << ")";
+  s << ", renorm = ";
+  if (r.atLeast > 0.0)
+    s << "at_least(" << r.atLeast << ")";
+  else
+    s << (r.renormalise ? "sum" : "none");
+  s << ", scale = ";
+  if (r.factors)
+    s << "\"router.factors\"";
+  else
+    s << r.scale;
+  if (r.skipRatio > 0.0)
+    s << ", skip = ratio(" << r.skipRatio << ", renorm = none)";
+  s << ")";
   return s.str();
 }
 
@@ -187,10 +229,14 @@ static std::string route(const FeedForward &f) {
 static std::string block(const FeedForward &f, const std::string &name) {
   std::ostringstream s;
   size_t real = f.widths.size();
-  s << "block " << name << "(f) {\n  r = " << route(f)
-    << "\n  y = experts(f, r, for e in 0.." << real << ": "
-    << body(f, "width_" + name + "[e]", "experts.{e}.", false);
-  int ids = static_cast<int>(real);
+  s << "block " << name << "(f) {\n  r = " << route(f) << "\n  y = experts(f, r"
+    << (f.applyInput ? ", apply = input" : "");
+  // Tensors are counted without the experts that have none.
+  std::string first = std::to_string(f.firstReal());
+  s << ", for e in " << first << ".." << f.firstReal() + real << ": "
+    << body(f, "width_" + name + "[e - " + first + "]",
+            "experts.{e - " + first + "}.", false);
+  int ids = f.firstVirtual();
   if (f.identities)
     s << ",\n      for e in " << ids << ".." << ids + f.identities
       << ": identity()";

@@ -52,7 +52,8 @@ private:
   std::unique_ptr<GemmTile> shape;
   Type xType;
   int64_t depth, width, numBlocks, numWeights;
-  /// Pointers of the operands that are there.
+  /// Pointers of the operands that are there; biases are those of the expert
+  /// within a segment.
   SmallVector<Value> biases;
   Value gather, segments;
   unsigned outIndex = 0;
@@ -91,9 +92,15 @@ LogicalResult GemmBuilder::check(GemmTileFactory createTile) {
              << (op.getSegments() ? "moex.expert_weights" : "moex.weight")
              << ", found other memory";
   }
-  for (auto [i, bias] : llvm::enumerate(op.getBiases()))
-    if (failed(requireLayout(kernel.request, 1 + numWeights + i, {})))
+  for (auto [i, bias] : llvm::enumerate(op.getBiases())) {
+    unsigned index = 1 + numWeights + i;
+    if (failed(requireLayout(kernel.request, index, {})))
       return failure();
+    if (op.getSegments() &&
+        kernel.request.operands[index].kind != KernelOperand::Experts)
+      return op.emitOpError("expected biases of moex.expert_weights, found "
+                            "other memory");
+  }
   GemmOperands operands{xType, codes, first.format, wanted, op.getCompute()};
   shape = createTile(kernel.getLevel(), operands);
   if (!shape) {
@@ -193,15 +200,20 @@ LogicalResult GemmBuilder::build(GemmTileFactory createTile) {
         rows = {b.add(low, part.low), b.add(low, part.high)};
       }
       b.ifThen(b.lessThan(rows.low, rows.high), [&] {
-        SmallVector<Value> matrices;
-        for (int64_t i = 0; i < numWeights; ++i) {
-          Value ordinal = b.widen(
-              b.load(kernel.arguments.ordinals[1 + i], expert, i32));
+        // Pointer of the expert's weight in operand `index`.
+        auto weightOf = [&](unsigned index) -> Value {
+          Value ordinal =
+              b.widen(b.load(kernel.arguments.ordinals[index], expert, i32));
           Value place = b.create<LLVM::GEPOp>(
-              b.ptrType(), b.ptrType(), pointers[1 + i],
+              b.ptrType(), b.ptrType(), pointers[index],
               ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(ordinal)});
-          matrices.push_back(b.load(place, b.ptrType()));
-        }
+          return b.load(place, b.ptrType());
+        };
+        SmallVector<Value> matrices;
+        for (int64_t i = 0; i < numWeights; ++i)
+          matrices.push_back(weightOf(1 + i));
+        for (auto [i, bias] : llvm::enumerate(biases))
+          bias = weightOf(1 + numWeights + i);
         buildSegment(rows, columns, matrices);
       });
     });

@@ -42,3 +42,26 @@ void BiasedScoreStageAttr::evaluate(StageValues &state) const {
   for (size_t e = 0; e < state.rank.size(); ++e)
     state.rank[e] += state.operand[e];
 }
+
+StringRef ByValueStageAttr::getSpelling() { return "a value"; }
+StageKind ByValueStageAttr::getStageKind() { return StageKind::Rank; }
+Signature ByValueStageAttr::getSignature() {
+  return {{{"value",
+            ArgumentKind::Value,
+            true,
+            true,
+            {},
+            "what selection looks at"}}};
+}
+Attribute ByValueStageAttr::build(MLIRContext *context, ArrayRef<NamedStatic>,
+                                  function_ref<InFlightDiagnostic()>) {
+  return get(context);
+}
+StringRef ByValueStageAttr::getOperandName() const { return "value"; }
+void ByValueStageAttr::lowerToken(OpBuilder &, Location,
+                                  StageState &state) const {
+  state.rank = state.operand;
+}
+void ByValueStageAttr::evaluate(StageValues &state) const {
+  state.rank = state.operand.vec();
+}

@@ -130,8 +130,42 @@ moe.expert_table @e body = "mlp" [#moe.expert<width = 16, weights = {down = @d, 
 // moe.expert_table C3: kind
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
-// expected-error@+1 {{expected virtual experts "identity" or "null", found "constant"}}
-moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>] virtual ["constant"]
+// expected-error@+1 {{expected virtual experts "identity", "null" or "constant", found "zero"}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.virtual<"zero">]
+
+// -----
+
+// moe.expert_table C3: a constant without its vector
+// expected-error@+1 {{expected a weight with a constant only, found #moe.virtual<"constant">}}
+moe.expert_table @e body = "mlp" [#moe.virtual<"constant">]
+
+// -----
+
+// moe.expert_table C3: width of a constant
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @c : tensor<32xbf16> from [#moe.tensor<"c">]
+// expected-error@+1 {{expected a constant as wide as the experts' results, found 'tensor<32xbf16>'}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.virtual<"constant", weight = @c>]
+
+// -----
+
+// moe.expert_table C1: a bias of no role
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @b : tensor<32xbf16> from [#moe.tensor<"b">]
+// expected-error@+1 {{expected a weight for each role of body "mlp"}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, gate_bias = @b, up = @u}>]
+
+// -----
+
+// moe.expert_table C2: width of a bias
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @b : tensor<64xbf16> from [#moe.tensor<"b">]
+// expected-error@+1 {{expert 0: expected 'up_bias' of width 32 and the table's hidden size, found 'tensor<64xbf16>'}}
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u, up_bias = @b}>]
 
 // -----
 
@@ -139,7 +173,7 @@ moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, 
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<16x32xbf16> from [#moe.tensor<"d">]
 // expected-error@+1 {{expected experts that keep the width, beside an identity; they are from 64 to 16}}
-moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>] virtual ["null", "identity"]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.virtual<"null">, #moe.virtual<"identity">]
 
 // -----
 
@@ -451,7 +485,7 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
 
 // moe.route C3: width
 func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
-  // expected-error@+1 {{expected stage operands of the pool's width 8, found 'tensor<4xf32>'}}
+  // expected-error@+1 {{expected the 'rank' operand to be 8 wide, found 'tensor<4xf32>'}}
   %i, %w = moe.route %z operands(%b : tensor<4xf32>) score(#moe.softmax) rank(#moe.biased_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
@@ -489,5 +523,114 @@ func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x3xf32>) {
 func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %k: tensor<?xi8>) {
   // expected-error@+1 {{expected 'kind' exactly when there are kinds}}
   moe.export_routing %i, %w kinds %k {router = 0 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C4
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a selection that makes weights for #moe.sparse_mixer_weight, found #moe.top_k<2>}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.sparse_mixer_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C5
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected 'always' to be a part at one end of 8 columns, found [2, 4]}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) always = [2, 4] : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: beside experts that are selected always
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected k from 1 to 6, the experts of the pool, found 7}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<7>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) always = [6, 8] : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: sparse_mixer, threshold, fixed, skip
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected eps of at least 0, found -1.000000e-01}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.sparse_mixer<2, eps = -0.1>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected at_least from 0 to 8, the experts of the pool, found 9}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.threshold<0.1, at_least = 9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a column from 0 to 7 of the pool, found 8}}
+  %i, %w = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.fixed<8>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  return
+}
+
+// -----
+
+func.func @f(%z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a share from 0 to 1, found 2}}
+  %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) skip(#moe.ratio_skip<2.0, renorm = "sum">) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.experts C3
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected clamp and up_offset with a gate only}}
+  %r = moe.experts @e %x routed(%i, %w) act = relu compute = f32 {clamp_before = 7.0} : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// moe.experts C1: experts without matrices
+moe.expert_table @e body = "mlp" [#moe.virtual<"identity">]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected experts from 64 to 32, found #moe.virtual<"identity">}}
+  %r = moe.experts @e %x routed(%i, %w) act = relu compute = f32 : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C5
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @b : tensor<32xbf16> from [#moe.tensor<"b">]
+moe.weight @c : tensor<64xbf16> from [#moe.tensor<"c">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, down_bias = @c, up = @u, up_bias = @b}>]
+func.func @f(%x: tensor<?x64xf32>, %o: tensor<2xi32>) {
+  // expected-error@+1 {{expected one bias per role, or none; found 2 for 1 roles}}
+  %h = moe.grouped_matmul @e ["up"] biases ["up_bias", "up_bias"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.grouped_matmul C5: width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @c : tensor<64xbf16> from [#moe.tensor<"c">]
+moe.expert_table @e body = "mlp" [#moe.expert<width = 32, weights = {down = @d, down_bias = @c, up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %o: tensor<2xi32>) {
+  // expected-error@+1 {{expected a bias of 32, expert 0 has 'tensor<64xbf16>'}}
+  %h = moe.grouped_matmul @e ["up"] biases ["down_bias"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
   return
 }

@@ -170,9 +170,41 @@ func.func @f(%z: tensor<?x8xf32>) -> tensor<?x8xi32> {
 
 // -----
 
-// CHECK: moe.expert_table @experts body = "mlp" [{{.*}}<width = 32, {{.*}}<width = 16, {{.*}}] virtual ["null", "identity"]
+// CHECK: moe.expert_table @experts body = "mlp" [{{.*}}<width = 32, {{.*}}<width = 16, {{.*}} #moe.virtual<"null">, #moe.virtual<"identity">, #moe.virtual<"constant", weight = @c>]
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
 moe.weight @v : tensor<16x64xbf16> from [#moe.tensor<"v">]
 moe.weight @e : tensor<64x16xbf16> from [#moe.tensor<"e">]
-moe.expert_table @experts body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.expert<width = 16, weights = {down = @e, up = @v}>] virtual ["null", "identity"]
+moe.weight @b : tensor<16xf32> from [#moe.tensor<"b">]
+moe.weight @c : tensor<64xf32> from [#moe.tensor<"c">]
+moe.expert_table @experts body = "mlp" [#moe.expert<width = 32, weights = {down = @d, up = @u}>, #moe.expert<width = 16, weights = {down = @e, up = @v, up_bias = @b}>, #moe.virtual<"null">, #moe.virtual<"identity">, #moe.virtual<"constant", weight = @c>]
+
+// -----
+
+// CHECK: moe.experts @gated {{.*}} act = silu compute = f32 {apply_input, clamp_before = 7.000000e+00 : f64, slope = 1.702000e+00 : f64, up_offset = 1.000000e+00 : f64}
+// CHECK: moe.grouped_matmul @gated ["gate", "up"] biases ["gate_bias", "up_bias"] %{{.*}} segments(%{{.*}})
+moe.weight @g : tensor<32x64xbf16> from [#moe.tensor<"g">]
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
+moe.weight @b : tensor<32xbf16> from [#moe.tensor<"b">]
+moe.weight @c : tensor<64xbf16> from [#moe.tensor<"c">]
+moe.expert_table @gated body = "glu" [#moe.expert<width = 32, weights = {down = @d, down_bias = @c, gate = @g, gate_bias = @b, up = @u, up_bias = @b}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>, %o: tensor<2xi32>) -> tensor<?x32xf32> {
+  %y = moe.experts @gated %x routed(%i, %w) act = silu compute = f32 {apply_input, clamp_before = 7.0, slope = 1.702, up_offset = 1.0} : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xf32>
+  %h = moe.grouped_matmul @gated ["gate", "up"] biases ["gate_bias", "up_bias"] %y segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32> {
+  ^bb0(%a: f32, %c: f32):
+    %p = arith.mulf %a, %c : f32
+    moe.yield %p : f32
+  }
+  return %h : tensor<?x32xf32>
+}
+
+// -----
+
+// CHECK: moe.route %{{.*}} operands(%{{.*}}, %{{.*}} : tensor<6xf32>, tensor<1xf32>) score(#moe.sqrt_softplus) rank(#moe.by_value) select(#moe.threshold<5.000000e-01, at_least = 1>) weigh(#moe.by_score_weight) renorm(#moe.at_least_renorm<{{.*}}>) scale(#moe.factors) skip(#moe.ratio_skip<4.000000e-01, renorm = "sum">) always = [6, 8]
+func.func @g(%z: tensor<?x8xf32>, %b: tensor<6xf32>, %s: tensor<1xf32>) -> tensor<?x8xi32> {
+  %i, %w = moe.route %z operands(%b, %s : tensor<6xf32>, tensor<1xf32>) score(#moe.sqrt_softplus) rank(#moe.by_value) select(#moe.threshold<0.5, at_least = 1>) weigh(#moe.by_score_weight) renorm(#moe.at_least_renorm<1.0e-12>) scale(#moe.factors) skip(#moe.ratio_skip<0.4, renorm = "sum">) always = [6, 8] : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  %j, %v = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.sparse_mixer<2, eps = 0.01>) weigh(#moe.sparse_mixer_weight) renorm(#moe.norm_renorm<2.0>) scale(#moe.factor<1.0>) skip(#moe.below_skip<0.1, renorm = "none">) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  %k, %u = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.fixed<3>) weigh(#moe.one) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  return %i : tensor<?x8xi32>
+}

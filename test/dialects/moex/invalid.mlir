@@ -186,7 +186,7 @@ func.func @f(%x: memref<?x64xf32>, %w: memref<32x64xbf16>, %y: memref<?x32xf32>,
 // moex.grouped_gemm C2: segments
 #T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
 func.func @f(%x: memref<?x64xf32>, %w: memref<2x32x64xbf16>, %y: memref<?x32xf32>, %b: memref<16xf32>, %s: memref<3xi32>) {
-  // expected-error@+1 {{expected one bias per weight and no segments}}
+  // expected-error@+1 {{expected biases of width 32 for every expert, found 'memref<16xf32>'}}
   moex.grouped_gemm ins(%x : memref<?x64xf32>) weights(%w : memref<2x32x64xbf16>) biases(%b : memref<16xf32>) segments(%s : memref<3xi32>) outs(%y : memref<?x32xf32>) rows #T compute = f32
   return
 }

@@ -307,3 +307,30 @@ func.func @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
   %y = nn.attention %x at %p of %p heads = 4 kv_heads = 2 scale = 1.0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
   return
 }
+
+// -----
+
+// nn.glu C2
+func.func @f(%x: tensor<?x64xf32>, %g: tensor<32x64xf32>, %u: tensor<32x64xf32>, %d: tensor<64x32xf32>, %b: tensor<64xf32>) {
+  // expected-error@+1 {{expected a bias of width 32, found 'tensor<64xf32>'}}
+  %y = nn.glu %x gate %g gate_bias %b : tensor<64xf32> up %u down %d act = silu compute = f32 : tensor<?x64xf32>, tensor<32x64xf32>, tensor<32x64xf32>, tensor<64x32xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.glu C3
+func.func @f(%x: tensor<?x64xf32>, %g: tensor<32x64xf32>, %u: tensor<32x64xf32>, %d: tensor<64x32xf32>) {
+  // expected-error@+1 {{expected a clamp on one side of the activation, found both}}
+  %y = nn.glu %x gate %g up %u down %d act = silu compute = f32 {clamp_before = 7.0, clamp_after = 7.0} : tensor<?x64xf32>, tensor<32x64xf32>, tensor<32x64xf32>, tensor<64x32xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.mlp C3
+func.func @f(%x: tensor<?x64xf32>, %u: tensor<32x64xf32>, %d: tensor<64x32xf32>) {
+  // expected-error@+1 {{expected a slope with silu only, found one with relu}}
+  %y = nn.mlp %x up %u down %d act = relu compute = f32 {slope = 2.0} : tensor<?x64xf32>, tensor<32x64xf32>, tensor<64x32xf32> -> tensor<?x64xf32>
+  return
+}

@@ -2,7 +2,7 @@
 
 // Every stage once: reference and lowering agree on random tokens with ties.
 
-func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>) {
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>, %c: tensor<?x6xf32>, %s: tensor<8xf32>, %t: tensor<?x1xf32>) {
   // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
   %i0, %w0 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
   // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
@@ -28,5 +28,16 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>) {
   %i10, %w10 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.6, until = "count_below">) weigh(#moe.selected_sigmoid) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
   // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
   %i11, %w11 = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<1.0, until = "crossing">) weigh(#moe.one) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i12, %w12 = moe.route %z operands(%c, %s : tensor<?x6xf32>, tensor<8xf32>) score(#moe.sqrt_softplus) rank(#moe.by_value) select(#moe.threshold<0.5, at_least = 1>) weigh(#moe.by_score_weight) renorm(#moe.at_least_renorm<2.0>) scale(#moe.factors) skip(#moe.ratio_skip<0.8, renorm = "sum">) always = [0, 2] pool_start = 3 : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i13, %w13 = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.sparse_mixer<4, eps = 0.3>) weigh(#moe.sparse_mixer_weight) renorm(#moe.norm_renorm<3.0>) scale(#moe.factor<1.0>) skip(#moe.below_skip<0.6, renorm = "none">) : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i14, %w14 = moe.route %z operands(%t : tensor<?x1xf32>) score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<3, keep = 2, by = "max", outside = "-inf">) select(#moe.top_k<2>) weigh(#moe.selected_softmax) renorm(#moe.norm_renorm<1.0>) scale(#moe.factors) always = [6, 8] : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i15, %w15 = moe.route %z score(#moe.sigmoid) rank(#moe.by_score) select(#moe.fixed<5>) weigh(#moe.one) renorm(#moe.norm_renorm<2.0>) scale(#moe.factor<1.0>) skip(#moe.below_skip<2.0, renorm = "sum">) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
+  // No expert may be left.
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i16, %w16 = moe.route %z score(#moe.sigmoid) rank(#moe.by_score) select(#moe.threshold<0.9, at_least = 0>) weigh(#moe.selected_sigmoid) renorm(#moe.at_least_renorm<1.0e-12>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
   return
 }

@@ -1,5 +1,9 @@
 // RUN: moe-opt %s --share-dispatch-plans --decompose-experts | FileCheck %s
 // RUN: not moe-opt %s --decompose-experts 2>&1 | FileCheck %s --check-prefix=NOPLAN
+// RUN: sed 's/silu compute = bf16 :/silu compute = bf16 {apply_input} :/' %s > %t.mlir
+// RUN: not moe-opt %t.mlir --share-dispatch-plans --decompose-experts 2>&1 | FileCheck %s --check-prefix=NOTSPLIT
+
+// NOTSPLIT: error: 'moe.experts' op expected experts with matrices whose results are weighed: run split-experts before decompose-experts
 
 // NOPLAN: error: 'moe.experts' op expected a moe.plan of its ids: run share-dispatch-plans before decompose-experts
 
@@ -22,5 +26,22 @@ moe.expert_table @e body = "glu" [#moe.expert<width = 32, weights = {down = @d, 
 // CHECK:       moe.combine %[[DOWN]][%[[SLOTS]]] scale(%[[W]])
 func.func @glu(%x: tensor<?x64xbf16>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) -> tensor<?x64xbf16> {
   %y = moe.experts @e %x routed(%i, %w) act = silu compute = bf16 : tensor<?x64xbf16>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xbf16>
+  return %y : tensor<?x64xbf16>
+}
+
+// Biases go with their maps.
+moe.weight @b : tensor<32xbf16> from [#moe.tensor<"b">]
+moe.expert_table @biased body = "glu" [#moe.expert<width = 32, weights = {down = @d, gate = @g, gate_bias = @b, up = @u}>]
+
+// CHECK-LABEL: func.func @biases(
+// CHECK:       %[[GATE:.*]] = moe.grouped_matmul @biased ["gate"] biases ["gate_bias"]
+// CHECK:       %[[UP:.*]] = moe.grouped_matmul @biased ["up"] %
+// CHECK:       row.apply %[[GATE]], %[[UP]]
+// CHECK:         arith.minimumf
+// CHECK:         math.exp
+// CHECK:         arith.maximumf
+// CHECK:         arith.addf
+func.func @biases(%x: tensor<?x64xbf16>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) -> tensor<?x64xbf16> {
+  %y = moe.experts @biased %x routed(%i, %w) act = silu compute = bf16 {slope = 1.702, clamp_before = 7.0, up_offset = 1.0} : tensor<?x64xbf16>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xbf16>
   return %y : tensor<?x64xbf16>
 }

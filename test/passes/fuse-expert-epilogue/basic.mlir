@@ -23,6 +23,22 @@ func.func @routed(%x: tensor<?x64xbf16>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32
   return %y : tensor<?x64xbf16>
 }
 
+// Biases go along where both maps have one, and keep the maps apart where one has.
+// CHECK-LABEL: func.func @biases(
+// CHECK:       moe.grouped_matmul @b ["gate", "up"] biases ["gate_bias", "up_bias"]
+// CHECK:       moe.grouped_matmul @b ["down"] %
+// CHECK:       moe.grouped_matmul @c ["gate"] biases ["gate_bias"]
+// CHECK:       moe.grouped_matmul @c ["up"] %
+// CHECK:       row.apply
+moe.weight @bias : tensor<32xbf16> from [#moe.tensor<"bias">]
+moe.expert_table @b body = "glu" [#moe.expert<width = 32, weights = {down = @d, gate = @g, gate_bias = @bias, up = @u, up_bias = @bias}>]
+moe.expert_table @c body = "glu" [#moe.expert<width = 32, weights = {down = @d, gate = @g, gate_bias = @bias, up = @u}>]
+func.func @biases(%x: tensor<?x64xbf16>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) -> tensor<?x64xbf16> {
+  %y = moe.experts @b %x routed(%i, %w) act = silu compute = bf16 {clamp_before = 7.0} : tensor<?x64xbf16>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xbf16>
+  %z = moe.experts @c %y routed(%i, %w) act = silu compute = bf16 : tensor<?x64xbf16>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x64xbf16>
+  return %z : tensor<?x64xbf16>
+}
+
 // The same for a network that every token passes.
 // CHECK-LABEL: func.func @dense(
 // CHECK:       nn.joint_linear %{{.*}} weights(%{{.*}}, %{{.*}} : tensor<32x64xbf16>, tensor<32x64xbf16>) compute = f32

@@ -114,6 +114,32 @@ TEST_F(Packing, TransposeSwapsDimensions) {
             expected);
 }
 
+TEST_F(Packing, TransposeOfAStridedPartInManySquares) {
+  // Every second column of one expert, from [expert, hidden, columns].
+  std::vector<float> all = floats(2 * 130 * 150);
+  source->add("w", DType::F32, {2, 130, 150}, all);
+  std::vector<float> expected;
+  for (int i = 0; i < 75; ++i)
+    for (int j = 0; j < 130; ++j)
+      expected.push_back(all[(130 + j) * 150 + 2 * i + 1]);
+  llvm::StringRef recipe = R"([#moe.tensor<"w">,
+      #moe.slice<starts = [1, 0, 1], sizes = [1, 130, 75], steps = [1, 1, 2],
+                 drop = [1, 0, 0]>, #moe.transpose)";
+  EXPECT_EQ(
+      packAs<float>(
+          ("moe.weight @w : tensor<75x130xf32> from " + recipe + "]").str()),
+      expected);
+  // The same as numbers.
+  for (float &x : expected)
+    x += 1.0f;
+  source = std::make_unique<MemorySource>();
+  source->add("w", DType::F32, {2, 130, 150}, all);
+  EXPECT_EQ(packAs<float>(("moe.weight @w : tensor<75x130xf32> from " + recipe +
+                           ", #moe.add_constant<1.0>]")
+                              .str()),
+            expected);
+}
+
 TEST_F(Packing, ReshapeAfterTransposeReordersElements) {
   std::vector<float> all = floats(3 * 4);
   source->add("w", DType::F32, {3, 4}, all);

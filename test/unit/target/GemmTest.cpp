@@ -199,11 +199,16 @@ TEST_P(GemmTest, Segments) {
     std::vector<int32_t> counts;
     int64_t depth, width;
     std::string tasks;
+    bool biased = false;
   };
-  std::vector<Case> cases = {
-      {{3, 0, 8, 1}, 40, 33, "columns"}, {{0, 0, 0}, 16, 16, "columns"},
-      {{0, 130, 0, 7, 2}, 17, 48, "columns"}, {{1, 1, 1, 1}, 32, 130, "columns"},
-      {{5, 0, 9, 4}, 24, 32, "rows"},    {{2, 3}, 8, 20, "one"}};
+  std::vector<Case> cases = {{{3, 0, 8, 1}, 40, 33, "columns"},
+                             {{0, 0, 0}, 16, 16, "columns"},
+                             {{0, 130, 0, 7, 2}, 17, 48, "columns"},
+                             {{1, 1, 1, 1}, 32, 130, "columns"},
+                             {{5, 0, 9, 4}, 24, 32, "rows"},
+                             {{2, 3}, 8, 20, "one"},
+                             {{3, 0, 8, 1}, 40, 33, "columns", true},
+                             {{5, 9}, 24, 32, "rows", true}};
   for (const Case &c : cases) {
     int64_t experts = c.counts.size();
     int64_t rows = std::accumulate(c.counts.begin(), c.counts.end(), 0);
@@ -219,7 +224,7 @@ TEST_P(GemmTest, Segments) {
     std::string shape = text(c.width) + "x" + text(c.depth) + "xbf16";
     std::string back = text(c.depth) + "x" + text(c.width) + "xbf16";
     std::string table;
-    std::vector<std::vector<float>> gates, ups;
+    std::vector<std::vector<float>> gates, ups, biases;
     for (int64_t e = 0; e < experts; ++e) {
       auto add = [&](const std::string &role, std::vector<std::vector<float>> &to) {
         to.push_back(random.values(c.width * c.depth, "bf16"));
@@ -229,22 +234,38 @@ TEST_P(GemmTest, Segments) {
       add("gate", gates);
       program.hiddenWeight("down" + text(e), back, "", std::vector<char>());
       add("up", ups);
+      biases.push_back(random.values(c.width));
+      program.hiddenWeight("bias" + text(e), text(c.width) + "xf32", "",
+                           StepProgram::bytesOf(biases.back()));
       table += (e ? ", " : "") + std::string("#moe.expert<width = ") +
                text(c.width) + ", weights = {down = @down" + text(e) +
-               ", gate = @gate" + text(e) + ", up = @up" + text(e) + "}>";
+               ", gate = @gate" + text(e) + ", gate_bias = @bias" + text(e) +
+               ", up = @up" + text(e) + ", up_bias = @bias" + text(e) + "}>";
     }
     program.declare("moe.expert_table @e body = \"glu\" [" + table + "]");
     std::string type = "memref<" + text(experts) + "x" + shape + ">";
     program.define("g", type, "moex.expert_weights @e role \"gate\" : " + type);
     program.define("u", type, "moex.expert_weights @e role \"up\" : " + type);
     program.buffer("x", "memref<?x" + text(c.depth) + "xf32>", x);
+    if (c.biased) {
+      std::string type =
+          "memref<" + text(experts) + "x" + text(c.width) + "xf32>";
+      program.define("b", type,
+                     "moex.expert_weights @e role \"gate_bias\" : " + type);
+      program.define("c", type,
+                     "moex.expert_weights @e role \"up_bias\" : " + type);
+    }
     program.buffer("i", "memref<?xi32>", gather);
     program.buffer("s", "memref<" + text(experts + 1) + "xi32>", offsets);
     std::vector<float> untouched((rows + 3) * c.width, 9.0f);
     program.buffer("y", "memref<?x" + text(c.width) + "xf32>", untouched);
-    program.op("moex.grouped_gemm ins(%x : $x) weights(%g, %u : $g, $u) "
+    std::string biasOperands =
+        c.biased ? "biases(%b, %c : $b, $c) " : std::string();
+    program.op("moex.grouped_gemm ins(%x : $x) weights(%g, %u : $g, $u) " +
+               biasOperands +
                "gather(%i : $i) segments(%s : $s) outs(%y : $y) rows #T "
-               "compute = f32 tasks = " + c.tasks +
+               "compute = f32 tasks = " +
+               c.tasks +
                " epilogue {\n^bb0(%p: f32, %q: f32):\n"
                "%m = arith.mulf %p, %q : f32\nrow.yield %m : f32\n}");
     std::vector<float> expected = untouched;
@@ -252,9 +273,12 @@ TEST_P(GemmTest, Segments) {
       for (int64_t r = offsets[e]; r < offsets[e + 1]; ++r)
         for (int64_t n = 0; n < c.width; ++n) {
           const float *row = &x[gather[r] * c.depth];
+          auto biased = [&](float sum) {
+            return c.biased ? sum + biases[e][n] : sum;
+          };
           expected[r * c.width + n] =
-              dot(row, &gates[e][n * c.depth], c.depth, "f32") *
-              dot(row, &ups[e][n * c.depth], c.depth, "f32");
+              biased(dot(row, &gates[e][n * c.depth], c.depth, "f32")) *
+              biased(dot(row, &ups[e][n * c.depth], c.depth, "f32"));
         }
     runTeams(program, expected, "f32", table);
   }
