@@ -453,6 +453,7 @@ enum class ItemKind {
   Storage,
   Keep,
   Ignore,
+  StopTokens,
   Dtype,
   Bindings,
   Switch,
@@ -534,6 +535,18 @@ public:
   }
 
   std::vector<PlainText> patterns; ///< at least one
+};
+
+/// `stop_tokens 2, 50279`.
+class StopTokensItem : public Item {
+public:
+  explicit StopTokensItem(SourceRange range = {})
+      : Item(ItemKind::StopTokens, range) {}
+  static bool classof(const Item *i) {
+    return i->getKind() == ItemKind::StopTokens;
+  }
+
+  std::vector<ExprPtr> ids; ///< numbers, at least one
 };
 
 /// `dtype bf16`.

@@ -215,6 +215,8 @@ bool ast::structurallyEqual(const Item &x, const Item &y) {
   }
   case ItemKind::Ignore:
     return equal(cast<IgnoreItem>(x).patterns, cast<IgnoreItem>(y).patterns);
+  case ItemKind::StopTokens:
+    return equal(cast<StopTokensItem>(x).ids, cast<StopTokensItem>(y).ids);
   case ItemKind::Dtype:
     return equal(cast<DtypeItem>(x).dtype, cast<DtypeItem>(y).dtype);
   case ItemKind::Bindings: {

@@ -655,6 +655,18 @@ void Layout::item(const Item &item) {
                  [&](size_t i, unsigned, unsigned) { put(quoted(all[i])); },
                  [&](size_t) { return 0u; }});
   }
+  case ItemKind::StopTokens: {
+    const std::vector<ExprPtr> &all = cast<StopTokensItem>(item).ids;
+    put("stop_tokens ");
+    return list(all.size(), "", 0, 0,
+                {[&](FlatWriter &flat, size_t i) {
+                   flat.expr(*all[i], LevelExpr);
+                 },
+                 [&](size_t i, unsigned, unsigned) {
+                   put(flatExpr(*all[i], LevelExpr));
+                 },
+                 [&](size_t) { return 0u; }});
+  }
   case ItemKind::Dtype:
     return put("dtype " + cast<DtypeItem>(item).dtype.text);
   case ItemKind::Bindings:

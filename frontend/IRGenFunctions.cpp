@@ -385,6 +385,8 @@ void Expander::setModuleAttributes() {
   set("moe.ignored", builder.getArrayAttr(ignored));
   if (!kept.empty())
     set("moe.kept", builder.getArrayAttr(kept));
+  if (!model.stopTokens.empty())
+    set("moe.stop_tokens", builder.getDenseI64ArrayAttr(model.stopTokens));
 }
 
 //===----------------------------------------------------------------------===//

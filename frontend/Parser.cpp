@@ -208,6 +208,9 @@ bool Parser::tooDeep(SourceRange range) {
 /// Whether the next tokens can only be the beginning of an item: an item word
 /// alone may also be a value's name.
 bool Parser::atItemStart() const {
+  if (token.is(TokenKind::Name) && token.startsLine &&
+      ahead.is(TokenKind::Number))
+    return spelling(token) == "stop_tokens";
   if (!token.is(TokenKind::Name) || !token.startsLine ||
       !(ahead.is(TokenKind::Name) || ahead.is(TokenKind::String)))
     return false;

@@ -94,6 +94,7 @@ private:
   ast::ItemPtr parseStorage();
   ast::ItemPtr parseKeep();
   ast::ItemPtr parseIgnore();
+  ast::ItemPtr parseStopTokens();
   ast::ItemPtr parseDtype();
   ast::ItemPtr parseBindings(bool isDim);
   ast::ItemPtr parseSwitch();

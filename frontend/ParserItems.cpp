@@ -11,7 +11,7 @@ using llvm::StringRef;
 using llvm::Twine;
 
 static constexpr StringRef itemWords[] = {
-    "use", "weights", "storage", "keep",     "ignore", "dtype",
+    "use", "weights", "storage", "keep",     "ignore", "stop_tokens", "dtype",
     "dim", "const",   "switch",  "modality", "block",  "entry"};
 
 ItemPtr Parser::parseItem() {
@@ -30,6 +30,7 @@ ItemPtr Parser::parseItem() {
                   .Case("storage", &Parser::parseStorage)
                   .Case("keep", &Parser::parseKeep)
                   .Case("ignore", &Parser::parseIgnore)
+                  .Case("stop_tokens", &Parser::parseStopTokens)
                   .Case("dtype", &Parser::parseDtype)
                   .Case("switch", &Parser::parseSwitch)
                   .Case("modality", &Parser::parseModality)
@@ -110,6 +111,19 @@ ItemPtr Parser::parseIgnore() {
   do {
     if (!parsePlainText(item->patterns.emplace_back(),
                         "a pattern of tensor names"))
+      return nullptr;
+  } while (consumeIf(TokenKind::Comma));
+  return item;
+}
+
+ItemPtr Parser::parseStopTokens() {
+  auto item = std::make_unique<StopTokensItem>();
+  do {
+    if (!token.is(TokenKind::Number)) {
+      unexpected("the id of a token");
+      return nullptr;
+    }
+    if (!parseRequired(item->ids.emplace_back(), &Parser::parsePrimary))
       return nullptr;
   } while (consumeIf(TokenKind::Comma));
   return item;

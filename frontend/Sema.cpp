@@ -366,6 +366,8 @@ void ItemCollector::collect(const ast::Item &item) {
     for (const ast::PlainText &text : cast<ast::IgnoreItem>(item).patterns)
       model.ignored.push_back(&text);
     break;
+  case ast::ItemKind::StopTokens: // the vocabularies are not known yet
+    break;
   case ast::ItemKind::Dtype:
     collectDtype(cast<ast::DtypeItem>(item));
     break;
@@ -510,6 +512,35 @@ static void analyseRawType(SemaModel::Modality &modality,
   modality.valid = true;
 }
 
+/// Every id is a token of some modality, and stands once.
+static void analyseStopTokens(SemaModel &model, Diagnostics &diagnostics) {
+  int64_t vocab = 0;
+  for (const SemaModel::Modality &modality : model.modalities) {
+    if (!modality.valid)
+      return; // reported, and its vocabulary is not known
+    if (modality.isToken)
+      vocab = std::max(vocab, modality.vocab);
+  }
+  for (const ast::ItemPtr &item : model.file->items) {
+    const auto *stop = dyn_cast<ast::StopTokensItem>(item.get());
+    if (!stop)
+      continue;
+    for (const ast::ExprPtr &expr : stop->ids) {
+      const auto &number = cast<ast::NumberExpr>(*expr);
+      std::optional<int64_t> id = number.asInteger();
+      if (!id || *id >= vocab)
+        diagnostics.error(DiagId::E224, number.range,
+                          "expected the id of a token, an integer below " +
+                              Twine(vocab) + ", found " + number.spelling);
+      else if (llvm::is_contained(model.stopTokens, *id))
+        diagnostics.error(DiagId::E224, number.range,
+                          "stop token " + Twine(*id) + " is given twice");
+      else
+        model.stopTokens.push_back(*id);
+    }
+  }
+}
+
 SemaModel moec::analyseModel(const ast::File &file,
                              ArrayRef<std::string> routers,
                              Diagnostics &diagnostics) {
@@ -520,6 +551,7 @@ SemaModel moec::analyseModel(const ast::File &file,
   evaluator.evaluateConstants();
   for (SemaModel::Modality &modality : model.modalities)
     analyseRawType(modality, evaluator, diagnostics);
+  analyseStopTokens(model, diagnostics);
   detail::analyseEntries(model, evaluator, diagnostics);
   detail::checkNames(model, routers, diagnostics);
   return model;

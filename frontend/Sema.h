@@ -89,6 +89,7 @@ struct SemaModel {
   std::vector<Entry> entries;
   std::vector<const ast::WeightsItem *> weights;
   std::vector<const ast::PlainText *> ignored;
+  std::vector<int64_t> stopTokens;
   std::vector<const ast::KeepItem *> keeps;
   /// False if expanding blocks would not end.
   bool expandable = true;

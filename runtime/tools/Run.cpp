@@ -1,10 +1,12 @@
 //===- Run.cpp - moe-run: one entry of a model on given inputs ------------===//
 //
-// Results go to standard output, speed to standard error. Everything is read
-// and computed before the first byte of output is written.
+// Results go to standard output, speed to standard error. Everything is read,
+// checked and, but for generated text, computed before the first byte of output
+// is written. Text is written as it comes.
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/generate.hpp"
 #include "runtime/tools/ArrayFile.h"
 #include "runtime/tools/CommandLine.h"
 #include "runtime/tools/RunInputs.h"
@@ -64,10 +66,14 @@ class Run {
 public:
   Run(const RunOptions &options, const Model &model)
       : options(options), model(model), entry(chooseEntry()),
-        function(model.function(entry.function)),
-        inputs(RunInputs::load(model, entry, options.inputs)), session(model) {
-    if (function.cache_tokens)
-      sequence.emplace(session.create_sequence());
+        function(model.function(entry.function)), session(model) {
+    for (const std::vector<InputOption> &prompt : options.prompts) {
+      prompts.push_back(RunInputs::load(model, entry, prompt));
+      if (function.cache_tokens)
+        sequences.push_back(session.create_sequence());
+    }
+    if (options.maxTokens)
+      prepareGeneration();
     if (!options.check.empty())
       reference = readReference(options.check);
     if (!options.choices.empty())
@@ -86,37 +92,47 @@ private:
   static Array readReference(const std::string &path);
   static std::vector<Choice> readChoices(const std::string &path);
   moe_entry_info chooseEntry() const;
+  uint64_t tokensOf(const RunInputs &prompt) const;
   uint64_t inputTokens() const;
   template <typename Element>
   static void writeFile(const std::string &path,
                         const std::vector<Element> &data,
                         const std::vector<uint64_t> &shape);
-  Row lastRow() const { return Row(logits.data() + (rows - 1) * width, width); }
+  Row lastRow(size_t prompt = 0) const {
+    return Row(logits.data() + (rowEnds[prompt] - 1) * width, width);
+  }
 
   // Each computes something and appends its lines to `out`.
   void prefill();
   void collectRouting();
+  void showTop();
   void showTop(const Row &row);
   void showLogits();
-  void generate();
   void rankChoices();
   void compare();
 
-  moe_modality_info generatedModality(const moe_entry_info &decode) const;
+  // Generation writes its text itself.
+  void prepareGeneration();
+  void generate();
+  std::string spell(const std::vector<int32_t> &ids) const;
+  void showToken(size_t prompt, int32_t id);
+
   double scoreChoice(const std::string &text, const char *modality);
 
   const RunOptions &options;
   const Model &model;
   const moe_entry_info entry;
   const moe_function_info function;
-  const RunInputs inputs;
+  std::vector<RunInputs> prompts;
   Session session;
-  std::optional<Sequence> sequence;
+  std::vector<Sequence> sequences; // of the prompts; empty without a cache
+  std::optional<Generator> generator;
   std::optional<Array> reference;
   std::vector<Choice> choices;
   std::vector<float> logits; // of the inputs, [rows, width]
   uint64_t rows = 0;
   uint64_t width = 0;
+  std::vector<uint64_t> rowEnds;  // behind the last row of each prompt
   std::vector<int32_t> expertIds; // of the inputs, by router
   std::vector<float> expertWeights;
   std::vector<uint64_t> routingShape;
@@ -132,31 +148,40 @@ moe_entry_info Run::chooseEntry() const {
   return model.entry(std::string("prefill"));
 }
 
+uint64_t Run::tokensOf(const RunInputs &prompt) const {
+  uint64_t tokens = 0;
+  for (const Input &each : prompt.views()) {
+    const moe_modality_info modality = detail::modalityOf(model, each);
+    tokens += each.count / modality.elements * modality.tokens_per_input;
+  }
+  return tokens;
+}
+
 uint64_t Run::inputTokens() const {
   uint64_t tokens = 0;
-  const uint32_t count = model.info().num_modalities;
-  for (const Input &each : inputs.views())
-    for (uint32_t i = 0; i < count; ++i) {
-      const moe_modality_info modality = model.modality(i);
-      if (std::string(each.modality) == modality.name)
-        tokens += each.count / modality.elements * modality.tokens_per_input;
-    }
+  for (const RunInputs &prompt : prompts)
+    tokens += tokensOf(prompt);
   return tokens;
 }
 
 void Run::prefill() {
-  Item item = detail::sized<Item>();
-  item.sequence = sequence ? sequence->get() : nullptr;
-  item.inputs = inputs.views().data();
-  item.num_inputs = inputs.views().size();
+  std::vector<Item> items(prompts.size(), detail::sized<Item>());
+  for (size_t i = 0; i < items.size(); ++i) {
+    items[i].sequence = sequences.empty() ? nullptr : sequences[i].get();
+    items[i].inputs = prompts[i].views().data();
+    items[i].num_inputs = prompts[i].views().size();
+  }
   const Stopwatch watch;
   const bool keepRouting =
       !options.routingIds.empty() || !options.routingWeights.empty();
-  const Logits result = session.step(entry.name, &item, 1, keepRouting);
+  const Logits result =
+      session.step(entry.name, items.data(), items.size(), keepRouting);
   printSpeed("prefill", inputTokens(), watch.seconds());
   logits = result.vector();
   rows = result.rows();
   width = result.width();
+  for (size_t i = 0; i < items.size(); ++i)
+    rowEnds.push_back(result.row_start(i + 1));
   if (keepRouting)
     collectRouting();
 }
@@ -194,16 +219,14 @@ void Run::writeFile(const std::string &path, const std::vector<Element> &data,
 
 void Run::run() {
   prefill();
-  const bool hasOtherResult = options.generate || !choices.empty() ||
+  const bool hasOtherResult = generator || !choices.empty() ||
                               !options.output.empty() || reference ||
                               !expertIds.empty();
   if (options.print == RunOptions::Logits)
     showLogits();
   else if (options.print == RunOptions::Top ||
            (options.print == RunOptions::Default && !hasOtherResult))
-    showTop(lastRow());
-  if (options.generate)
-    generate();
+    showTop();
   if (!choices.empty())
     rankChoices();
   if (reference)
@@ -212,6 +235,8 @@ void Run::run() {
   writeFile(options.routingIds, expertIds, routingShape);
   writeFile(options.routingWeights, expertWeights, routingShape);
   std::fwrite(out.data(), 1, out.size(), stdout);
+  if (generator)
+    generate();
   if (!problem.empty())
     fail(problem);
 }
@@ -222,6 +247,14 @@ void Run::showLogits() {
       absl::StrAppendFormat(&out, "%s%.9g", j ? " " : "",
                             logits[i * width + j]);
     out += '\n';
+  }
+}
+
+void Run::showTop() {
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (prompts.size() > 1)
+      absl::StrAppend(&out, "prompt ", i, ":\n");
+    showTop(lastRow(i));
   }
 }
 
@@ -296,50 +329,64 @@ void Run::compare() {
                           largest, options.tolerance);
 }
 
-/// The modality of a generated token: as many ids as the output is wide.
-moe_modality_info Run::generatedModality(const moe_entry_info &decode) const {
-  const uint32_t mask = model.function(decode.function).modalities;
-  const uint32_t count = model.info().num_modalities;
-  for (uint32_t i = 0; i < count; ++i) {
-    const moe_modality_info modality = model.modality(i);
-    if (!modality.is_raw && modality.vocab == width && mask >> modality.id & 1)
-      return modality;
+/// Refuses what can be refused before anything is computed.
+void Run::prepareGeneration() {
+  GenerateOptions wanted;
+  wanted.prefill = entry.name;
+  if (!options.decodeEntry.empty())
+    wanted.decode = options.decodeEntry;
+  wanted.maxTokens = options.maxTokens;
+  wanted.sampling = options.sampling;
+  if (options.stop) {
+    wanted.stop.emplace();
+    if (*options.stop != "none")
+      *wanted.stop = parseIds(*options.stop, "--stop-ids");
   }
-  fail("--generate: expected a token modality of ", width,
-       " ids, as many as the first output is wide, in entry '", decode.name,
-       "', found none");
+  generator.emplace(model, session, wanted);
+  for (const RunInputs &prompt : prompts)
+    generator->check_room(tokensOf(prompt));
+}
+
+/// A text where ids are bytes.
+std::string Run::spell(const std::vector<int32_t> &ids) const {
+  return width == kByteIds ? std::string(ids.begin(), ids.end())
+                           : absl::StrJoin(ids, ",");
+}
+
+/// One text is written as it comes, several are lines in the order in which
+/// they end.
+void Run::showToken(size_t prompt, int32_t id) {
+  const Generated &text = (*generator)[prompt];
+  std::string shown;
+  if (prompts.size() == 1) {
+    const bool isNext = width != kByteIds && text.tokens.size() > 1;
+    shown = (isNext ? "," : "") + spell({id});
+    if (text.end != Generated::Running)
+      shown += '\n';
+  } else if (text.end != Generated::Running) {
+    shown = absl::StrCat(prompt, "\t", absl::CEscape(spell(text.tokens)), "\n");
+  }
+  std::fwrite(shown.data(), 1, shown.size(), stdout);
+  std::fflush(stdout);
 }
 
 void Run::generate() {
-  const moe_entry_info decode =
-      model.entry(options.decodeEntry.empty() ? "decode" : options.decodeEntry);
-  if (!sequence || !model.function(decode.function).cache_tokens)
-    fail("--generate: expected entries with a cache, found '",
-         sequence ? decode.name : entry.name, "' without");
-  const moe_modality_info modality = generatedModality(decode);
-  // The last token is not fed back.
-  const uint64_t needed = sequence->length() + options.generate - 1;
-  if (needed > model.function(decode.function).cache_tokens)
-    fail("--generate: needs a cache of ", needed, " tokens, entry '",
-         decode.name, "' has ", model.function(decode.function).cache_tokens);
-  std::vector<int32_t> ids;
-  ids.push_back(lastRow().argmax());
   const Stopwatch watch;
-  while (ids.size() < options.generate &&
-         !(options.stop && static_cast<uint64_t>(ids.back()) == *options.stop))
-    ids.push_back(session
-                      .step(decode.name, *sequence,
-                            {input(modality.name, MOE_I32, &ids.back(), 1)})
-                      .last()
-                      .argmax());
-  if (ids.size() > 1)
-    printSpeed("decode", ids.size() - 1, watch.seconds());
-  if (modality.vocab == kByteIds)
-    for (const int32_t id : ids)
-      out += static_cast<char>(id);
-  else
-    absl::StrAppend(&out, absl::StrJoin(ids, ","));
-  out += '\n';
+  uint64_t tokens = 0;
+  generator->onToken = [&](size_t prompt, int32_t id) {
+    showToken(prompt, id);
+    ++tokens;
+    return std::ferror(stdout) == 0;
+  };
+  for (size_t i = 0; i < prompts.size(); ++i)
+    generator->resume(std::move(sequences[i]), lastRow(i),
+                      generator->ids_of(prompts[i].views()),
+                      options.stream + i);
+  while (generator->step())
+    ;
+  // The first ones came of the inputs.
+  if (tokens > prompts.size())
+    printSpeed("decode", tokens - prompts.size(), watch.seconds());
 }
 
 double Run::scoreChoice(const std::string &text, const char *modality) {
@@ -354,7 +401,7 @@ double Run::scoreChoice(const std::string &text, const char *modality) {
   std::vector<uint32_t> all(text.size() - 1);
   std::iota(all.begin(), all.end(), 0u);
   Item item = detail::sized<Item>();
-  item.sequence = sequence->get();
+  item.sequence = sequences.front().get();
   item.inputs = &fed;
   item.num_inputs = 1;
   item.rows = all.data();
@@ -381,20 +428,21 @@ std::vector<Run::Choice> Run::readChoices(const std::string &path) {
 }
 
 void Run::rankChoices() {
-  if (!sequence)
+  if (sequences.empty())
     fail("--choices: expected an entry with a cache, found '", entry.name,
          "' without");
   const moe_modality_info modality = byteModality(model, entry, "--choices");
   if (width != kByteIds)
     fail("--choices: expected a first output of ", kByteIds, " columns, found ",
          width);
-  const uint64_t base = sequence->length();
+  Sequence &sequence = sequences.front();
+  const uint64_t base = sequence.length();
   const Stopwatch watch;
   uint64_t tokens = 0;
   for (Choice &choice : choices) {
     const std::string ended = choice.text + options.choiceEnd;
     choice.score = scoreChoice(ended, modality.name);
-    sequence->trim(base);
+    sequence.trim(base);
     tokens += ended.size();
   }
   printSpeed("choices", tokens, watch.seconds());

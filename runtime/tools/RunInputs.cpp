@@ -118,6 +118,18 @@ moe_modality_info moe::tools::byteModality(const Model &model,
   return found.front();
 }
 
+std::vector<int32_t> moe::tools::parseIds(const std::string &text,
+                                          const std::string &what) {
+  std::vector<int32_t> ids;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(part, &id))
+      fail(what, ": expected numbers with commas between, found '", text, "'");
+    ids.push_back(id);
+  }
+  return ids;
+}
+
 RunInputs RunInputs::load(const Model &model, const moe_entry_info &entry,
                           const std::vector<InputOption> &options) {
   RunInputs result;
@@ -168,15 +180,8 @@ void RunInputs::addIds(const Model &model, const moe_entry_info &entry,
   if (modality.is_raw)
     fail("--ids: expected a token modality, found '", modality.name,
          "', which is raw");
-  std::vector<int32_t> &list = ids.emplace_back();
-  const std::string text =
-      equals == std::string::npos ? value : value.substr(equals + 1);
-  for (const absl::string_view part : absl::StrSplit(text, ',')) {
-    int32_t id = 0;
-    if (!absl::SimpleAtoi(part, &id))
-      fail("--ids: expected numbers with commas between, found '", text, "'");
-    list.push_back(id);
-  }
+  const std::vector<int32_t> &list = ids.emplace_back(parseIds(
+      equals == std::string::npos ? value : value.substr(equals + 1), "--ids"));
   inputs.push_back(input(modality.name, MOE_I32, list.data(), list.size()));
 }
 

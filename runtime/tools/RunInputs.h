@@ -33,6 +33,9 @@ private:
   std::deque<std::vector<int32_t>> ids;
 };
 
+/// "1,2,3" as numbers; throws for anything else. `what` names the option.
+std::vector<int32_t> parseIds(const std::string &text, const std::string &what);
+
 /// The token modality of 256 ids that an entry takes; throws when there is none
 /// or more than one. `what` names who asks.
 moe_modality_info byteModality(const Model &model, const moe_entry_info &entry,

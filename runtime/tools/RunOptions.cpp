@@ -19,8 +19,35 @@ using Body = std::function<absl::Status(const std::string &)>;
 
 Body input(RunOptions &options, InputOption::Kind kind) {
   return [&options, kind](const std::string &value) {
-    options.inputs.push_back({kind, value});
+    options.prompts.back().push_back({kind, value});
     return absl::OkStatus();
+  };
+}
+
+/// An input that begins another prompt, unless it is the first of all.
+Body prompt(RunOptions &options, InputOption::Kind kind) {
+  return [&options, kind](const std::string &value) {
+    if (!options.prompts.back().empty())
+      options.prompts.emplace_back();
+    options.prompts.back().push_back({kind, value});
+    return absl::OkStatus();
+  };
+}
+
+Body real(double &into) {
+  return [&into](const std::string &value) {
+    return absl::SimpleAtod(value, &into)
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError(
+                     absl::StrCat("expected a number, found '", value, "'"));
+  };
+}
+
+/// Remembers that an option of generation was given.
+Body noted(bool &given, Body body) {
+  return [&given, body](const std::string &value) {
+    given = true;
+    return body(value);
   };
 }
 
@@ -64,7 +91,8 @@ absl::Status parseTolerance(const std::string &value, double &tolerance) {
   return absl::OkStatus();
 }
 
-CommandLine commandLine(RunOptions &options, bool &toleranceGiven) {
+CommandLine commandLine(RunOptions &options, bool &generates,
+                        bool &toleranceGiven) {
   return {
       "moe-run",
       "MODEL.so",
@@ -81,14 +109,49 @@ CommandLine commandLine(RunOptions &options, bool &toleranceGiven) {
           {"raw", "NAME=FILE[@INDEX]",
            "raw inputs: IDX (also gzipped), npy or plain bytes",
            input(options, InputOption::Raw)},
-          {"generate", "N", "then generate N tokens greedily",
-           number(options.generate, 1, INT_MAX)},
-          {"decode-entry", "NAME", "entry for generated tokens (decode)",
-           keep(options.decodeEntry)},
-          {"stop", "ID", "end generation after this id",
-           [&options](const std::string &value) {
-             return parseUnsigned(value, INT_MAX, options.stop.emplace());
+          {"prompt", "STRING", "begins another prompt with --text STRING",
+           prompt(options, InputOption::Text)},
+          {"prompt-ids", "1,2,3", "begins another prompt with --ids",
+           prompt(options, InputOption::Ids)},
+          {"next", "", "the inputs after it are of another prompt",
+           [&options](const std::string &) {
+             if (options.prompts.back().empty())
+               return absl::InvalidArgumentError("expected inputs before it");
+             options.prompts.emplace_back();
+             return absl::OkStatus();
            }},
+          {"max-tokens", "N", "then generate up to N tokens for each prompt",
+           number(options.maxTokens, 1, INT_MAX)},
+          {"decode-entry", "NAME", "entry for generated tokens (decode)",
+           noted(generates, keep(options.decodeEntry))},
+          {"stop-ids", "1,2,3",
+           "ids that end a text, or none (the model's own)",
+           noted(generates,
+                 [&options](const std::string &value) {
+                   return keep(options.stop.emplace())(value);
+                 })},
+          {"temperature", "X", "of the draw, 0: the most probable token (0)",
+           noted(generates, real(options.sampling.temperature))},
+          {"top-k", "N", "draw among the N most probable, 0: all (0)",
+           noted(generates,
+                 [&options](const std::string &value) {
+                   uint64_t topK = 0;
+                   const absl::Status status =
+                       parseUnsigned(value, UINT32_MAX, topK);
+                   options.sampling.top_k = static_cast<uint32_t>(topK);
+                   return status;
+                 })},
+          {"top-p", "X", "draw among those that reach this probability (1)",
+           noted(generates, real(options.sampling.top_p))},
+          {"min-p", "X", "leave out those below X of the largest (0)",
+           noted(generates, real(options.sampling.min_p))},
+          {"repetition-penalty", "X",
+           "makes tokens that were there unlikelier (1)",
+           noted(generates, real(options.sampling.repetition_penalty))},
+          {"seed", "N", "seed of the draws (0)",
+           noted(generates, number(options.sampling.seed, 0, UINT64_MAX))},
+          {"stream", "N", "stream of the first prompt's draws (0)",
+           noted(generates, number(options.stream, 0, INT_MAX))},
           {"choices", "FILE",
            "rank the lines of FILE as continuations of the inputs",
            keep(options.choices)},
@@ -132,9 +195,11 @@ CommandLine commandLine(RunOptions &options, bool &toleranceGiven) {
 absl::StatusOr<RunOptions> moe::tools::parseRunOptions(int argc, char **argv,
                                                        bool &done) {
   RunOptions options;
+  moe_sampling_default_options(&options.sampling);
+  bool generates = false;
   bool toleranceGiven = false;
   const auto operands =
-      commandLine(options, toleranceGiven).parse(argc, argv, done);
+      commandLine(options, generates, toleranceGiven).parse(argc, argv, done);
   if (!operands.ok())
     return operands.status();
   if (done)
@@ -145,12 +210,16 @@ absl::StatusOr<RunOptions> moe::tools::parseRunOptions(int argc, char **argv,
   if (operands->size() != 1)
     return wrong("expected one artifact, found ", operands->size());
   options.artifact = operands->front();
-  if (options.inputs.empty())
+  if (options.prompts.back().empty())
     return wrong("expected an input: --text, --ids or --raw");
-  if (options.generate && !options.choices.empty())
-    return wrong("--generate and --choices exclude each other");
-  if (!options.generate && (options.stop || !options.decodeEntry.empty()))
-    return wrong("--stop and --decode-entry need --generate");
+  if (options.maxTokens && !options.choices.empty())
+    return wrong("--max-tokens and --choices exclude each other");
+  if (options.prompts.size() > 1 && !options.choices.empty())
+    return wrong("--choices: expected one prompt, found ",
+                 options.prompts.size());
+  if (!options.maxTokens && generates)
+    return wrong("--decode-entry, --stop-ids and options of draws need "
+                 "--max-tokens");
   if (toleranceGiven && options.check.empty())
     return wrong("--tolerance needs --check");
   return options;

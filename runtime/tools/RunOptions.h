@@ -2,6 +2,8 @@
 #ifndef MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
 #define MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
 
+#include "moe/sampling.h"
+
 #include "absl/status/statusor.h"
 
 #include <cstdint>
@@ -23,13 +25,15 @@ struct RunOptions {
 
   std::string artifact;
   std::string entry; // empty: "prefill", or the only entry
-  std::vector<InputOption> inputs;
+  std::vector<std::vector<InputOption>> prompts = {{}}; // inputs of each
   uint64_t threads = 0;
   bool verify = false;
 
-  uint64_t generate = 0;
-  std::string decodeEntry; // empty: "decode"
-  std::optional<uint64_t> stop;
+  uint64_t maxTokens = 0;          // to generate, of each prompt
+  std::string decodeEntry;         // empty: "decode"
+  std::optional<std::string> stop; // ids, or "none"; nothing: the model's
+  moe_sampling_options sampling;
+  uint64_t stream = 0; // of the first prompt
 
   std::string choices;
   std::string choiceEnd = "\n";

@@ -1,6 +1,6 @@
 """Does what a page of the documentation tells its reader to do.
 
-    run_page.py [--path=FOLDER]... [--prefix=FOLDER] PAGE.md FOLDER
+    run_page.py [--path=FOLDER]... [--link=FOLDER]... [--prefix=FOLDER] PAGE.md FOLDER
 
 In the order of the page, in FOLDER, which is made anew:
 
@@ -12,7 +12,8 @@ In the order of the page, in FOLDER, which is made anew:
                       this order; '..' stands for anything within a line
 
 All commands share one shell, so that variables and `cd` last. --path goes before
-PATH; --prefix is $PREFIX, an installation of moec.
+PATH; --prefix is $PREFIX, an installation of moec; --link puts a link to a folder of the
+repository where the commands run.
 """
 
 import argparse
@@ -110,6 +111,7 @@ def check(page, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", action="append", default=[])
+    parser.add_argument("--link", action="append", default=[], type=pathlib.Path)
     parser.add_argument("--prefix", default="")
     parser.add_argument("page", type=pathlib.Path)
     parser.add_argument("folder", type=pathlib.Path)
@@ -118,6 +120,8 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "blocks").mkdir(parents=True)
     (folder / "work").mkdir()
+    for target in options.link:
+        (folder / "work" / target.name).symlink_to(target.resolve())
     os.chdir(folder / "blocks")
     commands = script(page)
     environment = {**os.environ, "BLOCKS": str(folder / "blocks"),

@@ -115,7 +115,7 @@ def check_continuations(checker, artifact):
             words = ["--raw", f"image={image}"]
         expected = bytes(entry["continuation_bytes"])
         found = checker.command(checker.run_tool, artifact, *words, "--text", entry["prompt"],
-                                "--generate", len(expected))
+                                "--max-tokens", len(expected))
         checker.report(found.startswith(expected),
                        f"continuation of {entry['prompt']!r}: {found[:len(expected)]!r}")
 

@@ -126,9 +126,8 @@ TEST_F(MoeRun, RawInputs) {
 TEST_F(MoeRun, Routing) {
   const std::string ids = folder.file("ids.npy");
   const std::string weights = folder.file("weights.npy");
-  const ToolResult result =
-      run({"--entry=study", "--text=abc", "--routing-ids", ids,
-           "--routing-weights", weights});
+  const ToolResult result = run({"--entry=study", "--text=abc", "--routing-ids",
+                                 ids, "--routing-weights", weights});
   ASSERT_EQ(result.exitCode, 0) << result.err;
   EXPECT_EQ(result.out, "");
   // [2, 3, 3]: router 0 has two slots, the other one three and never runs.
@@ -183,7 +182,7 @@ TEST_F(MoeRun, Generate) {
         std::max_element(logits.begin(), logits.end()) - logits.begin());
     reference.addText(expected.substr(expected.size() - 1));
   }
-  ToolResult result = run({"--text", "once", "--generate", "20"});
+  ToolResult result = run({"--text", "once", "--max-tokens", "20"});
   EXPECT_EQ(result.exitCode, 0) << result.err;
   EXPECT_EQ(result.out, expected + "\n");
   EXPECT_TRUE(contains(result.err, "decode: 19 tokens in"));
@@ -191,13 +190,94 @@ TEST_F(MoeRun, Generate) {
   // The id of the third token, unless an earlier one equals it.
   const auto stop = static_cast<unsigned char>(expected[2]);
   const size_t length = expected.find(static_cast<char>(stop)) + 1;
-  result = run({"--text", "once", "--generate", "20", "--decode-entry",
-                "decode", "--stop", std::to_string(stop)});
+  result = run({"--text", "once", "--max-tokens", "20", "--decode-entry",
+                "decode", "--stop-ids", std::to_string(stop) + ",255"});
   EXPECT_EQ(result.out, expected.substr(0, length) + "\n");
   // All that fits into the cache, and one more.
-  EXPECT_EQ(run({"--text", "once", "--generate", "197"}).exitCode, 0);
-  expectError({"--text", "once", "--generate", "198"}, 1,
-              "needs a cache of 201 tokens, entry 'decode' has 200");
+  EXPECT_EQ(run({"--text", "once", "--max-tokens", "197"}).exitCode, 0);
+  expectError({"--text", "once", "--max-tokens", "198"}, 1,
+              "needs a cache of 4 + 197 tokens, entry 'prefill' has 200");
+}
+
+/// Each text is a line, with the same bytes as alone.
+TEST_F(MoeRun, GenerateForSeveralPrompts) {
+  const std::string pixels = folder.write("plain.bin", kPixels);
+  const std::vector<std::vector<std::string>> prompts = {
+      {"--text", "once upon"},
+      {"--raw", "image=" + pixels, "--text", "x"},
+      {"--ids", "98,99"}};
+  const std::vector<std::vector<std::string>> draws = {
+      {},
+      {"--temperature=4000", "--top-k=100", "--top-p=0.95", "--min-p=0.001",
+       "--repetition-penalty=1.1", "--seed=5"}};
+  std::vector<std::string> outputs;
+  for (const std::vector<std::string> &draw : draws) {
+    std::vector<std::string> all = {"--max-tokens=8", "--stop-ids=none"};
+    all.insert(all.end(), draw.begin(), draw.end());
+    std::vector<std::string> together = all;
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      std::vector<std::string> alone = all;
+      alone.insert(alone.end(), prompts[i].begin(), prompts[i].end());
+      if (!draw.empty())
+        alone.push_back("--stream=" + std::to_string(i));
+      const ToolResult result = run(alone);
+      EXPECT_EQ(result.exitCode, 0) << result.err;
+      ASSERT_EQ(result.out.size(), 9u);
+      outputs.push_back(result.out);
+      if (i)
+        together.push_back("--next");
+      together.insert(together.end(), prompts[i].begin(), prompts[i].end());
+    }
+    const ToolResult result = run(together);
+    EXPECT_EQ(result.exitCode, 0) << result.err;
+    EXPECT_TRUE(contains(result.err, "prefill: 14 tokens in")) << result.err;
+    EXPECT_TRUE(contains(result.err, "decode: 21 tokens in")) << result.err;
+    std::string expected;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      expected += std::to_string(i) + "\t";
+      for (const char c : outputs[outputs.size() - prompts.size() + i]) {
+        const auto byte = static_cast<unsigned char>(c);
+        char octal[8];
+        std::snprintf(octal, sizeof(octal), "\\%03o", byte);
+        if (c == '\n' || c == '\r' || c == '\t')
+          octal[1] = c == '\n' ? 'n' : c == '\r' ? 'r' : 't', octal[2] = 0;
+        const bool isPlain =
+            byte >= 0x20 && byte < 0x7f && !std::strchr("\"'\\", c);
+        const bool isQuoted = byte >= 0x20 && byte < 0x7f && !isPlain;
+        expected += isPlain    ? std::string(1, c)
+                    : isQuoted ? std::string("\\") + c
+                               : std::string(octal);
+      }
+      // The newline behind the text alone.
+      expected.resize(expected.size() - 2);
+      expected += "\n";
+    }
+    EXPECT_EQ(result.out, expected);
+  }
+  EXPECT_NE(outputs[0], outputs[3]); // a draw is not the most probable token
+}
+
+/// Logits of all prompts, one after the other.
+TEST_F(MoeRun, SeveralPrompts) {
+  EXPECT_EQ(rows({"--prompt", "abc", "--prompt-ids", "120,121"}),
+            (Rows{expectedRow("", "abc"), expectedRow("", "xy")}));
+  const ToolResult result = run({"--prompt", "abc", "--prompt", "xy"});
+  EXPECT_EQ(result.out.rfind("prompt 0:\n", 0), 0u) << result.out;
+  EXPECT_TRUE(contains(result.out, "\nprompt 1:\n"));
+}
+
+TEST_F(MoeRun, StopTokensOfTheModel) {
+  const std::string text = run({"--text", "once", "--max-tokens", "9"}).out;
+  manifest::ManifestT manifest = artifact.manifest();
+  const auto stop = static_cast<unsigned char>(text[2]);
+  manifest.stop_tokens = {stop};
+  artifact.setManifest(manifest);
+  const size_t length = text.find(static_cast<char>(stop)) + 1;
+  EXPECT_EQ(run({"--text", "once", "--max-tokens", "9"}).out,
+            text.substr(0, length) + "\n");
+  EXPECT_EQ(run({"--text", "once", "--max-tokens", "9", "--stop-ids=none"}).out,
+            text);
 }
 
 double expectedScore(const std::string &text, const std::string &choice) {
@@ -290,7 +370,7 @@ TEST_F(MoeRun, NothingIsWrittenOnErrors) {
   expectError(
       {"--text", "ab", "--output", file, "--choices", folder.file("missing")},
       1, "cannot open: No such file or directory");
-  expectError({"--text", "ab", "--output", file, "--generate", "500"}, 1,
+  expectError({"--text", "ab", "--output", file, "--max-tokens", "500"}, 1,
               "needs a cache");
   expectError(
       {"--text", "ab", "--output", file, "--check", folder.file("missing")}, 1,
@@ -338,28 +418,50 @@ TEST_F(MoeRun, BadInputs) {
   expectError({"--text", ""}, 1, "expected at least one byte");
   expectError({"--text", std::string(151, 'x')}, 1, "found text[151]");
   expectError({"--entry", "encode", "--text", "a"}, 1, "found 'encode'");
-  expectError({"--entry", "score", "--text", "a", "--generate", "2"}, 1,
+  expectError({"--entry", "score", "--text", "a", "--max-tokens", "2"}, 1,
               "expected entries with a cache");
   expectError({"--entry", "score", "--text", "a", "--choices", text}, 1,
               "expected an entry with a cache, found 'score'");
   expectError({"--text", "a", "--choices", empty}, 1, "a choice per line");
+  const auto refused = [&](const char *option, const char *sentence) {
+    expectError({"--text", "a", "--max-tokens=2", option}, 1, sentence);
+  };
+  refused("--temperature=-1", "temperature: expected a finite number");
+  refused("--temperature=nan", "temperature: expected a finite number");
+  refused("--top-p=0", "top_p: expected a number above 0, up to 1, found 0");
+  refused("--min-p=2", "min_p: expected a number from 0 to 1, found 2");
+  refused("--repetition-penalty=0", "repetition_penalty: expected");
+  refused("--stop-ids=1,x", "--stop-ids: expected numbers with commas");
+  refused("--stop-ids=256", "expected stop tokens below 256, found 256");
+  expectError(
+      {"--prompt", "a", "--prompt", std::string(150, 'x'), "--max-tokens=52"},
+      1, "needs a cache of 150 + 51 tokens");
 }
 
 TEST_F(MoeRun, Usage) {
   expectError({}, 2, "expected an input");
   expectError({"--text", "a", "other.so"}, 2, "expected one artifact, found 2");
-  expectError({"--generat", "2"}, 2, "did you mean '--generate'?");
+  expectError({"--max-token", "2"}, 2, "did you mean '--max-tokens'?");
   expectError({"-t"}, 2, "options begin with '--'");
   expectError({"--text"}, 2, "expected STRING after it");
-  expectError({"--text", "a", "--generate", "0"}, 2, "expected at least 1");
-  expectError({"--text", "a", "--generate", "x"}, 2, "expected a number");
+  expectError({"--text", "a", "--max-tokens", "0"}, 2, "expected at least 1");
+  expectError({"--text", "a", "--max-tokens", "x"}, 2, "expected a number");
   expectError({"--text", "a", "--print", "all"}, 2,
               "expected none, top or logits");
   expectError({"--text", "a", "--tolerance", "1"}, 2, "needs --check");
   expectError({"--text", "a", "--check", "x", "--tolerance", "-1"}, 2,
               "not negative");
-  expectError({"--text", "a", "--stop", "1"}, 2, "need --generate");
-  expectError({"--text", "a", "--generate", "1", "--choices", "x"}, 2,
+  for (const char *option :
+       {"--stop-ids=1", "--temperature=1", "--top-k=1", "--top-p=1",
+        "--min-p=0", "--seed=1", "--repetition-penalty=1", "--stream=1"})
+    expectError({"--text", "a", option}, 2, "need --max-tokens");
+  expectError({"--next", "--text", "a"}, 2, "'--next': expected inputs before");
+  expectError({"--text", "a", "--next"}, 2, "expected an input");
+  expectError({"--prompt", "a", "--prompt", "b", "--choices", "x"}, 2,
+              "--choices: expected one prompt, found 2");
+  expectError({"--prompt", "a", "--max-tokens=2", "--temperature=warm"}, 2,
+              "expected a number, found 'warm'");
+  expectError({"--text", "a", "--max-tokens", "1", "--choices", "x"}, 2,
               "exclude each other");
   expectError({"--text", "a", "--threads", "0"}, 2, "expected at least 1");
   EXPECT_EQ(runTool(MOE_RUN, {"--help"}).exitCode, 0);

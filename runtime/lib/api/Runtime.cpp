@@ -6,10 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/include/moe/runtime.h"
+#include "runtime/include/moe/sampling.h"
 
 #include "runtime/abi/manifest_generated.h"
 #include "runtime/lib/exec/SequenceHandles.h"
 #include "runtime/lib/exec/Session.h"
+#include "runtime/lib/sample/Sampler.h"
 
 #include <new>
 
@@ -27,6 +29,9 @@ struct moe_model {
 struct moe_session {
   std::shared_ptr<Session> session;
 };
+struct moe_sampler {
+  Sampler sampler;
+};
 
 static_assert(MOE_F32 == static_cast<uint32_t>(moe::manifest::DType::f32) &&
                   MOE_BF16 ==
@@ -43,6 +48,10 @@ static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
                   sizeof(moe_session_options) == 24 &&
                   sizeof(moe_session_stats) == 56,
+              "structs of the public API change by appending only");
+static_assert(sizeof(moe_sampling_options) == 56 &&
+                  sizeof(moe_sampler_row) == 56 &&
+                  sizeof(moe_distribution) == 32,
               "structs of the public API change by appending only");
 
 namespace {
@@ -243,8 +252,8 @@ moe_status moe_model_load(moe_engine *engine, const char *path,
     MOE_RETURN_IF_ERROR(needs(model, "model"));
     moe_model_options given;
     MOE_RETURN_IF_ERROR(readOptions(options, given));
-    auto loaded = Model::load(engine->team, path, given.verify != 0,
-                              given.populate != 0);
+    auto loaded =
+        Model::load(engine->team, path, given.verify != 0, given.populate != 0);
     if (!loaded.ok())
       return loaded.status();
     *model = new moe_model{*std::move(loaded)};
@@ -484,5 +493,52 @@ moe_status moe_session_get_trace(moe_session *session, moe_trace *trace) {
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(session, "session"));
     return session->session->trace(trace);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Sampler
+//===----------------------------------------------------------------------===//
+
+void moe_sampling_default_options(moe_sampling_options *options) {
+  if (!options)
+    return;
+  *options = {};
+  options->size = sizeof(*options);
+  options->top_p = 1;
+  options->repetition_penalty = 1;
+}
+
+moe_status moe_sampler_create(const moe_sampling_options *options,
+                              moe_sampler **sampler) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(sampler, "sampler"));
+    const auto given = readSamplingOptions(options);
+    if (!given.ok())
+      return given.status();
+    *sampler = new moe_sampler{Sampler{*given}};
+    return absl::OkStatus();
+  });
+}
+
+void moe_sampler_destroy(moe_sampler *sampler) { delete sampler; }
+
+moe_status moe_sampler_choose(moe_sampler *sampler, const moe_sampler_row *row,
+                              int32_t *token) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(sampler, "sampler"));
+    MOE_RETURN_IF_ERROR(needs(row, "row"));
+    MOE_RETURN_IF_ERROR(needs(token, "token"));
+    return sampler->sampler.choose(*row, token);
+  });
+}
+
+moe_status moe_sampler_get_distribution(moe_sampler *sampler,
+                                        const moe_sampler_row *row,
+                                        moe_distribution *distribution) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(sampler, "sampler"));
+    MOE_RETURN_IF_ERROR(needs(row, "row"));
+    return sampler->sampler.distribution(*row, distribution);
   });
 }

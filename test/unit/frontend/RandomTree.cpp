@@ -223,7 +223,7 @@ StmtPtr RandomTree::statement(unsigned depth) {
 }
 
 ItemPtr RandomTree::declaration() {
-  switch (below(8)) {
+  switch (below(9)) {
   case 0: {
     auto result = std::make_unique<UseItem>(text());
     if (chance(50))
@@ -248,6 +248,12 @@ ItemPtr RandomTree::declaration() {
   }
   case 5:
     return std::make_unique<DtypeItem>(name());
+  case 7: {
+    auto result = std::make_unique<StopTokensItem>();
+    for (unsigned n = 1 + below(4); n != 0; --n)
+      result->ids.push_back(std::make_unique<NumberExpr>(below(100000)));
+    return result;
+  }
   case 6: {
     auto result = std::make_unique<SwitchItem>(name());
     result->alternatives = names();

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/generate.hpp"
 #include "test/unit/runtime/RuntimeTestSupport.h"
 
 #include <atomic>
@@ -114,13 +115,36 @@ TEST(Allocation, SteadyStateAllocatesNothing) {
       session.step("decode", batch, 2);
     session.step("score", {input("text", "scored")});
     sequence.trim(0);
-    session.step("study", batch, 1, /*keepRouting=*/true);
+    session.step("study", batch, 1, /*keepRouting=*/true, /*keepTrace=*/true);
   };
   round();
   const unsigned before = allocations;
   round();
   EXPECT_EQ(allocations, before);
   EXPECT_EQ(fork.length(), 150u);
+}
+
+TEST(Allocation, SamplingAllocatesNothing) {
+#ifdef MOE_SANITIZED
+  GTEST_SKIP() << "the sanitizer owns the allocator";
+#endif
+  moe_sampling_options options = sampling_options();
+  options.temperature = 1;
+  options.top_k = 50;
+  options.top_p = 0.9;
+  options.min_p = 0.01;
+  options.repetition_penalty = 1.1;
+  Sampler sampler(options);
+  std::vector<float> logits(1000);
+  for (size_t i = 0; i < logits.size(); ++i)
+    logits[i] = static_cast<float>(i * 7919 % 1000) / 100;
+  const std::vector<int32_t> history = {1, 2, 3};
+  const Row row(logits.data(), logits.size());
+  sampler.choose(row, 0, 0, history);
+  const unsigned before = allocations;
+  for (uint64_t position = 1; position < 20; ++position)
+    sampler.choose(row, 0, position, history);
+  EXPECT_EQ(allocations, before);
 }
 
 } // namespace

@@ -1,0 +1,52 @@
+//===- Sampler.h - The next token from a row of logits --------------------===//
+#ifndef MOEC_RUNTIME_LIB_SAMPLE_SAMPLER_H
+#define MOEC_RUNTIME_LIB_SAMPLE_SAMPLER_H
+
+#include "runtime/include/moe/sampling.h"
+#include "runtime/lib/base/Error.h"
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace moe::rt {
+
+/// Reads options that may be shorter than ours, or NULL, and checks them.
+absl::StatusOr<moe_sampling_options>
+readSamplingOptions(const moe_sampling_options *given);
+
+class Sampler {
+public:
+  explicit Sampler(const moe_sampling_options &options) : options(options) {}
+  Sampler(const Sampler &) = delete;
+
+  absl::Status choose(const moe_sampler_row &row, int32_t *token);
+  absl::Status distribution(const moe_sampler_row &row, moe_distribution *into);
+
+private:
+  /// Holds the sampler for one call; false when another thread has it.
+  class Entered;
+
+  // The filters, in order. Tokens that are out have left `ids`; scores are of
+  // all tokens, those of a later filter relative to the largest.
+  absl::Status readRow(const moe_sampler_row &row);
+  absl::Status penalize(const moe_sampler_row &row);
+  void keepLargest();
+  void applyTemperature();
+  void applyTopK();
+  void applyTopP();
+  void applyMinP();
+  void normalize();
+  absl::Status filter(const moe_sampler_row &row, moe_sampler_row &read);
+
+  const moe_sampling_options options;
+  std::vector<double> scores;        // [width]
+  std::vector<int32_t> ids;          // kept, ascending
+  std::vector<double> probabilities; // beside `ids`
+  std::vector<double> values;        // of top-k
+  std::atomic_flag occupied = ATOMIC_FLAG_INIT;
+};
+
+} // namespace moe::rt
+
+#endif // MOEC_RUNTIME_LIB_SAMPLE_SAMPLER_H
