@@ -171,7 +171,8 @@ private:
   bool verifyModule();
 
   // IRGenStatements.cpp: blocks and what they hold.
-  Operand callBlock(const ast::BlockItem &block, const ast::CallExpr &call);
+  Operand callBlock(const ast::BlockItem &block, const ast::CallExpr &call,
+                    const Operand &first = Operand());
   bool checkArgument(const ast::Param &param, const ast::Expr &expr,
                      const Operand &argument);
   Operand expandBlock(const ast::BlockItem &block,
@@ -291,6 +292,7 @@ private:
   // IRGenRouting.cpp.
   Operand buildRoute(const BoundCall &call);
   Operand buildRouter(const Router &router, const ast::CallExpr &call);
+  Operand limitSlots(const BoundCall &call, Operand routing);
   mlir::Value logits(const BoundCall &call);
   bool checkStageOrder(const ast::CallExpr &call);
   bool reportMissingStages(const BoundCall &call);
@@ -322,6 +324,10 @@ private:
   Operand buildExperts(const BoundCall &call);
   bool readArm(const ast::Expr &arm, ExpertSet &set);
   bool readExpert(const ast::Expr &body, int64_t id, ExpertSet &set);
+  bool readBlockExpert(const ast::BlockItem &block, const ast::CallExpr &record,
+                       int64_t id, ExpertSet &set);
+  mlir::Value weighBlock(const BoundCall &call, int64_t id, mlir::Value result,
+                         const RoutingValue &routing);
   bool readVirtual(const ast::CallExpr &record, const OperationSpec &operation,
                    int64_t id, ExpertSet &set);
   ExpertKind *kindOf(const BoundCall &call, const FeedForward &expert,
@@ -334,6 +340,9 @@ private:
   bool checkCoverage(const BoundCall &call, const RoutingValue &routing,
                      ExpertSet &set);
   bool placeVirtuals(ExpertSet &set);
+  Operand joinExperts(const BoundCall &call, const ExpertSet &set,
+                      const Operand &x, const RoutingValue &routing,
+                      bool appliesToInput);
   mlir::Value buildKind(const BoundCall &call, const ExpertSet &set,
                         const ExpertKind &kind, bool withVirtuals,
                         const Operand &x, const RoutingValue &routing,

@@ -3,6 +3,7 @@
 #include "frontend/IRGenOps.h"
 
 #include "dialects/moe/MoeDialect.h"
+#include "dialects/nn/NnDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -34,15 +35,26 @@ struct Expander::ExpertSet {
     Attribute attribute;
   };
 
+  /// An expert that is a block, computed for all tokens.
+  struct Expanded {
+    int64_t id;
+    Value result;
+    SourceRange range;
+  };
+
+  Operand operand;
   int64_t hidden = 0;
   SmallVector<Range, 2> arms;
+  std::vector<Expanded> blocks;
   std::vector<ExpertKind> kinds;
   std::vector<Virtual> virtuals;
   SourceRange firstRange; ///< of the first expert with matrices
 
   /// Width of the results; experts without matrices keep the operand's.
   int64_t to() const {
-    return kinds.empty() ? hidden : kinds.front().first.to.value;
+    if (!kinds.empty())
+      return kinds.front().first.to.value;
+    return blocks.empty() ? hidden : Expander::width(blocks.front().result);
   }
   /// The number of ids.
   int64_t size() const {
@@ -118,6 +130,52 @@ bool Expander::readVirtual(const ast::CallExpr &record,
   return true;
 }
 
+/// Expands a block as expert `id`. It is computed for all tokens, and what it
+/// gives is weighed.
+bool Expander::readBlockExpert(const ast::BlockItem &block,
+                               const ast::CallExpr &record, int64_t id,
+                               ExpertSet &set) {
+  Block *into = builder.getInsertionBlock();
+  mlir::Operation *before = into->empty() ? nullptr : &into->back();
+  Operand result = callBlock(block, record, set.operand);
+  if (!result)
+    return false;
+  if (!result.is(OperandKind::Value)) {
+    diagnostics.error(DiagId::E206, record.range,
+                      "a block as an expert gives a value, found " +
+                          result.describe());
+    return false;
+  }
+  bool mixesTokens = false;
+  for (auto it = before ? std::next(Block::iterator(before)) : into->begin();
+       it != into->end(); ++it)
+    it->walk([&](mlir::Operation *op) {
+      mixesTokens |=
+          isa<nn::AttentionOp, nn::StateAppendOp, moe::LimitSlotsOp>(op);
+    });
+  if (mixesTokens) {
+    notBuilt(record.range, "a block that mixes tokens, as an expert,");
+    return false;
+  }
+  if (set.blocks.empty() && set.kinds.empty())
+    set.firstRange = record.range;
+  set.blocks.push_back({id, result.value, record.range});
+  return true;
+}
+
+/// The result of the block that is expert `id`, times its weight, in f32.
+Value Expander::weighBlock(const BoundCall &call, int64_t id, Value result,
+                           const RoutingValue &routing) {
+  Location where = loc(call.call.range);
+  Type f32 = builder.getF32Type();
+  Value share = moe::ShareOp::create(builder, where, streamType(1, f32),
+                                     routing.ids, routing.weights, id);
+  return map(where, {share, result}, width(result), f32,
+             [&](OpBuilder &b, ValueRange v) -> Value {
+               return arith::MulFOp::create(b, where, v[0], v[1]);
+             });
+}
+
 /// Reads the body of expert `id`: glu or mlp without the operand.
 bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
   const ast::Expr *expr = choice(&body);
@@ -125,10 +183,8 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
     return false;
   const auto *record = dyn_cast<ast::CallExpr>(expr);
   StringRef name = record ? record->calleeName() : StringRef();
-  if (model.findBlock(name)) {
-    notBuilt(expr->range, "a block as an expert");
-    return false;
-  }
+  if (const ast::BlockItem *block = model.findBlock(name))
+    return readBlockExpert(*block, *record, id, set);
   const OperationSpec *operation = findOperation(name);
   if (operation && !operation->built) {
     notBuilt(expr->range, "'" + name + "' as an expert");
@@ -227,8 +283,17 @@ bool Expander::checkCoverage(const BoundCall &call, const RoutingValue &routing,
 }
 
 /// Gives experts without matrices their attributes, now that the width of the
-/// results is known.
+/// results is known, and compares it with that of blocks.
 bool Expander::placeVirtuals(ExpertSet &set) {
+  for (const ExpertSet::Expanded &block : set.blocks)
+    if (width(block.result) != set.to()) {
+      diagnostics
+          .error(DiagId::E412, block.range,
+                 "expected an expert of " + Twine(set.to()) +
+                     " outputs, found " + Twine(width(block.result)))
+          .note(set.firstRange, "the first expert is here");
+      return false;
+    }
   for (ExpertSet::Virtual &expert : set.virtuals) {
     if (expert.kind == "identity" && set.to() != set.hidden) {
       diagnostics
@@ -323,6 +388,7 @@ Operand Expander::buildExperts(const BoundCall &call) {
   if (!x)
     return Operand();
   ExpertSet set;
+  set.operand = x;
   set.hidden = width(x.value);
   bool ok = true;
   for (const ast::CallArgument *arm : call.arms)
@@ -333,28 +399,42 @@ Operand Expander::buildExperts(const BoundCall &call) {
   // Ids that no arm covers take room in the tables, too.
   if (!spend(set.size()))
     return recover(x);
-  if (set.kinds.empty()) {
+  if (!set.blocks.empty() && *appliesToInput) {
+    notBuilt(set.blocks.front().range, "'apply = input' of a block");
+    return recover(x);
+  }
+  if (set.kinds.empty() && (set.blocks.empty() || !set.virtuals.empty())) {
     ExpertKind none;
     none.first.precision = {dtype, compute};
+    none.first.to.value = set.to();
     set.kinds.push_back(none);
-    set.kinds.back().first.to.value = set.hidden;
   }
-  // Kinds of several types give the file's, unless all are f32.
+  return joinExperts(call, set, x, routing.routing, *appliesToInput);
+}
+
+/// The sum of all experts: those of each kind, then blocks in order of id.
+Operand Expander::joinExperts(const BoundCall &call, const ExpertSet &set,
+                              const Operand &x, const RoutingValue &routing,
+                              bool appliesToInput) {
+  // Kinds of several types give the file's.
   Type f32 = builder.getF32Type();
-  Type element = set.kinds[0].first.precision.element;
+  Type element =
+      set.kinds.empty() ? dtype : set.kinds[0].first.precision.element;
   for (const ExpertKind &kind : set.kinds)
     if (kind.first.precision.element != element)
       element = dtype;
-  bool isOne = set.kinds.size() == 1;
+  bool isOne = set.kinds.size() == 1 && set.blocks.empty();
   SmallVector<Value> terms;
   for (auto [i, kind] : llvm::enumerate(set.kinds)) {
     // Experts without matrices are added last.
     bool isLast = i + 1 == set.kinds.size();
-    Value term = buildKind(call, set, kind, isLast, x, routing.routing,
-                           isOne ? element : f32);
-    cast<moe::ExpertsOp>(term.getDefiningOp()).setApplyInput(*appliesToInput);
+    Value term =
+        buildKind(call, set, kind, isLast, x, routing, isOne ? element : f32);
+    cast<moe::ExpertsOp>(term.getDefiningOp()).setApplyInput(appliesToInput);
     terms.push_back(term);
   }
+  for (const ExpertSet::Expanded &block : set.blocks)
+    terms.push_back(weighBlock(call, block.id, block.result, routing));
   Location where = loc(call.call.range);
   Value result = terms[0];
   if (!isOne)

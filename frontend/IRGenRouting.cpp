@@ -10,6 +10,8 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::irgen;
@@ -595,7 +597,62 @@ Operand Expander::buildRoute(const BoundCall &call) {
   result.kind = OperandKind::Routing;
   result.routing = {op.getIds(), op.getWeights(), ids->first, ids->second,
                     call.call.range};
-  return result;
+  return limitSlots(call, result);
+}
+
+/// `capacity = slots(factor, multiple, order = token, overflow = drop)`.
+Operand Expander::limitSlots(const BoundCall &call, Operand routing) {
+  if (!call.find("capacity"))
+    return routing;
+  const ast::Expr *expr = choice(call.get("capacity"));
+  if (!expr)
+    return Operand();
+  const auto *name = dyn_cast<ast::NameExpr>(expr);
+  if (name && name->name == "none")
+    return routing;
+  const auto *record = dyn_cast<ast::CallExpr>(expr);
+  if (!record || record->calleeName() != "slots") {
+    diagnostics.error(DiagId::E211, expr->range,
+                      "'capacity' of route() takes one of none, slots(...)");
+    return Operand();
+  }
+  std::optional<BoundCall> slots =
+      bindCall(*record, slotsRecord(), FirstOperand::Written, diagnostics);
+  if (!slots)
+    return Operand();
+  std::optional<double> factor = real(*slots, "factor");
+  std::optional<int64_t> multiple = sizeOr(*slots, "multiple", 1);
+  std::optional<std::string> order =
+      word(*slots, "order", {"token", "batch_priority", "probs", "position"});
+  std::optional<std::string> overflow =
+      word(*slots, "overflow", {"drop", "identity"});
+  if (!factor || !multiple || !order || !overflow)
+    return Operand();
+  double millionths = std::round(*factor * 1e6);
+  if (!(millionths >= 1.0 && millionths <= 1e12)) {
+    diagnostics.error(DiagId::E212, slots->get("factor")->range,
+                      "a capacity factor must be between 0.000001 and 1000000, "
+                      "found " +
+                          StaticValue::ofReal(*factor).describe());
+    return Operand();
+  }
+  if (*order != "token" || *overflow != "drop") {
+    notBuilt(expr->range, "a capacity with order = " + *order +
+                              " and overflow = " + *overflow);
+    return Operand();
+  }
+  if (fn->expression || fn->present.size() != fn->modalities.size()) {
+    notBuilt(expr->range, "a capacity for the tokens of one modality");
+    return Operand();
+  }
+  RoutingValue &values = routing.routing;
+  auto op = moe::LimitSlotsOp::create(
+      builder, loc(expr->range), values.ids.getType(), values.weights.getType(),
+      values.ids, values.weights, fn->cuSeqlens, values.end,
+      static_cast<int64_t>(millionths), *multiple);
+  values.ids = op.getLimitedIds();
+  values.weights = op.getLimitedWeights();
+  return routing;
 }
 
 /// Operands and attributes of a router, from its signature.

@@ -215,12 +215,18 @@ bool Expander::checkArgument(const ast::Param &param, const ast::Expr &expr,
                                  : "a modality");
 }
 
+/// `first`, where there is one, is the operand that the context gives.
 Operand Expander::callBlock(const ast::BlockItem &block,
-                            const ast::CallExpr &call) {
+                            const ast::CallExpr &call, const Operand &first) {
   std::vector<Operand> arguments(block.params.size());
   std::vector<bool> given(block.params.size(), false);
   bool ok = true;
   size_t next = 0;
+  if (first && !block.params.empty()) {
+    arguments[next] = first;
+    given[next++] = true;
+    ok = checkArgument(block.params[0], call, first);
+  }
   for (const ast::CallArgument &argument : call.arguments) {
     size_t index = next++;
     if (argument.name)

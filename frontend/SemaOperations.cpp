@@ -65,7 +65,8 @@ OperationSpec routing() {
            optional("rank", K::Choice), optional("groups", K::Choice),
            optional("select", K::Choice), optional("weigh", K::Choice),
            optional("renorm", K::Choice), optional("scale", K::Choice),
-           optional("skip", K::Choice), notBuilt("capacity"), notBuilt("per")}};
+           optional("skip", K::Choice), optional("capacity", K::Choice),
+           notBuilt("per")}};
 }
 
 OperationSpec norm(StringRef name) {
@@ -94,6 +95,14 @@ OperationSpec constantExpert() {
 }
 
 OperationSpec reserved(StringRef name) { return {name, {}, /*built=*/false}; }
+
+/// `capacity = slots(...)` of route().
+OperationSpec slots() {
+  using K = ParamKind;
+  return {"slots",
+          {operand("factor", K::Number), optional("multiple", K::Number),
+           needed("order", K::Choice), needed("overflow", K::Choice)}};
+}
 
 std::vector<OperationSpec> makeOperations() {
   using K = ParamKind;
@@ -164,6 +173,11 @@ const OperationSpec *moec::findOperation(StringRef name) {
   const auto *it = llvm::find_if(
       operations, [&](const OperationSpec &o) { return o.name == name; });
   return it == operations.end() ? nullptr : it;
+}
+
+const OperationSpec &moec::slotsRecord() {
+  static const OperationSpec record = slots();
+  return record;
 }
 
 const OperationParam *OperationSpec::find(StringRef param) const {

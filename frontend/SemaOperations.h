@@ -50,6 +50,8 @@ struct OperationSpec {
 
 /// The built-in operation of that name, or null.
 const OperationSpec *findOperation(llvm::StringRef name);
+/// The record that route() takes as `capacity`.
+const OperationSpec &slotsRecord();
 /// Every built-in operation.
 llvm::ArrayRef<OperationSpec> builtinOperations();
 

@@ -111,10 +111,15 @@ static std::pair<Value, int64_t> findModality(RoutingOpInterface router) {
 static void exportRouting(RoutingOpInterface router, size_t ordinal) {
   auto [kinds, kind] = findModality(router);
   OpBuilder builder(router->getContext());
-  builder.setInsertionPointAfter(router);
+  // What is left of the choice where experts have a capacity.
+  Operation *last = router;
+  for (Operation *user : router->getResult(0).getUsers())
+    if (isa<moe::LimitSlotsOp>(user))
+      last = user;
+  builder.setInsertionPointAfter(last);
   moe::ExportRoutingOp::create(
-      builder, router->getLoc(), router->getResult(0), router->getResult(1),
-      kinds, kinds ? builder.getI64IntegerAttr(kind) : IntegerAttr(),
+      builder, router->getLoc(), last->getResult(0), last->getResult(1), kinds,
+      kinds ? builder.getI64IntegerAttr(kind) : IntegerAttr(),
       builder.getI64IntegerAttr(ordinal));
 }
 

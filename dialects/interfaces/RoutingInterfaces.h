@@ -29,6 +29,9 @@ struct RoutingGuarantees {
   bool tokenLocal = false;
   /// Every slot holds a valid id.
   bool dropFree = false;
+  /// No promise, but what takes one: a token may have no expert at all, so that
+  /// its weights sum to zero whatever divides them.
+  bool mayBeEmpty = false;
 
   /// The names that hold, in the manifest's spelling.
   std::vector<std::string> names() const;

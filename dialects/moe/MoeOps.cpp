@@ -291,6 +291,28 @@ LogicalResult ByModalityOp::verify() {
 // Dispatch
 //===----------------------------------------------------------------------===//
 
+LogicalResult ShareOp::verify() {
+  if (widthOf(getIds()) != widthOf(getWeights()) || widthOf(getResult()) != 1 ||
+      !getResult().getType().getElementType().isF32()) // C1
+    return emitOpError("expected as many weights as ids and a result "
+                       "tensor<?x1xf32>, found ")
+           << getIds().getType() << ", " << getWeights().getType() << " and "
+           << getResult().getType();
+  return success();
+}
+
+LogicalResult LimitSlotsOp::verify() {
+  if (widthOf(getIds()) != widthOf(getWeights())) // C1
+    return emitOpError("expected as many weights as ids, found ")
+           << getWeights().getType() << " and " << getIds().getType();
+  if (getExperts() < 1 || getMillionths() < 1 || getMultiple() < 1) // C2
+    return emitOpError("expected positive experts, millionths and multiple, "
+                       "found ")
+           << getExperts() << ", " << getMillionths() << " and "
+           << getMultiple();
+  return success();
+}
+
 LogicalResult PlanOp::verify() {
   if (getOffsets().getType().getDimSize(0) != int64_t(getExperts()) + 1) // C1
     return emitOpError("expected ") << getExperts() + 1 << " offsets, found "

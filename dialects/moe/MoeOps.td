@@ -354,6 +354,71 @@ def Moe_ExpertsOp : Moe_Op<"experts",
   let hasVerifier = 1;
 }
 
+def Moe_ShareOp : Moe_Op<"share", [Pure, Moe_Reference]> {
+  let summary = "the weight of one expert for each token";
+  let description = [{
+    y[t] = sum over the slots s with ids[t, s] = expert of weights[t, s]. How the
+    result of an expert that is no feed-forward network is weighed.
+
+    Constraints:
+    - (C1) ids and weights have the same number of slots; the result is one wide
+
+    Example:
+    ```mlir
+    func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>) -> tensor<?x1xf32> {
+      %y = moe.share %i, %w expert = 3 : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x1xf32>
+      return %y : tensor<?x1xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Moe_SlotIds:$ids, Moe_SlotWeights:$weights,
+                       I64Attr:$expert);
+  let results = (outs Moe_Stream:$result);
+  let assemblyFormat = [{
+    $ids `,` $weights `expert` `=` $expert attr-dict `:` type($ids) `,`
+    type($weights) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_LimitSlotsOp : Moe_Op<"limit_slots",
+    [Pure, AllTypesMatch<["ids", "limited_ids"]>,
+     AllTypesMatch<["weights", "limited_weights"]>, Moe_Reference]> {
+  let summary = "leaves out what exceeds the capacity of experts";
+  let description = [{
+    Of the tokens cu_seqlens[b] .. cu_seqlens[b+1] - 1 of each sequence, an expert
+    keeps the first C pairs (token, slot), in ascending order of slot and, within a
+    slot, of token; other slots become unused (id -1, weight 0). With n tokens and K
+    slots C is ceil(n * K * millionths / (experts * 1000000)), rounded up to a multiple
+    of `multiple`: a capacity factor with six decimals. Nothing is normalised again.
+
+    What one token gets depends on others: the operation is no router.
+
+    Constraints:
+    - (C1) ids and weights have the same number of slots
+    - (C2) experts, millionths and multiple are positive
+
+    Example:
+    ```mlir
+    func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) -> tensor<?x2xi32> {
+      %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 1250000 multiple = 4
+        : tensor<?x2xi32>, tensor<?x2xf32>
+      return %j : tensor<?x2xi32>
+    }
+    ```
+  }];
+  let arguments = (ins Moe_SlotIds:$ids, Moe_SlotWeights:$weights,
+                       Moe_Ids:$cu_seqlens, I64Attr:$experts,
+                       I64Attr:$millionths, I64Attr:$multiple);
+  let results = (outs Moe_SlotIds:$limited_ids, Moe_SlotWeights:$limited_weights);
+  let assemblyFormat = [{
+    $ids `,` $weights `of` $cu_seqlens `experts` `=` $experts `millionths` `=`
+    $millionths `multiple` `=` $multiple attr-dict `:` type($ids) `,`
+    type($weights)
+  }];
+  let hasVerifier = 1;
+}
+
 def Moe_PlanOp : Moe_Op<"plan",
     [Pure, AllTypesMatch<["ids", "slot_rows"]>, Moe_Reference]> {
   let summary = "sorts (token, slot) pairs by expert";

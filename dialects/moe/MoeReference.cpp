@@ -214,6 +214,44 @@ static LogicalResult evaluatePlan(Operation *op, const HostTensor &ids,
   return success();
 }
 
+LogicalResult ShareOp::evaluate(ArrayRef<HostTensor> inputs,
+                                MutableArrayRef<HostTensor> outputs) {
+  int64_t tokens = inputs[0].getShape()[0];
+  outputs[0] = HostTensor::zerosF32({tokens, 1});
+  for (int64_t t = 0; t < tokens; ++t)
+    for (auto [id, weight] :
+         llvm::zip(inputs[0].rowI32(t), inputs[1].rowF32(t)))
+      if (id == int64_t(getExpert()))
+        outputs[0].rowF32(t)[0] += weight;
+  return success();
+}
+
+LogicalResult LimitSlotsOp::evaluate(ArrayRef<HostTensor> inputs,
+                                     MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = inputs[0];
+  outputs[1] = inputs[1];
+  int64_t slots = inputs[0].getShape()[1], experts = getExperts();
+  ArrayRef<int32_t> starts = inputs[2].i32();
+  for (size_t b = 0; b + 1 < starts.size(); ++b) {
+    int64_t first = starts[b], end = starts[b + 1];
+    int64_t capacity = llvm::divideCeil(
+        (end - first) * slots * int64_t(getMillionths()), experts * 1000000);
+    capacity = llvm::alignTo(capacity, getMultiple());
+    std::vector<int64_t> taken(experts, 0);
+    for (int64_t s = 0; s < slots; ++s)
+      for (int64_t t = first; t < end; ++t) {
+        int32_t &id = outputs[0].rowI32(t)[s];
+        if (failed(checkId(*this, id, experts)))
+          return failure();
+        if (id >= 0 && taken[id]++ < capacity)
+          continue;
+        id = -1;
+        outputs[1].rowF32(t)[s] = 0.0f;
+      }
+  }
+  return success();
+}
+
 LogicalResult PlanOp::evaluate(ArrayRef<HostTensor> inputs,
                                MutableArrayRef<HostTensor> outputs) {
   return evaluatePlan(*this, inputs[0], getExperts(), outputs);

@@ -62,6 +62,8 @@ RoutingGuarantees RouteOp::getGuarantees() {
   guarantees.tokenLocal = true;
   for (RoutingStageAttrInterface stage : getStages())
     stage.updateGuarantees(guarantees);
+  if (guarantees.mayBeEmpty && !getAlways())
+    guarantees.normalized = false;
   return guarantees;
 }
 

@@ -284,6 +284,15 @@ LogicalResult PlanOp::verify() {
                     getExperts()); // C1
 }
 
+LogicalResult LimitSlotsOp::verify() {
+  ArrayRef<int64_t> shape = bufferType(getIds()).getShape();
+  for (Value buffer : {getWeights(), getLimitedIds(), getLimitedWeights()})
+    if (shape.size() != 2 || bufferType(buffer).getShape() != shape) // C1
+      return emitOpError("expected ids and weights of one shape [?, K], found ")
+             << getIds().getType() << " and " << buffer.getType();
+  return success();
+}
+
 LogicalResult ExportRoutingOp::verify() {
   if (bufferType(getIds()).getRank() != 2 ||
       bufferType(getIds()).getShape() !=

@@ -445,6 +445,37 @@ def Moex_PlanOp : Moex_Kernel<"plan"> {
   let hasVerifier = 1;
 }
 
+def Moex_LimitSlotsOp : Moex_Kernel<"limit_slots"> {
+  let summary = "leaves out what exceeds the capacity of experts";
+  let description = [{
+    `moe.limit_slots` on memory.
+
+    Constraints:
+    - (C1) ids and weights, given and limited, have one shape [?, K]
+
+    Example:
+    ```mlir
+    func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %c: memref<?xi32>, %j: memref<?x2xi32>, %v: memref<?x2xf32>) {
+      moex.limit_slots ins(%i, %w, %c : memref<?x2xi32>, memref<?x2xf32>, memref<?xi32>)
+        outs(%j, %v : memref<?x2xi32>, memref<?x2xf32>) experts = 8 millionths = 1250000 multiple = 4
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Moex_I32Buffer:$ids, Moex_Rows:$weights,
+                       Moex_I32Buffer:$cu_seqlens, Moex_I32Buffer:$limited_ids,
+                       Moex_Rows:$limited_weights, I64Attr:$experts,
+                       I64Attr:$millionths, I64Attr:$multiple);
+  let assemblyFormat = [{
+    `ins` `(` $ids `,` $weights `,` $cu_seqlens `:` type($ids) `,`
+    type($weights) `,` type($cu_seqlens) `)` `outs` `(` $limited_ids `,`
+    $limited_weights `:` type($limited_ids) `,` type($limited_weights) `)`
+    `experts` `=` $experts `millionths` `=` $millionths `multiple` `=` $multiple
+    attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def Moex_ExportRoutingOp : Moex_Kernel<"export_routing"> {
   let summary = "copies a router's choice to the caller's arrays";
   let description = [{

@@ -157,9 +157,9 @@ private:
         .Case<moe::WeightRefOp, row::ApplyOp, nn::EmbedOp, nn::PatchesOp,
               nn::AddPositionsOp, nn::TakeRowsOp, nn::LinearOp,
               nn::JointLinearOp, nn::StateAppendOp, nn::AttentionOp,
-              moe::MergeModalitiesOp, moe::PlanOp, moe::RoutePlanOp,
-              moe::DispatchOp, moe::GroupedMatmulOp, moe::CombineOp,
-              moe::ExportRoutingOp>(
+              moe::MergeModalitiesOp, moe::LimitSlotsOp, moe::PlanOp,
+              moe::RoutePlanOp, moe::DispatchOp, moe::GroupedMatmulOp,
+              moe::CombineOp, moe::ExportRoutingOp>(
             [&](auto concrete) { return lower(concrete); })
         .Default([](Operation *other) {
           return other->emitOpError("has no kernel operation: expected the "
@@ -401,6 +401,17 @@ private:
     Value slots = allocate(op.getSlotRows(), rowsOf(op.getIds()));
     moex::PlanOp::create(b, op.getLoc(), bufferOf(op.getIds()), sorted, offsets,
                          slots, op.getExperts());
+    return success();
+  }
+
+  LogicalResult lower(moe::LimitSlotsOp op) {
+    AffineExpr count = rowsOf(op.getIds());
+    Value ids = allocate(op.getLimitedIds(), count);
+    Value weights = allocate(op.getLimitedWeights(), count);
+    moex::LimitSlotsOp::create(
+        b, op.getLoc(), bufferOf(op.getIds()), bufferOf(op.getWeights()),
+        bufferOf(op.getCuSeqlens()), ids, weights, op.getExperts(),
+        op.getMillionths(), op.getMultiple());
     return success();
   }
 

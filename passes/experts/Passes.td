@@ -11,9 +11,11 @@ def SplitExperts : Pass<"split-experts", "::mlir::ModuleOp"> {
     table have one width, format and layout, and none is virtual. A set that
     mixes them becomes one set per group, each with its own table and the ids of
     its experts (other slots -1), whose f32 results are added in the order of the
-    groups; identities add (sum of their weights) * x, nulls nothing. No virtual
-    expert ever has a row of a plan. Preserves values by definition of
-    `moe.experts`.
+    groups; identities add (sum of their weights) * x, nulls nothing, constants
+    (sum of their weights) * their vector. No virtual expert ever has a row of a
+    plan. Weights that multiply operands (`apply_input`) become row bodies before
+    sets of one slot, and `moe.share` a row body. Preserves values by definition of
+    the operations.
 
     Fails never. Example: test/passes/split-experts/basic.mlir
   }];

@@ -1,6 +1,7 @@
 //===- SplitExperts.cpp - Ragged and virtual experts apart ----------------===//
 #include "dialects/interfaces/ExpertOpInterface.h"
 #include "dialects/moe/MoeDialect.h"
+#include "dialects/row/RowBuilder.h"
 #include "dialects/row/RowDialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -18,6 +19,30 @@ using namespace moec;
 
 namespace {
 struct SplitExperts : public moec::impl::SplitExpertsBase<SplitExperts> {
+  /// The share of an expert as a row body.
+  static void lowerShare(IRRewriter &rewriter, moe::ShareOp op) {
+    Location loc = op.getLoc();
+    rewriter.setInsertionPoint(op);
+    auto apply = row::ApplyOp::create(rewriter, loc, op->getResultTypes(),
+                                      op->getOperands());
+    SmallVector<Type> types;
+    for (Value operand : op->getOperands())
+      types.push_back(row::ApplyOp::getRowType(operand.getType()));
+    Block *block = rewriter.createBlock(&apply.getBody(), {}, types,
+                                        SmallVector<Location>(2, loc));
+    row::RowBuilder rows(rewriter, loc);
+    Value kept = rows.map(
+        {block->getArgument(0), block->getArgument(1), rows.i32(op.getExpert()),
+         rows.f32(0.0)},
+        rewriter.getF32Type(), [&](OpBuilder &b, ValueRange v) -> Value {
+          Value isWanted = arith::CmpIOp::create(
+              b, loc, arith::CmpIPredicate::eq, v[0], v[2]);
+          return arith::SelectOp::create(b, loc, isWanted, v[1], v[3]);
+        });
+    row::YieldOp::create(rewriter, loc, rows.splat(rows.sum(kept), 1));
+    rewriter.replaceOp(op, apply.getResults());
+  }
+
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
     SmallVector<ExpertOpInterface> sets;
@@ -34,6 +59,10 @@ struct SplitExperts : public moec::impl::SplitExpertsBase<SplitExperts> {
       tables.insert(table);
       ++numSplit;
     }
+    SmallVector<moe::ShareOp> shares;
+    getOperation().walk([&](moe::ShareOp op) { shares.push_back(op); });
+    for (moe::ShareOp op : shares)
+      lowerShare(rewriter, op);
     for (Operation *table : tables)
       if (SymbolTable::symbolKnownUseEmpty(table, getOperation()))
         symbols.erase(table);

@@ -66,6 +66,9 @@ MemoryUse moec::getMemoryUse(Operation *op) {
         addWrites(use, {plan.getRows(), plan.getOffsets(), plan.getSlotRows()},
                   op);
       })
+      .Case<moex::LimitSlotsOp>([&](auto limit) {
+        addWrites(use, {limit.getLimitedIds(), limit.getLimitedWeights()}, op);
+      })
       .Case<moex::ExportRoutingOp>([&](auto) {
         // What it writes is the caller's and read by nobody here.
         addWrites(use, {}, op);

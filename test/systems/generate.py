@@ -38,7 +38,7 @@ Made by `python3 test/systems/generate.py --build=build`; do not edit.
 
 END = """
 Not modelled here: training-only parts (noise, losses), MLA in DeepSeek-V3 and LongCat (grouped
-query attention stands in its place), capacity in Switch (nothing is dropped).
+query attention stands in its place), capacity in Switch (nothing is dropped; GShard has one).
 """
 
 

@@ -3,8 +3,8 @@
 import harness as h
 
 np = h.np
-LAYERS, FIRST, EXPERTS, HIDDEN, FFN = 2, 2, 8, 32, 16
-PLAIN, GATED, LAST = (3, 4), (6, 7), 9
+LAYERS, FIRST, EXPERTS, HIDDEN, FFN = 2, 2, 9, 32, 16
+PLAIN, GATED, LAST, BLOCK = (3, 4), (6, 7), 9, 10
 
 
 def shapes():
@@ -21,7 +21,10 @@ def shapes():
         for e in GATED:
             result.update(h.glu_shapes(f"{p}experts.{e}.", HIDDEN, 2 * e))
         result.update({f"{p}experts.{LAST}.up.weight": (8, HIDDEN),
-                       f"{p}experts.{LAST}.down.weight": (HIDDEN, 8)})
+                       f"{p}experts.{LAST}.down.weight": (HIDDEN, 8),
+                       f"{p}experts.{BLOCK}.norm.weight": (HIDDEN,),
+                       f"{p}experts.{BLOCK}.a.weight": (8, HIDDEN),
+                       f"{p}experts.{BLOCK}.b.weight": (HIDDEN, 8)})
     return result
 
 
@@ -30,7 +33,7 @@ def gelu(x):
 
 
 def forward(w, tokens, limit=0.75, least=1, clamp=0.5, copies=True, constants=True, bias=True,
-            nothing=True):
+            nothing=True, block=True):
     def experts(p):
         def plain(e):
             def run(x):
@@ -47,11 +50,17 @@ def forward(w, tokens, limit=0.75, least=1, clamp=0.5, copies=True, constants=Tr
                 return h.linear(g * np.clip(h.linear(x, up), -clamp, clamp), down)
             return run
 
+        def narrow(x):
+            q = f"{p}experts.{BLOCK}."
+            n = h.rms_norm(x, w[q + "norm.weight"])
+            return h.linear(h.sigmoid(h.linear(n, w[q + "a.weight"])), w[q + "b.weight"])
+
         last = f"{p}experts.{LAST}."
         kinds = {2: lambda x: w[p + "experts.2.vector"][None, :] * constants,
                  5: lambda x: x * copies, 8: lambda x: 0 * x if nothing else x,
                  9: lambda x: h.linear(gelu(h.linear(x, w[last + "up.weight"])),
-                                       w[last + "down.weight"])}
+                                       w[last + "down.weight"]),
+                 BLOCK: narrow if block else lambda x: 0 * x}
         kinds.update({e: plain(e) for e in PLAIN})
         kinds.update({e: gated(e) for e in GATED})
         return kinds
@@ -73,8 +82,8 @@ def forward(w, tokens, limit=0.75, least=1, clamp=0.5, copies=True, constants=Tr
 
 SYSTEM = h.System(
     "mixed_experts", "no one system: experts of several kinds", "docs/language.md",
-    "experts with and without gate, biases, clamps and matrices (constant, identity, null) in "
-    "one set, of ids from 2 on, selected by a threshold on a value of its own, weighed by "
+    "experts with and without gate, biases, clamps and matrices (constant, identity, null), one "
+    "made of other operations, in one set, of ids from 2 on, selected by a threshold on a value of its own, weighed by "
     "sigmoid times a number per token",
     shapes(), forward,
     [h.Knob("threshold", "threshold(0.75,", "threshold(0.6,", {"limit": 0.6}),
@@ -83,6 +92,7 @@ SYSTEM = h.System(
      h.Knob("null", "null()", "identity()", {"nothing": False}),
      h.Knob("identity", "identity()", "null()", {"copies": False}),
      h.Knob("constant", None, None, {"constants": False}),
+     h.Knob("block", None, None, {"block": False}),
      h.Knob("biases", None, None, {"bias": False})])
 
 if __name__ == "__main__":

@@ -160,6 +160,10 @@ CpuEmitter::getKernelName(const KernelRequest &request) const {
             os << "moe_plan_e" << op.getExperts() << "_k" << width(0);
             return true;
           })
+          .Case([&](moex::LimitSlotsOp op) {
+            os << "moe_limit_slots_e" << op.getExperts() << "_k" << width(0);
+            return true;
+          })
           .Case([&](moex::ExportRoutingOp op) {
             os << "moe_export_routing_r" << op.getRouter() << "_k" << width(0);
             return true;
@@ -211,10 +215,12 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
   Kernel kernel{request, arguments, builder, module};
   return llvm::TypeSwitch<Operation *, LogicalResult>(request.op)
       .Case([&](moex::RowwiseOp op) { return emitRowwise(kernel, op); })
-      .Case([&](moex::GroupedGemmOp op) { return emitGemm(kernel, op, createTile);
+      .Case([&](moex::GroupedGemmOp op) {
+        return emitGemm(kernel, op, createTile);
       })
       .Case([&](moex::RouteSortOp op) { return emitRouteSort(kernel, op); })
       .Case([&](moex::PlanOp op) { return emitPlan(kernel, op); })
+      .Case([&](moex::LimitSlotsOp op) { return emitLimitSlots(kernel, op); })
       .Case([&](moex::ExportRoutingOp op) {
         return emitExportRouting(kernel, op);
       })

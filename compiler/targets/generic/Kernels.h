@@ -59,6 +59,7 @@ mlir::LogicalResult requireLayout(const target::KernelRequest &request,
 mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);
+mlir::LogicalResult emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op);
 mlir::LogicalResult emitExportRouting(Kernel &kernel,
                                       moex::ExportRoutingOp op);
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);

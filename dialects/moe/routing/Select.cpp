@@ -109,6 +109,7 @@ LogicalResult ThresholdStageAttr::verifyStage(
 }
 void ThresholdStageAttr::updateGuarantees(RoutingGuarantees &guarantees) const {
   guarantees.distinct = true;
+  guarantees.mayBeEmpty = getAtLeast() == 0;
 }
 void ThresholdStageAttr::lowerToken(OpBuilder &b, Location loc,
                                     StageState &state) const {

@@ -634,3 +634,30 @@ func.func @f(%x: tensor<?x64xf32>, %o: tensor<2xi32>) {
   %h = moe.grouped_matmul @e ["up"] biases ["down_bias"] %x segments(%o) compute = f32 : tensor<?x64xf32>, tensor<2xi32> -> tensor<?x32xf32>
   return
 }
+
+// -----
+
+// moe.share C1
+func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected as many weights as ids and a result tensor<?x1xf32>}}
+  %y = moe.share %i, %w expert = 3 : tensor<?x2xi32>, tensor<?x1xf32> -> tensor<?x1xf32>
+  return
+}
+
+// -----
+
+// moe.limit_slots C1
+func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x1xf32>, %c: tensor<?xi32>) {
+  // expected-error@+1 {{expected as many weights as ids}}
+  %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 1250000 multiple = 4 : tensor<?x2xi32>, tensor<?x1xf32>
+  return
+}
+
+// -----
+
+// moe.limit_slots C2
+func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) {
+  // expected-error@+1 {{expected positive experts, millionths and multiple, found 8, 0 and 4}}
+  %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 0 multiple = 4 : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}

@@ -208,3 +208,13 @@ func.func @g(%z: tensor<?x8xf32>, %b: tensor<6xf32>, %s: tensor<1xf32>) -> tenso
   %k, %u = moe.route %z score(#moe.identity) rank(#moe.by_score) select(#moe.fixed<3>) weigh(#moe.one) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x1xi32>, tensor<?x1xf32>
   return %i : tensor<?x8xi32>
 }
+
+// -----
+
+// CHECK: moe.limit_slots %{{.*}}, %{{.*}} of %{{.*}} experts = 8 millionths = 1250000 multiple = 4 : tensor<?x2xi32>, tensor<?x2xf32>
+// CHECK: moe.share %{{.*}}, %{{.*}} expert = 3 : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x1xf32>
+func.func @h(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) -> tensor<?x1xf32> {
+  %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 1250000 multiple = 4 : tensor<?x2xi32>, tensor<?x2xf32>
+  %y = moe.share %j, %v expert = 3 : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}

@@ -351,3 +351,12 @@ func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>) {
   moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x2xf32>) router = 0 {kind = 1 : i64}
   return
 }
+
+// -----
+
+// moex.limit_slots C1
+func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %c: memref<?xi32>, %j: memref<?x3xi32>, %v: memref<?x2xf32>) {
+  // expected-error@+1 {{expected ids and weights of one shape [?, K], found 'memref<?x2xi32>' and 'memref<?x3xi32>'}}
+  moex.limit_slots ins(%i, %w, %c : memref<?x2xi32>, memref<?x2xf32>, memref<?xi32>) outs(%j, %v : memref<?x3xi32>, memref<?x2xf32>) experts = 8 millionths = 1250000 multiple = 4
+  return
+}

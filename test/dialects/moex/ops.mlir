@@ -166,3 +166,10 @@ func.func @export_routing(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %k: memref<?
   moex.export_routing ins(%i, %w : memref<?x2xi32>, memref<?x2xf32>) kinds(%k : memref<?xi8>) router = 3 {kind = 1 : i64}
   return
 }
+
+// CHECK-LABEL: func.func @limit_slots
+// CHECK: moex.limit_slots ins(%{{.*}}, %{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>, memref<?xi32>) outs(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) experts = 8 millionths = 1250000 multiple = 4
+func.func @limit_slots(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %c: memref<?xi32>, %j: memref<?x2xi32>, %v: memref<?x2xf32>) {
+  moex.limit_slots ins(%i, %w, %c : memref<?x2xi32>, memref<?x2xf32>, memref<?xi32>) outs(%j, %v : memref<?x2xi32>, memref<?x2xf32>) experts = 8 millionths = 1250000 multiple = 4
+  return
+}

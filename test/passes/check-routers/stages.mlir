@@ -39,5 +39,7 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>, %c: tens
   // No expert may be left.
   // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
   %i16, %w16 = moe.route %z score(#moe.sigmoid) rank(#moe.by_score) select(#moe.threshold<0.9, at_least = 0>) weigh(#moe.selected_sigmoid) renorm(#moe.at_least_renorm<1.0e-12>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %i17, %w17 = moe.route %z score(#moe.sigmoid) rank(#moe.by_score) select(#moe.threshold<0.9, at_least = 0>) weigh(#moe.selected_softmax) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
   return
 }

@@ -2,6 +2,7 @@
 #include "test/unit/target/TargetTestSupport.h"
 
 #include <algorithm>
+#include <cmath>
 
 using namespace moec::test;
 
@@ -71,6 +72,65 @@ TEST_P(RoutingTest, Plan) {
         checkPlan(program, ids, slots, experts);
       }
     }
+}
+
+/// What is over the capacity of a sequence goes, later slots first.
+TEST_P(RoutingTest, LimitSlots) {
+  struct Case {
+    std::vector<int32_t> starts;
+    int64_t experts, slots, millionths, multiple;
+  };
+  for (const Case &c :
+       {Case{{0, 17}, 4, 2, 500000, 1},
+        Case{{0, 1, 1, 9, 40}, 3, 2, 1000000, 4},
+        Case{{0, 130}, 8, 3, 1250000, 1}, Case{{0, 0}, 2, 1, 1000000, 1}}) {
+    int64_t tokens = c.starts.back();
+    Random random(tokens + c.experts);
+    std::vector<int32_t> ids, expected;
+    std::vector<float> weights = random.values(tokens * c.slots), kept;
+    for (int64_t i = 0; i < tokens * c.slots; ++i)
+      ids.push_back(random.integer(-1, c.experts - 1));
+    expected = ids;
+    kept = weights;
+    for (size_t b = 0; b + 1 < c.starts.size(); ++b) {
+      double n = c.starts[b + 1] - c.starts[b];
+      int64_t capacity =
+          std::ceil(n * c.slots * (c.millionths / 1e6) / c.experts);
+      while (capacity % c.multiple != 0)
+        ++capacity;
+      std::vector<int64_t> taken(c.experts, 0);
+      for (int64_t s = 0; s < c.slots; ++s)
+        for (int64_t t = c.starts[b]; t < c.starts[b + 1]; ++t) {
+          int64_t pair = t * c.slots + s;
+          if (ids[pair] >= 0 && taken[ids[pair]] < capacity) {
+            ++taken[ids[pair]];
+            continue;
+          }
+          expected[pair] = -1;
+          kept[pair] = 0.0f;
+        }
+    }
+    StepProgram program;
+    program.tokens = tokens;
+    program.cuSeqlens = c.starts;
+    std::string k = text(c.slots);
+    program.buffer("ids", "memref<?x" + k + "xi32>", ids);
+    program.buffer("w", "memref<?x" + k + "xf32>", weights);
+    program.buffer("starts", "memref<?xi32>", c.starts);
+    program.buffer("j", "memref<?x" + k + "xi32>",
+                   std::vector<int32_t>(ids.size(), 77));
+    program.buffer("v", "memref<?x" + k + "xf32>",
+                   std::vector<float>(ids.size(), 77.0f));
+    program.op("moex.limit_slots ins(%ids, %w, %starts : $ids, $w, $starts) "
+               "outs(%j, %v : $j, $v) experts = " +
+               text(c.experts) + " millionths = " + text(c.millionths) +
+               " multiple = " + text(c.multiple));
+    for (unsigned threads : kTeams) {
+      ASSERT_EQ(program.run(level(), threads), "");
+      EXPECT_EQ(program.read<int32_t>("j"), expected);
+      EXPECT_EQ(program.read<float>("v"), kept);
+    }
+  }
 }
 
 TEST_P(RoutingTest, RouteSort) {
