@@ -155,10 +155,12 @@ std::optional<double> Expander::recordNumber(const ast::CallExpr &record,
   std::optional<StaticValue> value = evaluateStatic(*expr, what);
   if (!value)
     return std::nullopt;
-  if (value->isNumber() && std::isfinite(value->asReal()))
+  // These numbers are f32 in the end.
+  if (value->isNumber() && std::isfinite(static_cast<float>(value->asReal())))
     return value->asReal();
   diagnostics.error(DiagId::E212, expr->range,
-                    what + " must be a number, found " + value->describe());
+                    what + " must be a number within the range of f32, found " +
+                        value->describe());
   return std::nullopt;
 }
 

@@ -8,6 +8,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::irgen;
@@ -311,6 +313,11 @@ Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
   ok &= function && readClamp(call, *function);
   if (gated && call.find("up_offset")) {
     std::optional<double> offset = real(call, "up_offset");
+    if (offset && !std::isfinite(static_cast<float>(*offset))) {
+      diagnostics.error(DiagId::E212, call.get("up_offset")->range,
+                        "'up_offset' of glu() must be within the range of f32");
+      offset.reset();
+    }
     ok &= offset.has_value();
     if (ok)
       function->upOffset = *offset;
