@@ -241,6 +241,12 @@ bool Expander::readScaling(const ast::Expr &argument, double theta,
     Yarn yarn = {positive("factor"), double(length()), positive("fast"),
                  positive("slow"), true};
     ascending("slow", yarn.slow, "fast", yarn.fast);
+    if (ok && theta <= 1.0) {
+      ok = false;
+      diagnostics.error(DiagId::E212, expr->range,
+                        "yarn() needs a theta above 1, found " +
+                            StaticValue::ofReal(theta).describe());
+    }
     parameters.magnitude = positive("magnitude");
     if (bound->find("truncate")) {
       std::optional<bool> truncate = flag(*bound, "truncate");
@@ -338,6 +344,15 @@ bool Expander::readRope(const BoundCall &call, int64_t headDim,
                 : "'dims' of rope() must be even and at most the " +
                       Twine(headDim) + " elements of a head, found " +
                       Twine(*dims));
+    return false;
+  }
+  // Each pair has a number in the IR.
+  constexpr int64_t maxDims = 65536;
+  if (*dims > maxDims) {
+    diagnostics.error(DiagId::E307, expr->range,
+                      "rotary positions of " + Twine(*dims) +
+                          " elements of a head; at most " + Twine(maxDims) +
+                          " are possible");
     return false;
   }
   rope.emplace();
