@@ -128,7 +128,9 @@ private:
   CodeBuilder &b;
   bool isPaged;
   unsigned keyIndex, valueIndex, outIndex;
-  int64_t heads, kvHeads, headWidth = 0, valueWidth = 0, mostRows = 0;
+  int64_t heads, kvHeads, headWidth = 0, mostRows = 0;
+  /// Of each head of a row of values the first `valueWidth` elements count.
+  int64_t valueWidth = 0, valueStride = 0;
   Type f32;
   std::unique_ptr<ScoreArithmetic> arithmetic;
   std::optional<AttentionTile> tile;
@@ -188,9 +190,11 @@ LogicalResult AttentionBuilder::check() {
     return op.emitOpError("expected heads to be a multiple of kv_heads, found ")
            << heads << " and " << kvHeads;
   headWidth = queryWidth / heads;
-  valueWidth = valueRow / kvHeads;
+  valueWidth = outWidth / heads;
+  valueStride = valueRow / kvHeads;
   if (headWidth * heads != queryWidth || keyWidth != headWidth * kvHeads ||
-      valueRow != valueWidth * kvHeads || outWidth != valueWidth * heads)
+      valueRow != valueStride * kvHeads || valueStride < valueWidth ||
+      outWidth != valueWidth * heads)
     return op.emitOpError("expected a query of ")
            << heads << " heads, keys and values of " << kvHeads
            << " heads, and an out of " << heads << " heads, found widths "
@@ -417,8 +421,8 @@ void AttentionBuilder::buildBlock(const Task &task, Value blockIndex,
   block.seen.high = seenBy(block, b.sub(task.rows, b.i64(1))).high;
   Value row = firstRow(task, blockIndex), next = firstRow(task, nextIndex);
   block.keys = headPointer(keyIndex, row, task.kvHead, headWidth);
-  block.values = headPointer(valueIndex, row, task.kvHead, valueWidth);
-  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueWidth);
+  block.values = headPointer(valueIndex, row, task.kvHead, valueStride);
+  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueStride);
   // The next block comes from memory while this one is worked on, in parts:
   // more than a few lines at a time would be waited for.
   Value nextKeys = headPointer(keyIndex, next, task.kvHead, headWidth);
@@ -443,7 +447,10 @@ void AttentionBuilder::buildScores(const Task &task, const Block &block) {
     auto share = [&](Value x) {
       return b.div(b.mul(x, kBlockKeys), task.rows);
     };
-    prefetch(valueIndex, block.nextValues, share(row), share(end), valueWidth);
+    // Values that lie in the keys have been asked for.
+    if (!isPaged || op.getKeyState() != op.getValueState())
+      prefetch(valueIndex, block.nextValues, share(row), share(end),
+               valueWidth);
     Value low = seenBy(block, row).low;
     Value high = seenBy(block, b.sub(b.add(row, rows), b.i64(1))).high;
     b.ifThen(b.lessThan(low, high), [&] {

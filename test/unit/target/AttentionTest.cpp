@@ -23,6 +23,10 @@ struct Config {
   int64_t window = 0;
   bool paged = true;
   double scale = 0.25;
+  /// Latent attention: values are the first elements of keys.
+  bool valuesInKeys = false;
+
+  int64_t valueRow() const { return valuesInKeys ? size : valueSize; }
 };
 
 using Bytes = std::vector<char>;
@@ -45,6 +49,8 @@ Content makeContent(const Config &c, int64_t length, unsigned seed) {
   content.q = random.values(length * c.heads * c.size, c.type, 2);
   content.k = random.values(length * c.kvHeads * c.size, c.type, 2);
   content.v = random.values(length * c.kvHeads * c.valueSize, c.type);
+  if (c.valuesInKeys)
+    content.v = content.k;
   content.encodeAs(c.type);
   return content;
 }
@@ -92,7 +98,7 @@ Expected reference(const Config &c, const Content &content, int64_t position) {
       double x = 0, size = 0;
       for (int64_t p = low; p <= position; ++p) {
         double term = scores[p - low] / sum *
-                      content.v[(p * c.kvHeads + kv) * c.valueSize + i];
+                      content.v[(p * c.kvHeads + kv) * c.valueRow() + i];
         x += scores[p - low] == 0 ? 0 : term;
         size += scores[p - low] == 0 ? 0 : std::fabs(term);
       }
@@ -119,13 +125,14 @@ public:
       program.state(name, text(width) + "x" + c.type,
                     encode(std::vector<float>(lines * width), c.type));
     };
-    int64_t keyWidth = c.kvHeads * c.size, valueWidth = c.kvHeads * c.valueSize;
+    int64_t keyWidth = c.kvHeads * c.size;
+    int64_t valueWidth = c.kvHeads * c.valueRow();
     add("q", c.heads * c.size);
     std::string source = "keys(%k, %v : $k, $v)";
     if (c.paged) {
       addState("k", keyWidth);
       addState("v", valueWidth);
-      source = "state(@k, @v)";
+      source = c.valuesInKeys ? "state(@k, @k)" : "state(@k, @v)";
     } else {
       add("k", keyWidth);
       add("v", valueWidth);
@@ -157,7 +164,7 @@ public:
       };
       append(q, contents[b]->queries, c.heads * c.size);
       append(k, contents[b]->keys, c.kvHeads * c.size);
-      append(v, contents[b]->values, c.kvHeads * c.valueSize);
+      append(v, contents[b]->values, c.kvHeads * c.valueRow());
       for (int64_t p = cached; p < cached + fresh; ++p)
         program.positions.push_back(static_cast<int32_t>(p));
       program.cuSeqlens.push_back(
@@ -194,7 +201,7 @@ private:
                  const std::vector<const Content *> &contents) {
     int64_t lines = (kPages * kSequences + 1) * 64 * elementBytes;
     Bytes keys(lines * c.kvHeads * c.size, char(0xff));
-    Bytes values(lines * c.kvHeads * c.valueSize, char(0xff));
+    Bytes values(lines * c.kvHeads * c.valueRow(), char(0xff));
     int64_t next = kPages * kSequences;
     program.pagesPerSequence = kPages;
     program.pageTable.clear();
@@ -209,7 +216,7 @@ private:
                         to.begin() + (next * 64 + line) * width);
           };
           copy(keys, contents[b]->keys, c.kvHeads * c.size);
-          copy(values, contents[b]->values, c.kvHeads * c.valueSize);
+          copy(values, contents[b]->values, c.kvHeads * c.valueRow());
         }
       }
     }
@@ -333,6 +340,12 @@ TEST_P(AttentionTest, WideHeads) {
   c.scale = 0.0625;
   c.type = "bf16";
   check(c, {{70, 2}});
+  c.valuesInKeys = true;
+  check(c, {{60, 5}});
+  c.paged = false;
+  c.size = 40;
+  c.valueSize = 24;
+  check(c, {{0, 70}, {0, 1}});
 }
 
 /// A token's result depends on its position and its sequence only: whole
