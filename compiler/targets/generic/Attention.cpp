@@ -28,8 +28,9 @@ class AttentionBuilder {
 public:
   AttentionBuilder(Kernel &kernel, moex::AttentionOp op)
       : kernel(kernel), op(op), b(kernel.b), isPaged(bool(op.getKeyState())),
-        keyIndex(isPaged ? 2 : 1), valueIndex(keyIndex + 1),
-        outIndex(isPaged ? 1 : 3), heads(op.getHeads()),
+        outIndex(isPaged ? 1 : 3), sinksIndex(outIndex + 1),
+        keyIndex(isPaged ? sinksIndex + bool(op.getSinks()) : 1),
+        valueIndex(keyIndex + 1), heads(op.getHeads()),
         kvHeads(op.getKvHeads()) {}
 
   LogicalResult build();
@@ -38,8 +39,8 @@ private:
   /// State of the walk over the keys of one task.
   struct Task {
     Value token, head, sequence, position;
-    /// First position that is seen.
-    Value low;
+    /// First position that is seen, and the last.
+    Value low, last;
   };
 
   LogicalResult check();
@@ -69,8 +70,9 @@ private:
   moex::AttentionOp op;
   CodeBuilder &b;
   bool isPaged;
-  unsigned keyIndex, valueIndex, outIndex;
-  int64_t heads, kvHeads, headWidth = 0, valueWidth = 0;
+  unsigned outIndex, sinksIndex, keyIndex, valueIndex;
+  /// Of each head of a row of values the first `valueWidth` elements count.
+  int64_t heads, kvHeads, headWidth = 0, valueWidth = 0, valueStride = 0;
   Value positions, cuSeqlens, pageTable, pages;
   /// Stack: the query, the scores of a block, the weighted sum of values.
   Value query, scores, result;
@@ -87,9 +89,11 @@ LogicalResult AttentionBuilder::check() {
     return op.emitOpError("expected heads to be a multiple of kv_heads, found ")
            << heads << " and " << kvHeads;
   headWidth = queryWidth / heads;
-  valueWidth = valueRow / kvHeads;
+  valueWidth = outWidth / heads;
+  valueStride = valueRow / kvHeads;
   if (headWidth * heads != queryWidth || keyWidth != headWidth * kvHeads ||
-      valueRow != valueWidth * kvHeads || outWidth != valueWidth * heads)
+      valueRow != valueStride * kvHeads || valueStride < valueWidth ||
+      outWidth != valueWidth * heads)
     return op.emitOpError("expected a query of ")
            << heads << " heads, keys and values of " << kvHeads
            << " heads, and an out of " << heads << " heads, found widths "
@@ -122,9 +126,17 @@ LogicalResult AttentionBuilder::build() {
            task.sequence = findSequence(b, cuSeqlens, task.token, carried[0]);
            task.position = b.widen(b.load(positions, task.token, i32));
            task.low = b.i64(0);
+           task.last = task.position;
            if (auto window = op.getWindow())
              task.low = b.max(task.low,
                               b.sub(b.add(task.position, 1), b.i64(*window)));
+           if (auto chunk = op.getChunk())
+             task.low = b.mul(b.div(task.position, *chunk), *chunk);
+           if (op.getFull()) {
+             Value end = b.widen(
+                 b.load(cuSeqlens, b.add(task.sequence, 1), i32));
+             task.last = b.widen(b.load(positions, b.sub(end, b.i64(1)), i32));
+           }
            if (!isPaged) {
              // Keys of the batch begin with the first token of the sequence.
              Value start = b.widen(b.load(cuSeqlens, task.sequence, i32));
@@ -180,7 +192,13 @@ Value AttentionBuilder::score(Value key) {
     return b.create<arith::AddFOp>(x, y);
   });
   double scale = op.getScale().convertToDouble();
-  return b.create<arith::MulFOp>(b.constant(b.getF32Type(), scale), dot);
+  Value score =
+      b.create<arith::MulFOp>(b.constant(b.getF32Type(), scale), dot);
+  if (!op.getSoftcap())
+    return score;
+  Value cap = b.constant(b.getF32Type(), op.getSoftcap()->convertToDouble());
+  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
+  return b.create<arith::MulFOp>(bent, cap);
 }
 
 void AttentionBuilder::addValues(Value firstValue, Value from, Value to,
@@ -236,7 +254,7 @@ void AttentionBuilder::buildTask(const Task &task) {
   });
   Value kvHead = b.div(task.head, heads / kvHeads);
   Value firstBlock = b.div(task.low, kBlock);
-  Value endBlock = b.add(b.div(task.position, kBlock), 1);
+  Value endBlock = b.add(b.div(task.last, kBlock), 1);
   auto larger = [&](Value x, Value y) -> Value {
     Value isLarger = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, y, x);
     return b.select(isLarger, y, x);
@@ -245,15 +263,21 @@ void AttentionBuilder::buildTask(const Task &task) {
     return b.create<arith::AddFOp>(x, y);
   };
   CodeBuilder::Values init = {b.constant(f32, -infinity), b.constant(f32, 0.0)};
+  if (op.getSinks()) {
+    // One more score, which is the maximum so far.
+    Value sink = b.load(kernel.arguments.pointers[sinksIndex], task.head,
+                        operand(sinksIndex).getElementType());
+    init = {b.toF32(sink), b.constant(f32, 1.0)};
+  }
   CodeBuilder::Values final = b.loop(
       firstBlock, endBlock, b.i64(1), init,
       [&](Value blockIndex, ValueRange carried) -> CodeBuilder::Values {
         Value base = b.mul(blockIndex, kBlock);
         Value from = b.max(b.sub(task.low, base), b.i64(0));
-        Value to = b.min(b.add(b.sub(task.position, base), 1), b.i64(kBlock));
+        Value to = b.min(b.add(b.sub(task.last, base), 1), b.i64(kBlock));
         Value row = firstRow(task, blockIndex);
         Value keys = headPointer(keyIndex, row, kvHead, headWidth);
-        Value values = headPointer(valueIndex, row, kvHead, valueWidth);
+        Value values = headPointer(valueIndex, row, kvHead, valueStride);
 
         forLanes(kBlock, [&](int64_t i, int64_t) {
           b.storeLanes(b.constant(vector, -infinity), scores, b.i64(i));

@@ -17,8 +17,18 @@ struct Sequence {
 struct Config {
   int64_t heads = 4, kvHeads = 2, size = 24, valueSize = 24;
   std::string type = "f32", compute = "f32";
-  int64_t window = 0;
+  int64_t window = 0, chunk = 0;
+  bool full = false, sinks = false;
+  double softcap = 0;
+  /// Elements of a stored value head, of which the first `valueSize` count; 0
+  /// for as many. With `shared` keys are values.
+  int64_t stored = 0;
+  bool shared = false;
   bool paged = true;
+
+  int64_t valueRow() const {
+    return kvHeads * (shared ? size : stored ? stored : valueSize);
+  }
 };
 
 /// Numbers of one sequence, by absolute position.
@@ -30,35 +40,46 @@ Content makeContent(const Config &c, int64_t length, unsigned seed) {
   Random random(seed);
   return {random.values(length * c.heads * c.size, c.type, 2),
           random.values(length * c.kvHeads * c.size, c.type, 2),
-          random.values(length * c.kvHeads * c.valueSize, c.type)};
+          random.values(length * c.valueRow(), c.type)};
 }
+
+float sinkOf(int64_t head) { return 0.75f * float(head % 3) - 0.5f; }
 
 /// Row `position` of the result, in f64.
 std::vector<float> reference(const Config &c, const Content &content,
                              int64_t position) {
   std::vector<float> row;
+  const std::vector<float> &values = c.shared ? content.k : content.v;
+  int64_t stride = c.valueRow() / c.kvHeads;
   int64_t low = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+  int64_t last = position;
+  if (c.chunk)
+    low = position / c.chunk * c.chunk;
+  if (c.full)
+    last = content.q.size() / (c.heads * c.size) - 1;
   for (int64_t h = 0; h < c.heads; ++h) {
     int64_t kv = h / (c.heads / c.kvHeads);
     std::vector<double> scores;
-    for (int64_t p = low; p <= position; ++p) {
+    for (int64_t p = low; p <= last; ++p) {
       double dot = 0;
       for (int64_t i = 0; i < c.size; ++i)
-        dot += roundToType(
-                   content.q[(position * c.heads + h) * c.size + i],
-                   c.compute) *
-               double(roundToType(
-                   content.k[(p * c.kvHeads + kv) * c.size + i], c.compute));
-      scores.push_back(dot * 0.25);
+        dot += roundToType(content.q[(position * c.heads + h) * c.size + i],
+                           c.compute) *
+               double(roundToType(content.k[(p * c.kvHeads + kv) * c.size + i],
+                                  c.compute));
+      dot *= 0.25;
+      scores.push_back(c.softcap ? c.softcap * std::tanh(dot / c.softcap)
+                                 : dot);
     }
+    if (c.sinks)
+      scores.push_back(sinkOf(h));
     double largest = *std::max_element(scores.begin(), scores.end()), sum = 0;
     for (double &s : scores)
       sum += s = std::exp(s - largest);
     for (int64_t i = 0; i < c.valueSize; ++i) {
       double x = 0;
-      for (int64_t p = low; p <= position; ++p)
-        x += scores[p - low] / sum *
-             content.v[(p * c.kvHeads + kv) * c.valueSize + i];
+      for (int64_t p = low; p <= last; ++p)
+        x += scores[p - low] / sum * values[(p * c.kvHeads + kv) * stride + i];
       row.push_back(static_cast<float>(x));
     }
   }
@@ -85,10 +106,11 @@ protected:
       };
       append(q, contents[b].q, c.heads * c.size);
       append(k, contents[b].k, c.kvHeads * c.size);
-      append(v, contents[b].v, c.kvHeads * c.valueSize);
+      append(v, contents[b].v, c.valueRow());
       for (int64_t p = cached; p < cached + fresh; ++p)
         program.positions.push_back(static_cast<int32_t>(p));
-      program.cuSeqlens.push_back(static_cast<int32_t>(program.positions.size()));
+      program.cuSeqlens.push_back(
+          static_cast<int32_t>(program.positions.size()));
     }
     program.tokens = program.positions.size();
     std::string out = text(c.heads * c.valueSize);
@@ -107,7 +129,7 @@ protected:
       int64_t total = perSequence * sequences.size() + 1;
       program.pagesPerSequence = perSequence;
       std::vector<float> keys(total * 64 * c.kvHeads * c.size, NAN);
-      std::vector<float> values(total * 64 * c.kvHeads * c.valueSize, NAN);
+      std::vector<float> values(total * 64 * c.valueRow(), NAN);
       int64_t next = total - 1;
       for (size_t b = 0; b < sequences.size(); ++b) {
         int64_t length = sequences[b].cached + sequences[b].fresh;
@@ -120,26 +142,37 @@ protected:
                           to.begin() + (next * 64 + line) * width);
             };
             copy(keys, contents[b].k, c.kvHeads * c.size);
-            copy(values, contents[b].v, c.kvHeads * c.valueSize);
+            copy(values, contents[b].v, c.valueRow());
           }
           --next;
         }
       }
       program.state("k", text(c.kvHeads * c.size) + "x" + c.type,
                     encode(keys, c.type));
-      program.state("v", text(c.kvHeads * c.valueSize) + "x" + c.type,
+      program.state("v", text(c.valueRow()) + "x" + c.type,
                     encode(values, c.type));
-      source = "state(@k, @v)";
+      source = c.shared ? "state(@k, @k)" : "state(@k, @v)";
     } else {
       buffer("k", c.kvHeads * c.size, k);
-      buffer("v", c.kvHeads * c.valueSize, v);
-      source = "keys(%k, %v : $k, $v)";
+      buffer("v", c.valueRow(), v);
+      source = c.shared ? "keys(%k, %k : $k, $k)" : "keys(%k, %v : $k, $v)";
     }
-    program.op("moex.attention ins(%q : $q) " + source +
-               " outs(%y : $y) heads = " + text(c.heads) + " kv_heads = " +
-               text(c.kvHeads) + " scale = 0.25 " +
-               (c.window ? "window = " + text(c.window) + " " : "") +
-               "compute = " + c.compute);
+    std::string sinks;
+    if (c.sinks) {
+      std::vector<float> numbers;
+      for (int64_t h = 0; h < c.heads; ++h)
+        numbers.push_back(sinkOf(h));
+      program.buffer("s", "memref<" + text(c.heads) + "xf32>", numbers);
+      sinks = " sinks(%s : $s)";
+    }
+    program.op(
+        "moex.attention ins(%q : $q) " + source + sinks +
+        " outs(%y : $y) heads = " + text(c.heads) +
+        " kv_heads = " + text(c.kvHeads) + " scale = 0.25 " +
+        (c.softcap ? "softcap = " + std::to_string(c.softcap) + " " : "") +
+        (c.window ? "window = " + text(c.window) + " " : "") +
+        (c.chunk ? "chunk = " + text(c.chunk) + " " : "") +
+        (c.full ? "full " : "") + "compute = " + c.compute);
     ASSERT_EQ(program.run(level(), threads), "");
     std::vector<float> y = program.read<float>("y");
     results.clear();
@@ -225,6 +258,60 @@ TEST_P(AttentionTest, Window) {
     }
 }
 
+TEST_P(AttentionTest, Chunk) {
+  for (int64_t chunk : {1, 10, 64, 100})
+    for (bool paged : {false, true}) {
+      Config c;
+      c.chunk = chunk;
+      c.paged = paged;
+      check(c, {{0, 150}});
+    }
+  Config c;
+  c.chunk = 50;
+  check(c, {{0, 1}, {49, 1}, {50, 1}, {120, 50}});
+}
+
+/// Every token of the step sees the cached ones and all of the step.
+TEST_P(AttentionTest, Full) {
+  for (bool paged : {false, true}) {
+    Config c;
+    c.full = true;
+    c.paged = paged;
+    check(c, {{0, 70}, {0, 1}, {0, 64}});
+  }
+  Config c;
+  c.full = true;
+  check(c, {{100, 30}, {3, 4}});
+}
+
+TEST_P(AttentionTest, SinksAndSoftcap) {
+  for (bool paged : {false, true})
+    for (int64_t window : {0, 3}) {
+      Config c;
+      c.sinks = true;
+      c.window = window;
+      c.paged = paged;
+      check(c, {{0, 70}, {0, 1}});
+      c.softcap = 1.25;
+      check(c, {{0, 70}});
+    }
+}
+
+/// Values are a part of what is stored, or of the keys.
+TEST_P(AttentionTest, WiderValues) {
+  for (bool paged : {false, true}) {
+    Config c;
+    c.stored = 40;
+    c.paged = paged;
+    check(c, {{0, 70}, {0, 3}});
+    c.stored = 0;
+    c.shared = true;
+    c.kvHeads = 1;
+    c.valueSize = 17;
+    check(c, {{0, 70}, {0, 3}});
+  }
+}
+
 TEST_P(AttentionTest, Decode) {
   check(Config(), {{0, 1}, {63, 1}, {64, 1}, {200, 1}, {130, 5}});
 }
@@ -241,9 +328,9 @@ TEST_P(AttentionTest, BatchComposition) {
   ASSERT_FALSE(HasFatalFailure());
   int64_t width = c.heads * c.valueSize;
   auto expectPart = [&](int64_t first, int64_t count) {
-    ASSERT_TRUE(sameBits(part[0],
-                         {whole[0].begin() + first * width,
-                          whole[0].begin() + (first + count) * width}));
+    ASSERT_TRUE(
+        sameBits(part[0], {whole[0].begin() + first * width,
+                           whole[0].begin() + (first + count) * width}));
   };
   for (auto [first, count] :
        {std::pair<int64_t, int64_t>{0, 65}, {65, 75}, {139, 1}, {64, 1}}) {
