@@ -114,6 +114,14 @@ const ast::Expr *Expander::choice(const ast::Expr *expr) {
   return nullptr;
 }
 
+/// Whether an argument is there and not `none`.
+bool Expander::isGiven(const BoundCall &call, StringRef param) {
+  if (!call.find(param))
+    return false;
+  const auto *word = dyn_cast_or_null<ast::NameExpr>(choice(call.get(param)));
+  return !word || word->name != "none";
+}
+
 std::optional<std::string> Expander::word(const BoundCall &call,
                                           StringRef param,
                                           ArrayRef<StringRef> words) {

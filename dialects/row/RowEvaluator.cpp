@@ -257,12 +257,14 @@ private:
         })
         .Case<math::ExpOp>([&](auto) { return std::exp(x[0]); })
         .Case<math::LogOp>([&](auto) { return std::log(x[0]); })
+        .Case<math::Log1pOp>([&](auto) { return std::log1p(x[0]); })
         .Case<math::SqrtOp>([&](auto) { return std::sqrt(x[0]); })
         .Case<math::TanhOp>([&](auto) { return std::tanh(x[0]); })
         .Case<math::ErfOp>([&](auto) { return std::erf(x[0]); })
         .Case<math::SinOp>([&](auto) { return std::sin(x[0]); })
         .Case<math::CosOp>([&](auto) { return std::cos(x[0]); })
         .Case<math::AbsFOp>([&](auto) { return std::fabs(x[0]); })
+        .Case<math::FloorOp>([&](auto) { return std::floor(x[0]); })
         .Default([](Operation *) { return failure(); });
   }
 

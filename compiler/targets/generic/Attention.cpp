@@ -36,8 +36,9 @@ class AttentionBuilder {
 public:
   AttentionBuilder(Kernel &kernel, moex::AttentionOp op)
       : kernel(kernel), op(op), b(kernel.b), isPaged(bool(op.getKeyState())),
-        keyIndex(isPaged ? 2 : 1), valueIndex(keyIndex + 1),
-        outIndex(isPaged ? 1 : 3), heads(op.getHeads()),
+        outIndex(isPaged ? 1 : 3), sinksIndex(outIndex + 1),
+        keyIndex(isPaged ? sinksIndex + bool(op.getSinks()) : 1),
+        valueIndex(keyIndex + 1), heads(op.getHeads()),
         kvHeads(op.getKvHeads()), f32(kernel.b.getF32Type()) {}
 
   LogicalResult build(ScoreArithmeticFactory createScores);
@@ -79,7 +80,7 @@ private:
   /// The keys that the token at `position` sees.
   Range seenBy(Value sequence, Value token, Value position);
   /// What the walk begins with.
-  void startRow(const Task &task, Value row, Value head);
+  void startRow(Value row, Value head);
   /// Score of a dot product.
   Value transform(Value dot);
 
@@ -127,7 +128,7 @@ private:
   moex::AttentionOp op;
   CodeBuilder &b;
   bool isPaged;
-  unsigned keyIndex, valueIndex, outIndex;
+  unsigned outIndex, sinksIndex, keyIndex, valueIndex;
   int64_t heads, kvHeads, headWidth = 0, mostRows = 0;
   /// Of each head of a row of values the first `valueWidth` elements count.
   int64_t valueWidth = 0, valueStride = 0;
@@ -158,23 +159,43 @@ AttentionBuilder::Range AttentionBuilder::seenBy(Value sequence, Value token,
   Range range = {b.i64(0), b.add(position, 1)};
   if (auto window = op.getWindow())
     range.low = b.max(range.low, b.sub(range.high, b.i64(*window)));
+  if (auto chunk = op.getChunk())
+    range.low = b.mul(b.div(position, *chunk), *chunk);
+  Type i32 = b.getI32Type();
+  if (op.getFull()) {
+    Value end = b.widen(b.load(cuSeqlens, b.add(sequence, 1), i32));
+    Value last = b.load(positions, b.sub(end, b.i64(1)), i32);
+    range.high = b.add(b.widen(last), 1);
+  }
   if (!isPaged) {
     // Keys of the batch begin with the first token of the sequence.
-    Value start = b.widen(b.load(cuSeqlens, sequence, b.getI32Type()));
+    Value start = b.widen(b.load(cuSeqlens, sequence, i32));
     Value before = b.sub(token, start);
     range.low = b.max(range.low, b.sub(position, before));
   }
   return range;
 }
 
-void AttentionBuilder::startRow(const Task &task, Value row, Value head) {
-  b.store(b.constant(f32, -kInfinity), maxima, row);
-  b.store(b.constant(f32, 0.0), totals, row);
+void AttentionBuilder::startRow(Value row, Value head) {
+  Value maximum = b.constant(f32, -kInfinity), total = b.constant(f32, 0.0);
+  if (op.getSinks()) {
+    // One more score, which is the maximum so far.
+    maximum = b.toF32(b.load(kernel.arguments.pointers[sinksIndex], head,
+                             operand(sinksIndex).getElementType()));
+    total = b.constant(f32, 1.0);
+  }
+  b.store(maximum, maxima, row);
+  b.store(total, totals, row);
 }
 
 Value AttentionBuilder::transform(Value dot) {
   double scale = op.getScale().convertToDouble();
-  return multiply(b.constant(dot.getType(), scale), dot);
+  Value score = multiply(b.constant(dot.getType(), scale), dot);
+  if (!op.getSoftcap())
+    return score;
+  Value cap = b.constant(dot.getType(), op.getSoftcap()->convertToDouble());
+  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
+  return multiply(bent, cap);
 }
 
 //===----------------------------------------------------------------------===//
@@ -336,7 +357,7 @@ void AttentionBuilder::buildTask(const Task &task) {
     Range range = seenBy(task.sequence, token, position);
     b.store(range.low, lows, row);
     b.store(range.high, highs, row);
-    startRow(task, row, head);
+    startRow(row, head);
     loadQuery(token, head, row);
     Value start = b.mul(row, tile->getValueStride());
     for (int64_t i = 0; i < valueWidth; i += kLanes)

@@ -8,7 +8,7 @@ using namespace moec::test;
 namespace {
 
 /// Most tokens and sequences of a batch, and pages of a sequence.
-constexpr int64_t kTokens = 256, kSequences = 6, kPages = 5;
+constexpr int64_t kTokens = 208, kSequences = 5, kPages = 4;
 
 std::string text(int64_t value) { return std::to_string(value); }
 
@@ -23,9 +23,18 @@ struct Config {
   int64_t window = 0;
   bool paged = true;
   double scale = 0.25;
+  /// Further masks, as the operation has them.
+  int64_t chunk = 0;
+  bool full = false;
+  /// Zero: scores are not bent.
+  double softcap = 0;
+  bool sinks = false;
   /// Latent attention: values are the first elements of keys.
   bool valuesInKeys = false;
 
+  float sinkOf(int64_t head) const {
+    return static_cast<float>(head % 3) * 4 - 3;
+  }
   int64_t valueRow() const { return valuesInKeys ? size : valueSize; }
 };
 
@@ -35,11 +44,21 @@ using Bytes = std::vector<char>;
 struct Content {
   std::vector<float> q, k, v;
   Bytes queries, keys, values;
+  /// Rounded for products.
+  std::vector<float> roundedQ, roundedK;
 
-  void encodeAs(const std::string &type) {
-    queries = encode(q, type);
-    keys = encode(k, type);
-    values = encode(v, type);
+  /// Follows changes of the numbers.
+  void update(const Config &c) {
+    queries = encode(q, c.type);
+    keys = encode(k, c.type);
+    values = encode(v, c.type);
+    auto round = [&](std::vector<float> x) {
+      for (float &each : x)
+        each = roundToType(each, c.compute);
+      return x;
+    };
+    roundedQ = round(q);
+    roundedK = round(k);
   }
 };
 
@@ -51,7 +70,7 @@ Content makeContent(const Config &c, int64_t length, unsigned seed) {
   content.v = random.values(length * c.kvHeads * c.valueSize, c.type);
   if (c.valuesInKeys)
     content.v = content.k;
-  content.encodeAs(c.type);
+  content.update(c);
   return content;
 }
 
@@ -66,25 +85,36 @@ Expected reference(const Config &c, const Content &content, int64_t position) {
   constexpr double unit = 0x1p-24;
   Expected expected;
   int64_t low = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+  if (c.chunk)
+    low = position / c.chunk * c.chunk;
+  int64_t last = position;
+  if (c.full)
+    last = static_cast<int64_t>(content.k.size()) / (c.kvHeads * c.size) - 1;
   for (int64_t h = 0; h < c.heads; ++h) {
     int64_t kv = h / (c.heads / c.kvHeads);
     std::vector<double> scores;
     double scoreError = 0;
-    for (int64_t p = low; p <= position; ++p) {
+    for (int64_t p = low; p <= last; ++p) {
       double dot = 0, size = 0;
       for (int64_t i = 0; i < c.size; ++i) {
         double term =
-            roundToType(content.q[(position * c.heads + h) * c.size + i],
-                        c.compute) *
-            double(roundToType(content.k[(p * c.kvHeads + kv) * c.size + i],
-                               c.compute));
+            double(content.roundedQ[(position * c.heads + h) * c.size + i]) *
+            content.roundedK[(p * c.kvHeads + kv) * c.size + i];
         dot += term;
         size += std::fabs(term);
       }
-      scores.push_back(dot * c.scale);
+      double score = dot * c.scale;
+      if (c.softcap > 0) {
+        // tanh is off by a few units; its slope is at most one.
+        scoreError = std::max(scoreError, c.softcap * 8 * unit);
+        score = c.softcap * std::tanh(score / c.softcap);
+      }
+      scores.push_back(score);
       scoreError = std::max(scoreError, size * c.scale * 2 * unit *
                                             static_cast<double>(c.size + 1));
     }
+    if (c.sinks)
+      scores.push_back(c.sinkOf(h));
     double largest = *std::max_element(scores.begin(), scores.end()), sum = 0;
     double spread = 0;
     for (double &s : scores) {
@@ -96,7 +126,7 @@ Expected reference(const Config &c, const Content &content, int64_t position) {
     double weightError = 2 * scoreError + (std::min(spread, 20.0) + 5) * unit;
     for (int64_t i = 0; i < c.valueSize; ++i) {
       double x = 0, size = 0;
-      for (int64_t p = low; p <= position; ++p) {
+      for (int64_t p = low; p <= last; ++p) {
         double term = scores[p - low] / sum *
                       content.v[(p * c.kvHeads + kv) * c.valueRow() + i];
         x += scores[p - low] == 0 ? 0 : term;
@@ -140,11 +170,23 @@ public:
     outWidth = c.heads * c.valueSize;
     program.buffer("y", "memref<?x" + text(outWidth) + "xf32>",
                    std::vector<float>(kTokens * outWidth, kUntouched));
-    program.op("moex.attention ins(%q : $q) " + source +
-               " outs(%y : $y) heads = " + text(c.heads) + " kv_heads = " +
-               text(c.kvHeads) + " scale = " + std::to_string(c.scale) +
-               (c.window ? " window = " + text(c.window) : "") +
-               " compute = " + c.compute);
+    std::string sinks;
+    if (c.sinks) {
+      std::vector<float> numbers;
+      for (int64_t h = 0; h < c.heads; ++h)
+        numbers.push_back(c.sinkOf(h));
+      std::string shape = text(c.heads) + "xf32";
+      program.weight("s", shape, "", numbers);
+      sinks = " sinks(%s : $s)";
+    }
+    program.op(
+        "moex.attention ins(%q : $q) " + source + sinks +
+        " outs(%y : $y) heads = " + text(c.heads) + " kv_heads = " +
+        text(c.kvHeads) + " scale = " + std::to_string(c.scale) +
+        (c.softcap > 0 ? " softcap = " + std::to_string(c.softcap) : "") +
+        (c.window ? " window = " + text(c.window) : "") +
+        (c.chunk ? " chunk = " + text(c.chunk) : "") + (c.full ? " full" : "") +
+        " compute = " + c.compute);
   }
 
   /// The rows of the fresh tokens of each sequence.
@@ -318,6 +360,40 @@ TEST_P(AttentionTest, Decode) {
   check(Config(), {{0, 1}, {63, 1}, {64, 1}, {200, 1}, {130, 5}});
 }
 
+TEST_P(AttentionTest, Sinks) {
+  Config c;
+  c.sinks = true;
+  check(c, {{0, 70}, {150, 1}, {0, 1}});
+  c.window = 20;
+  checkComposition(c);
+}
+
+TEST_P(AttentionTest, SoftCap) {
+  Config c;
+  c.softcap = 2.5;
+  check(c, {{0, 70}, {150, 1}, {0, 1}});
+}
+
+TEST_P(AttentionTest, Chunks) {
+  Config c;
+  for (int64_t chunk : {24, 64, 100}) {
+    c.chunk = chunk;
+    check(c, {{0, 150}, {130, 1}});
+  }
+  checkComposition(c);
+}
+
+/// All tokens of a sequence see all that are there.
+TEST_P(AttentionTest, Full) {
+  Config c;
+  c.full = true;
+  for (bool paged : {false, true}) {
+    c.paged = paged;
+    check(c, {{0, 1}, {0, 130}, {0, 64}});
+  }
+  check(c, {{60, 70}, {64, 3}});
+}
+
 /// A key head with many query heads: tasks take parts of them.
 TEST_P(AttentionTest, ManyHeads) {
   Config c;
@@ -432,7 +508,7 @@ TEST_P(AttentionTest, WhatIsNotSeen) {
     int64_t width = c.kvHeads * c.size;
     std::fill_n(broken.v.begin() + 100 * width, width, INFINITY);
     std::fill_n(broken.k.begin() + 120 * width, width, NAN);
-    broken.encodeAs(c.type);
+    broken.update(c);
     Attention attention(c);
     auto plain = attention.run(level(), {{0, 150}}, {&content}, 1)[0];
     auto found = attention.run(level(), {{0, 150}}, {&broken}, 1)[0];
@@ -457,7 +533,7 @@ TEST_P(AttentionTest, InfiniteScores) {
   std::fill_n(content.k.begin(), 70 * c.kvHeads * c.size, -1e20f);
   for (size_t i = 70 * c.kvHeads * c.size; i < content.k.size(); ++i)
     content.k[i] = 1e-20f;
-  content.encodeAs(c.type);
+  content.update(c);
   Attention attention(c);
   auto found = attention.run(level(), {{0, 130}}, {&content}, 1)[0];
   for (int64_t t = 70; t < 130; ++t)
