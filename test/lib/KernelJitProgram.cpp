@@ -43,6 +43,15 @@ void StepProgram::addState(const std::string &name, const std::string &row,
   states.push_back({name, std::move(pool)});
 }
 
+void StepProgram::fillBytes(const std::string &name, const Bytes &bytes) {
+  for (Buffer &buffer : buffers)
+    if (buffer.name == name && bytes.size() <= buffer.initial.size())
+      std::copy(bytes.begin(), bytes.end(), buffer.initial.begin());
+  for (auto &[state, pool] : states)
+    if (state == name && bytes.size() <= pool.size())
+      std::copy(bytes.begin(), bytes.end(), pool.begin());
+}
+
 std::string StepProgram::substitute(const std::string &text) const {
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {

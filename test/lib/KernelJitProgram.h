@@ -66,6 +66,12 @@ public:
              const std::vector<T> &pool) {
     addState(name, row, bytesOf(pool));
   }
+  /// Other bytes at the start of the buffer or state `name`: the program stays
+  /// the same and is not compiled again.
+  template <typename T>
+  void fill(const std::string &name, const std::vector<T> &values) {
+    fillBytes(name, bytesOf(values));
+  }
   /// A declaration at module level.
   void declare(const std::string &text) { declarations += text + "\n"; }
   /// `%name = text`, a memory operation of result type `type`.
@@ -116,6 +122,7 @@ private:
                      const std::string &layout, Bytes storage,
                      const std::string &format = "");
   void addState(const std::string &name, const std::string &row, Bytes pool);
+  void fillBytes(const std::string &name, const Bytes &bytes);
   std::string substitute(const std::string &text) const;
 
   /// Memory as the ABI wants it: aligned.

@@ -1,16 +1,20 @@
 //===- Attention.cpp - Attention over pages or over the batch -------------===//
 //
-// A task is one head of one token. Keys are visited in blocks of 64 at absolute
-// positions, in ascending order: scores of the block, its maximum, the
-// exponentials, then the running sums are rescaled and the values added, key by
-// key. All orders are fixed by positions alone, so a token's result depends
-// neither on the batch around it nor on the number of threads.
+// The frame of attention; see AttentionTile.h. A task is a few rows of queries
+// that share a key head: some tokens of one sequence by some query heads. Keys
+// are visited in blocks of 64 at absolute positions, in ascending order: scores
+// of the block, each row's maximum, the exponentials, then the running sums are
+// rescaled and the values added, key by key.
+//
+// What a row adds up is fixed by its position alone: blocks and keys that it
+// does not see are no part of its sums, whatever the other rows of its task
+// see. So a token's result depends neither on the batch around it, nor on how a
+// prompt is cut, nor on the number of threads.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/targets/generic/Kernels.h"
+#include "compiler/targets/generic/AttentionTile.h"
 
 #include "passes/target/StepFunctions.h"
-#include "runtime/abi/moe_abi.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -22,7 +26,11 @@ using namespace moec::generic;
 
 namespace {
 
-constexpr int64_t kBlock = MOE_PAGE_TOKENS;
+/// Most rows of a task: turning a block of keys into lines is shared by them.
+constexpr int64_t kMostRows = 8 * kAttentionRows;
+/// Stack that a task of several tiles may take; threads have little.
+constexpr int64_t kStackBytes = 500 * 1024;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 class AttentionBuilder {
 public:
@@ -31,54 +39,168 @@ public:
         outIndex(isPaged ? 1 : 3), sinksIndex(outIndex + 1),
         keyIndex(isPaged ? sinksIndex + bool(op.getSinks()) : 1),
         valueIndex(keyIndex + 1), heads(op.getHeads()),
-        kvHeads(op.getKvHeads()) {}
+        kvHeads(op.getKvHeads()), f32(kernel.b.getF32Type()) {}
 
-  LogicalResult build();
+  LogicalResult build(ScoreArithmeticFactory createScores);
 
 private:
-  /// State of the walk over the keys of one task.
+  /// Some tokens of a sequence by some query heads of a key head. Row
+  /// t * heads + h is token t and head h of the task.
   struct Task {
-    Value token, head, sequence, position;
-    /// First position that is seen, and the last.
-    Value low, last;
+    Value sequence, kvHead;
+    /// First token, index in the batch, and its position.
+    Value token, position;
+    /// First query head.
+    Value head;
+    Value tokens, heads, rows;
+  };
+  /// Half-open range of positions.
+  struct Range {
+    Value low, high;
+  };
+  /// A block of keys: position of its first key, the keys that any row of the
+  /// task sees, and where the head's first key and value lie.
+  struct Block {
+    Value base;
+    Range seen;
+    Value keys, values;
+    /// The head's first value of the next block, or of the last one.
+    Value nextValues;
   };
 
   LogicalResult check();
+  void reserve();
+  void buildSequence(Value sequence, Value &thread);
+  void buildTask(const Task &task);
+  void buildBlock(const Task &task, Value blockIndex, Value nextIndex);
+  /// Asks for keys or values low .. high - 1 of a block.
+  void prefetch(unsigned index, Value first, Value low, Value high,
+                int64_t width);
+
+  /// The keys that the token at `position` sees.
+  Range seenBy(Value sequence, Value token, Value position);
+  /// What the walk begins with.
+  void startRow(Value row, Value head);
+  /// Score of a dot product.
+  Value transform(Value dot);
+
+  void loadQuery(Value token, Value head, Value row);
+  void convertValues(const Block &block);
+  void buildScores(const Task &task, const Block &block);
+  void buildMaxima(const Task &task, const Block &block);
+  void buildCorrections(const Task &task);
+  void buildWeights(const Task &task, const Block &block);
+  void buildSums(const Task &task, const Block &block);
+  void storeResult(Value token, Value head, Value row);
+
   const KernelOperand &operand(unsigned index) const {
     return kernel.request.operands[index];
   }
-  void buildTask(const Task &task);
-  /// Row of key `blockIndex * 64`, as an index into the rows of keys.
+  Value headPointer(unsigned index, Value row, Value head, int64_t width) {
+    return b.element(rowPointer(kernel, index, row), b.mul(head, width),
+                     operand(index).getElementType());
+  }
+  /// Row of the batch or of the pool with the first key of a block.
   Value firstRow(const Task &task, Value blockIndex);
-  Value headPointer(unsigned index, Value row, Value head, int64_t headWidth);
-  void loadQuery(const Task &task);
-  Value score(Value key);
-  void addValues(Value firstValue, Value from, Value to, Value correction);
-  void storeResult(const Task &task, Value sum);
-  Value rounded(Value x) {
-    x = b.toF32(x);
-    return op.getCompute().isBF16() ? b.toF32(b.fromF32(x, b.getBF16Type()))
-                                    : x;
+  /// The keys of a block that a row sees.
+  Range seenBy(const Block &block, Value row);
+  /// Calls `body` with the first row and the number of rows of each tile.
+  void forTiles(const Task &task, function_ref<void(Value, Value)> body);
+  void forTokens(const Task &task,
+                 function_ref<void(Value, Value, Value)> body);
+  void call(LLVM::LLVMFuncOp function, ArrayRef<Value> arguments) {
+    b.create<LLVM::CallOp>(function, ValueRange(arguments));
   }
-  /// Calls `body` for the 16-lane blocks of a head.
-  void forLanes(int64_t width, function_ref<void(int64_t, int64_t)> body) {
-    for (int64_t i = 0; i < width; i += kLanes)
-      body(i, std::min(kLanes, width - i));
+
+  Value at(Value pointer, Value row, int64_t stride, int64_t bytes = 4) {
+    return b.element(pointer, b.mul(row, stride * bytes), b.getI8Type());
   }
+  Value larger(Value x, Value y) {
+    Value isLarger = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, y, x);
+    return b.select(isLarger, y, x);
+  }
+  Value add(Value x, Value y) { return b.create<arith::AddFOp>(x, y); }
+  Value sub(Value x, Value y) { return b.create<arith::SubFOp>(x, y); }
+  Value multiply(Value x, Value y) { return b.create<arith::MulFOp>(x, y); }
+  Value exp(Value x) { return b.create<math::ExpOp>(x); }
 
   Kernel &kernel;
   moex::AttentionOp op;
   CodeBuilder &b;
   bool isPaged;
   unsigned outIndex, sinksIndex, keyIndex, valueIndex;
+  int64_t heads, kvHeads, headWidth = 0, mostRows = 0;
   /// Of each head of a row of values the first `valueWidth` elements count.
-  int64_t heads, kvHeads, headWidth = 0, valueWidth = 0, valueStride = 0;
-  Value positions, cuSeqlens, pageTable, pages;
-  /// Stack: the query, the scores of a block, the weighted sum of values.
-  Value query, scores, result;
+  int64_t valueWidth = 0, valueStride = 0;
+  Type f32;
+  std::unique_ptr<ScoreArithmetic> arithmetic;
+  std::optional<AttentionTile> tile;
+  LLVM::LLVMFuncOp turnKeys, multiplyKeys, addValues, addConverted;
+  Value positions, cuSeqlens, pageTable, pages, threads;
+  /// How tasks are cut: query heads, tasks per key head, tokens.
+  Value taskHeads, taskParts, taskTokens;
+  /// Stack: queries and a block of keys as words, a block of values as f32, the
+  /// scores of a block, then weights; the weighted sums.
+  Value queries, lines, converted, scores, sums;
+  /// Stack, per row: range of positions, the running maximum and sum, and of
+  /// the current block the maximum, what it subtracts, the factor for older
+  /// sums.
+  Value lows, highs, maxima, totals, blockMaxima, shifts, corrections;
 };
 
 } // namespace
+
+//===----------------------------------------------------------------------===//
+// What a row sees and what its sums begin with
+//===----------------------------------------------------------------------===//
+
+AttentionBuilder::Range AttentionBuilder::seenBy(Value sequence, Value token,
+                                                 Value position) {
+  Range range = {b.i64(0), b.add(position, 1)};
+  if (auto window = op.getWindow())
+    range.low = b.max(range.low, b.sub(range.high, b.i64(*window)));
+  if (auto chunk = op.getChunk())
+    range.low = b.mul(b.div(position, *chunk), *chunk);
+  Type i32 = b.getI32Type();
+  if (op.getFull()) {
+    Value end = b.widen(b.load(cuSeqlens, b.add(sequence, 1), i32));
+    Value last = b.load(positions, b.sub(end, b.i64(1)), i32);
+    range.high = b.add(b.widen(last), 1);
+  }
+  if (!isPaged) {
+    // Keys of the batch begin with the first token of the sequence.
+    Value start = b.widen(b.load(cuSeqlens, sequence, i32));
+    Value before = b.sub(token, start);
+    range.low = b.max(range.low, b.sub(position, before));
+  }
+  return range;
+}
+
+void AttentionBuilder::startRow(Value row, Value head) {
+  Value maximum = b.constant(f32, -kInfinity), total = b.constant(f32, 0.0);
+  if (op.getSinks()) {
+    // One more score, which is the maximum so far.
+    maximum = b.toF32(b.load(kernel.arguments.pointers[sinksIndex], head,
+                             operand(sinksIndex).getElementType()));
+    total = b.constant(f32, 1.0);
+  }
+  b.store(maximum, maxima, row);
+  b.store(total, totals, row);
+}
+
+Value AttentionBuilder::transform(Value dot) {
+  double scale = op.getScale().convertToDouble();
+  Value score = multiply(b.constant(dot.getType(), scale), dot);
+  if (!op.getSoftcap())
+    return score;
+  Value cap = b.constant(dot.getType(), op.getSoftcap()->convertToDouble());
+  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
+  return multiply(bent, cap);
+}
+
+//===----------------------------------------------------------------------===//
+// Tasks
+//===----------------------------------------------------------------------===//
 
 LogicalResult AttentionBuilder::check() {
   int64_t queryWidth = operand(0).getRowElements();
@@ -102,9 +224,42 @@ LogicalResult AttentionBuilder::check() {
   return success();
 }
 
-LogicalResult AttentionBuilder::build() {
+void AttentionBuilder::reserve() {
+  int64_t valueBytes = kBlockKeys * tile->getValueStride() * 4;
+  int64_t rowBytes =
+      (tile->getQueryStride() + tile->getValueStride() + kBlockKeys) * 4;
+  int64_t rest = kStackBytes - tile->getKeyBytes() - valueBytes;
+  mostRows = std::clamp(rest / rowBytes / kAttentionRows * kAttentionRows,
+                        kAttentionRows, kMostRows);
+  queries = b.stack(mostRows * tile->getQueryStride() * 4);
+  lines = b.stack(tile->getKeyBytes());
+  converted = b.stack(valueBytes);
+  scores = b.stack(mostRows * kBlockKeys * 4);
+  sums = b.stack(mostRows * tile->getValueStride() * 4);
+  for (Value *numbers : {&lows, &highs})
+    *numbers = b.stack(mostRows * 8);
+  // Corrections are computed for whole vectors of rows.
+  int64_t lanes = llvm::alignTo(mostRows, kLanes);
+  for (Value *numbers :
+       {&maxima, &totals, &blockMaxima, &shifts, &corrections}) {
+    *numbers = b.stack(lanes * 4);
+    for (int64_t i = 0; i < lanes; i += kLanes)
+      b.storeLanes(b.constant(b.vectorOf(f32), 0.0), *numbers, b.i64(i));
+  }
+}
+
+LogicalResult AttentionBuilder::build(ScoreArithmeticFactory createScores) {
   if (failed(check()))
     return failure();
+  arithmetic = createScores(kernel.getLevel(), op.getCompute());
+  tile.emplace(kernel.module, *arithmetic, headWidth, valueWidth);
+  reserve();
+  Type keyType = operand(keyIndex).getElementType();
+  turnKeys = tile->getKeys(b, keyType, operand(keyIndex).getRowElements());
+  multiplyKeys = tile->getScores(b);
+  addValues = tile->getValues(b, operand(valueIndex).getElementType());
+  addConverted = tile->getValues(b, f32);
+
   Value batch = target::abi::getBatch(b, kernel.arguments.step);
   positions = target::abi::getPositions(b, batch);
   cuSeqlens = target::abi::getCuSeqlens(b, batch);
@@ -112,206 +267,398 @@ LogicalResult AttentionBuilder::build() {
     pageTable = target::abi::getPageTable(b, batch);
     pages = target::abi::getPagesPerSequence(b, batch);
   }
-  query = b.stack(llvm::alignTo(headWidth, kLanes) * 4);
-  scores = b.stack(kBlock * 4);
-  result = b.stack(llvm::alignTo(valueWidth, kLanes) * 4);
+  threads = target::abi::getThreads(b, kernel.arguments.worker);
+  Value thread = target::abi::getThread(b, kernel.arguments.worker);
 
-  TaskRange tasks = splitRows(kernel, b.mul(kernel.arguments.rows, heads));
-  Type i32 = b.getI32Type();
-  b.loop(tasks.low, tasks.high, b.i64(1), ValueRange{b.i64(0)},
-         [&](Value index, ValueRange carried) -> CodeBuilder::Values {
-           Task task;
-           task.token = b.div(index, heads);
-           task.head = b.rem(index, heads);
-           task.sequence = findSequence(b, cuSeqlens, task.token, carried[0]);
-           task.position = b.widen(b.load(positions, task.token, i32));
-           task.low = b.i64(0);
-           task.last = task.position;
-           if (auto window = op.getWindow())
-             task.low = b.max(task.low,
-                              b.sub(b.add(task.position, 1), b.i64(*window)));
-           if (auto chunk = op.getChunk())
-             task.low = b.mul(b.div(task.position, *chunk), *chunk);
-           if (op.getFull()) {
-             Value end = b.widen(
-                 b.load(cuSeqlens, b.add(task.sequence, 1), i32));
-             task.last = b.widen(b.load(positions, b.sub(end, b.i64(1)), i32));
-           }
-           if (!isPaged) {
-             // Keys of the batch begin with the first token of the sequence.
-             Value start = b.widen(b.load(cuSeqlens, task.sequence, i32));
-             Value before = b.sub(task.token, start);
-             task.low = b.max(task.low, b.sub(task.position, before));
-           }
-           buildTask(task);
-           return {task.sequence};
+  // As many rows as share a block of keys well, but work for all participants.
+  auto divideUp = [&](Value x, Value y) {
+    return b.div(b.add(x, b.sub(y, b.i64(1))), y);
+  };
+  int64_t group = heads / kvHeads;
+  Value allRows = b.mul(kernel.arguments.rows, heads);
+  Value rows = b.min(b.i64(mostRows), divideUp(allRows, threads));
+  rows = b.max(rows, b.i64(1));
+  taskParts = divideUp(b.i64(group), b.min(rows, b.i64(group)));
+  taskHeads = divideUp(b.i64(group), taskParts);
+  taskParts = divideUp(b.i64(group), taskHeads);
+  taskTokens = b.max(b.div(rows, taskHeads), b.i64(1));
+
+  auto numSequences = AffineMap::get(moex::kNumExtents, 0,
+                                     getAffineDimExpr(1, op.getContext()));
+  Value sequences =
+      target::Extents::ofStep(b, kernel.arguments.step).evaluate(numSequences);
+  // Tasks go round the participants, key heads and parts first: neighbours are
+  // of equal size, whatever the positions. `next` is this participant's next
+  // task, counted from the first of the sequence.
+  b.loop(b.i64(0), sequences, b.i64(1), ValueRange{thread},
+         [&](Value sequence, ValueRange carried) -> CodeBuilder::Values {
+           Value next = carried[0];
+           buildSequence(sequence, next);
+           return {next};
          });
   return success();
 }
 
-Value AttentionBuilder::firstRow(const Task &task, Value blockIndex) {
-  if (!isPaged)
-    return b.add(b.sub(task.token, task.position), b.mul(blockIndex, kBlock));
-  Value slot = b.add(b.mul(task.sequence, pages), blockIndex);
-  Value page = b.widen(b.load(pageTable, slot, b.getI32Type()));
-  return b.mul(page, kBlock);
+void AttentionBuilder::buildSequence(Value sequence, Value &next) {
+  Type i32 = b.getI32Type();
+  int64_t group = heads / kvHeads;
+  Value first = b.widen(b.load(cuSeqlens, sequence, i32));
+  Value last = b.widen(b.load(cuSeqlens, b.add(sequence, 1), i32));
+  Value tokens = b.sub(last, first);
+  Value perBlock = b.mul(taskParts, kvHeads);
+  Value blocks = b.div(b.add(tokens, b.sub(taskTokens, b.i64(1))), taskTokens);
+  Value count = b.mul(blocks, perBlock);
+  b.loop(next, count, threads, [&](Value index) {
+    Task task;
+    task.sequence = sequence;
+    Value before = b.mul(b.div(index, perBlock), taskTokens);
+    Value rest = b.rem(index, perBlock);
+    Value part = b.div(rest, kvHeads);
+    Value skipped = b.mul(part, taskHeads);
+    task.kvHead = b.rem(rest, kvHeads);
+    task.head = b.add(b.mul(task.kvHead, group), skipped);
+    task.token = b.add(first, before);
+    task.position = b.widen(b.load(positions, task.token, i32));
+    task.tokens = b.min(taskTokens, b.sub(tokens, before));
+    task.heads = b.min(taskHeads, b.sub(b.i64(group), skipped));
+    task.rows = b.mul(task.tokens, task.heads);
+    buildTask(task);
+  });
+  // The next task after those of the sequence.
+  Value taken = b.div(
+      b.add(b.max(b.sub(count, next), b.i64(0)), b.sub(threads, b.i64(1))),
+      threads);
+  next = b.sub(b.add(next, b.mul(taken, threads)), count);
 }
 
-Value AttentionBuilder::headPointer(unsigned index, Value row, Value head,
-                                    int64_t headWidth) {
-  return b.element(rowPointer(kernel, index, row), b.mul(head, headWidth),
-                   operand(index).getElementType());
-}
-
-void AttentionBuilder::loadQuery(const Task &task) {
-  Value pointer = headPointer(0, task.token, task.head, headWidth);
-  forLanes(headWidth, [&](int64_t i, int64_t active) {
-    Value x = rounded(b.loadLanes(pointer, b.i64(i),
-                                  operand(0).getElementType(), active));
-    b.storeLanes(x, query, b.i64(i));
+void AttentionBuilder::forTokens(const Task &task,
+                                 function_ref<void(Value, Value, Value)> body) {
+  b.loop(b.i64(0), task.tokens, 1, [&](Value i) {
+    b.loop(b.i64(0), task.heads, 1, [&](Value j) {
+      body(b.add(task.token, i), b.add(task.head, j),
+           b.add(b.mul(i, task.heads), j));
+    });
   });
 }
 
-Value AttentionBuilder::score(Value key) {
-  VectorType type = b.vectorOf(b.getF32Type());
-  Value zero = b.constant(type, 0.0);
-  Value sum = zero;
-  forLanes(headWidth, [&](int64_t i, int64_t active) {
-    Value q = b.loadLanes(query, b.i64(i), b.getF32Type());
-    Value k = rounded(b.loadLanes(
-        key, b.i64(i), operand(keyIndex).getElementType(), active));
-    Value next = b.mulAdd(q, k, sum, kernel.getLevel().hasFma);
-    if (active < kLanes) {
-      SmallVector<int64_t> mask(kLanes, 0);
-      std::fill_n(mask.begin(), active, 1);
-      next = b.select(b.lanes(mask, 1), next, sum);
-    }
-    sum = next;
-  });
-  Value dot = b.foldLanes(sum, [&](Value x, Value y) -> Value {
-    return b.create<arith::AddFOp>(x, y);
-  });
-  double scale = op.getScale().convertToDouble();
-  Value score =
-      b.create<arith::MulFOp>(b.constant(b.getF32Type(), scale), dot);
-  if (!op.getSoftcap())
-    return score;
-  Value cap = b.constant(b.getF32Type(), op.getSoftcap()->convertToDouble());
-  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
-  return b.create<arith::MulFOp>(bent, cap);
-}
-
-void AttentionBuilder::addValues(Value firstValue, Value from, Value to,
-                                 Value correction) {
-  // As many sums in registers as the level has room for.
-  int64_t together = kernel.getLevel().vectorBytes / 8;
-  int64_t vectors = llvm::divideCeil(valueWidth, kLanes);
-  Type type = operand(valueIndex).getElementType();
-  for (int64_t first = 0; first < vectors; first += together) {
-    int64_t last = std::min(first + together, vectors);
-    CodeBuilder::Values sums;
-    for (int64_t v = first; v < last; ++v)
-      sums.push_back(b.create<arith::MulFOp>(
-          b.loadLanes(result, b.i64(v * kLanes), b.getF32Type()),
-          b.splat(correction)));
-    sums = b.loop(
-        from, to, b.i64(1), sums,
-        [&](Value key, ValueRange carried) -> CodeBuilder::Values {
-          Value weight = b.splat(b.load(scores, key, b.getF32Type()));
-          Value row = b.mul(key, operand(valueIndex).getRowElements());
-          CodeBuilder::Values next;
-          for (int64_t v = first; v < last; ++v) {
-            int64_t active = std::min(kLanes, valueWidth - v * kLanes);
-            Value x = b.toF32(b.loadLanes(firstValue, b.add(row, v * kLanes),
-                                          type, active));
-            next.push_back(b.mulAdd(x, weight, carried[v - first],
-                                    kernel.getLevel().hasFma));
-          }
-          return next;
-        });
-    for (int64_t v = first; v < last; ++v)
-      b.storeLanes(sums[v - first], result, b.i64(v * kLanes));
-  }
-}
-
-void AttentionBuilder::storeResult(const Task &task, Value sum) {
-  Value pointer = headPointer(outIndex, task.token, task.head, valueWidth);
-  forLanes(valueWidth, [&](int64_t i, int64_t active) {
-    Value x = b.loadLanes(result, b.i64(i), b.getF32Type());
-    x = b.create<arith::DivFOp>(x, b.splat(sum));
-    b.storeLanes(b.fromF32(x, operand(outIndex).getElementType()), pointer,
-                 b.i64(i), active);
-  });
+void AttentionBuilder::forTiles(const Task &task,
+                                function_ref<void(Value, Value)> body) {
+  // As few tiles as possible, of nearly equal size.
+  Value tiles = b.div(b.add(task.rows, kAttentionRows - 1), kAttentionRows);
+  Value size = b.div(b.add(task.rows, b.sub(tiles, b.i64(1))), tiles);
+  b.loop(b.i64(0), task.rows, size,
+         [&](Value row) { body(row, b.min(size, b.sub(task.rows, row))); });
 }
 
 void AttentionBuilder::buildTask(const Task &task) {
-  Type f32 = b.getF32Type();
   VectorType vector = b.vectorOf(f32);
-  double infinity = std::numeric_limits<double>::infinity();
-  loadQuery(task);
-  forLanes(valueWidth, [&](int64_t i, int64_t) {
-    b.storeLanes(b.constant(vector, 0.0), result, b.i64(i));
+  forTokens(task, [&](Value token, Value head, Value row) {
+    Value position = b.add(task.position, b.sub(token, task.token));
+    Range range = seenBy(task.sequence, token, position);
+    b.store(range.low, lows, row);
+    b.store(range.high, highs, row);
+    startRow(row, head);
+    loadQuery(token, head, row);
+    Value start = b.mul(row, tile->getValueStride());
+    for (int64_t i = 0; i < valueWidth; i += kLanes)
+      b.storeLanes(b.constant(vector, 0.0), sums, b.add(start, i));
   });
-  Value kvHead = b.div(task.head, heads / kvHeads);
-  Value firstBlock = b.div(task.low, kBlock);
-  Value endBlock = b.add(b.div(task.last, kBlock), 1);
-  auto larger = [&](Value x, Value y) -> Value {
-    Value isLarger = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, y, x);
-    return b.select(isLarger, y, x);
-  };
-  auto add = [&](Value x, Value y) -> Value {
-    return b.create<arith::AddFOp>(x, y);
-  };
-  CodeBuilder::Values init = {b.constant(f32, -infinity), b.constant(f32, 0.0)};
-  if (op.getSinks()) {
-    // One more score, which is the maximum so far.
-    Value sink = b.load(kernel.arguments.pointers[sinksIndex], task.head,
-                        operand(sinksIndex).getElementType());
-    init = {b.toF32(sink), b.constant(f32, 1.0)};
-  }
-  CodeBuilder::Values final = b.loop(
-      firstBlock, endBlock, b.i64(1), init,
-      [&](Value blockIndex, ValueRange carried) -> CodeBuilder::Values {
-        Value base = b.mul(blockIndex, kBlock);
-        Value from = b.max(b.sub(task.low, base), b.i64(0));
-        Value to = b.min(b.add(b.sub(task.last, base), 1), b.i64(kBlock));
-        Value row = firstRow(task, blockIndex);
-        Value keys = headPointer(keyIndex, row, kvHead, headWidth);
-        Value values = headPointer(valueIndex, row, kvHead, valueStride);
-
-        forLanes(kBlock, [&](int64_t i, int64_t) {
-          b.storeLanes(b.constant(vector, -infinity), scores, b.i64(i));
-        });
-        b.loop(from, to, 1, [&](Value key) {
-          Value place = b.mul(key, operand(keyIndex).getRowElements());
-          Value pointer =
-              b.element(keys, place, operand(keyIndex).getElementType());
-          b.store(score(pointer), scores, key);
-        });
-        Value maximum;
-        forLanes(kBlock, [&](int64_t i, int64_t) {
-          Value x = b.loadLanes(scores, b.i64(i), f32);
-          maximum = maximum ? larger(maximum, x) : x;
-        });
-        Value next = larger(carried[0], b.foldLanes(maximum, larger));
-        Value correction = b.create<math::ExpOp>(
-            b.create<arith::SubFOp>(carried[0], next));
-        Value total;
-        forLanes(kBlock, [&](int64_t i, int64_t) {
-          Value x = b.loadLanes(scores, b.i64(i), f32);
-          x = b.create<math::ExpOp>(
-              b.create<arith::SubFOp>(x, b.splat(next)));
-          b.storeLanes(x, scores, b.i64(i));
-          total = total ? add(total, x) : x;
-        });
-        Value sum = add(b.create<arith::MulFOp>(carried[1], correction),
-                        b.foldLanes(total, add));
-        addValues(values, from, to, correction);
-        return {next, sum};
-      });
-  storeResult(task, final[1]);
+  // Both ends of what a token sees ascend with its position.
+  Value lastRow = b.sub(task.rows, b.i64(1));
+  Value low = b.load(lows, b.i64(0), b.getI64Type());
+  Value high = b.load(highs, lastRow, b.getI64Type());
+  Value endBlock = b.div(b.add(high, kBlockKeys - 1), kBlockKeys);
+  b.loop(b.div(low, kBlockKeys), endBlock, 1, [&](Value blockIndex) {
+    buildBlock(task, blockIndex,
+               b.min(b.add(blockIndex, 1), b.sub(endBlock, b.i64(1))));
+  });
+  forTokens(task, [&](Value token, Value head, Value row) {
+    storeResult(token, head, row);
+  });
 }
 
-LogicalResult generic::emitAttention(Kernel &kernel, moex::AttentionOp op) {
-  return AttentionBuilder(kernel, op).build();
+void AttentionBuilder::loadQuery(Value token, Value head, Value row) {
+  Value pointer = headPointer(0, token, head, headWidth);
+  Type type = operand(0).getElementType();
+  Value to = at(queries, row, tile->getQueryStride());
+  int64_t step = kLanes * arithmetic->getPack();
+  for (int64_t i = 0; i < headWidth; i += step) {
+    Value words = loadWords(b, *arithmetic, pointer, b.i64(i), type,
+                            std::min(step, headWidth - i), kLanes);
+    b.storeLanes(words, to, b.i64(i / arithmetic->getPack()));
+  }
+}
+
+void AttentionBuilder::storeResult(Value token, Value head, Value row) {
+  Value pointer = headPointer(outIndex, token, head, valueWidth);
+  Value from = at(sums, row, tile->getValueStride());
+  Value total = b.splat(b.load(totals, row, f32));
+  for (int64_t i = 0; i < valueWidth; i += kLanes) {
+    Value x = b.create<arith::DivFOp>(b.loadLanes(from, b.i64(i), f32), total);
+    b.storeLanes(b.fromF32(x, operand(outIndex).getElementType()), pointer,
+                 b.i64(i), std::min(kLanes, valueWidth - i));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks of keys
+//===----------------------------------------------------------------------===//
+
+Value AttentionBuilder::firstRow(const Task &task, Value blockIndex) {
+  if (!isPaged)
+    return b.add(b.sub(task.token, task.position),
+                 b.mul(blockIndex, kBlockKeys));
+  Value slot = b.add(b.mul(task.sequence, pages), blockIndex);
+  Value page = b.widen(b.load(pageTable, slot, b.getI32Type()));
+  return b.mul(page, kBlockKeys);
+}
+
+AttentionBuilder::Range AttentionBuilder::seenBy(const Block &block,
+                                                 Value row) {
+  Value low = b.load(lows, row, b.getI64Type());
+  Value high = b.load(highs, row, b.getI64Type());
+  return {b.max(b.sub(low, block.base), b.i64(0)),
+          b.min(b.sub(high, block.base), b.i64(kBlockKeys))};
+}
+
+void AttentionBuilder::prefetch(unsigned index, Value first, Value low,
+                                Value high, int64_t width) {
+  const KernelOperand &rows = operand(index);
+  int64_t bytes = width * CodeBuilder::byteSize(rows.getElementType());
+  b.loop(low, high, 1, [&](Value key) {
+    Value row = b.element(first, b.mul(key, rows.getRowElements()),
+                          rows.getElementType());
+    for (int64_t i = 0; i < bytes; i += 64)
+      b.create<LLVM::Prefetch>(b.field(row, i), /*rw=*/0, /*hint=*/2,
+                               /*cache=*/1);
+  });
+}
+
+void AttentionBuilder::buildBlock(const Task &task, Value blockIndex,
+                                  Value nextIndex) {
+  Block block;
+  block.base = b.mul(blockIndex, kBlockKeys);
+  block.seen.low = seenBy(block, b.i64(0)).low;
+  block.seen.high = seenBy(block, b.sub(task.rows, b.i64(1))).high;
+  Value row = firstRow(task, blockIndex), next = firstRow(task, nextIndex);
+  block.keys = headPointer(keyIndex, row, task.kvHead, headWidth);
+  block.values = headPointer(valueIndex, row, task.kvHead, valueStride);
+  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueStride);
+  // The next block comes from memory while this one is worked on, in parts:
+  // more than a few lines at a time would be waited for.
+  Value nextKeys = headPointer(keyIndex, next, task.kvHead, headWidth);
+  b.loop(b.i64(0), b.i64(kBlockKeys), kLanes, [&](Value key) {
+    Value end = b.add(key, kLanes);
+    prefetch(keyIndex, nextKeys, key, end, headWidth);
+    Value low = b.max(key, block.seen.low);
+    Value high = b.min(end, block.seen.high);
+    b.ifThen(b.lessThan(low, high),
+             [&] { call(turnKeys, {block.keys, lines, low, high}); });
+  });
+  buildScores(task, block);
+  buildMaxima(task, block);
+  buildCorrections(task);
+  buildWeights(task, block);
+  buildSums(task, block);
+}
+
+void AttentionBuilder::buildScores(const Task &task, const Block &block) {
+  forTiles(task, [&](Value row, Value rows) {
+    Value end = b.add(row, rows);
+    auto share = [&](Value x) {
+      return b.div(b.mul(x, kBlockKeys), task.rows);
+    };
+    // Values that lie in the keys have been asked for.
+    if (!isPaged || op.getKeyState() != op.getValueState())
+      prefetch(valueIndex, block.nextValues, share(row), share(end),
+               valueWidth);
+    Value low = seenBy(block, row).low;
+    Value high = seenBy(block, b.sub(b.add(row, rows), b.i64(1))).high;
+    b.ifThen(b.lessThan(low, high), [&] {
+      call(multiplyKeys, {at(queries, row, tile->getQueryStride()), lines,
+                          at(scores, row, kBlockKeys), rows, b.div(low, kLanes),
+                          b.div(b.add(high, kLanes - 1), kLanes)});
+    });
+  });
+}
+
+void AttentionBuilder::buildMaxima(const Task &task, const Block &block) {
+  VectorType vector = b.vectorOf(f32);
+  Value lowest = b.constant(vector, -kInfinity);
+  // Vectors at a time, so that their chains of operations overlap.
+  int64_t together = kernel.getLevel().vectorBytes / 16;
+  b.loop(b.i64(0), task.rows, 1, [&](Value row) {
+    Range range = seenBy(block, row);
+    Value numbers = at(scores, row, kBlockKeys);
+    Value isWhole = b.compare(arith::CmpIPredicate::eq,
+                              b.sub(range.high, range.low), b.i64(kBlockKeys));
+    auto whole = [&]() -> CodeBuilder::Values {
+      return b.loop(b.i64(0), b.i64(kBlockKeys), b.i64(together * kLanes),
+                    {lowest},
+                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
+                      Value maximum = carried[0];
+                      for (int64_t i = 0; i < together; ++i) {
+                        Value place = b.add(key, i * kLanes);
+                        Value x = transform(b.loadLanes(numbers, place, f32));
+                        b.storeLanes(x, numbers, place);
+                        maximum = larger(maximum, x);
+                      }
+                      return {maximum};
+                    });
+    };
+    auto part = [&]() -> CodeBuilder::Values {
+      Type i32 = b.getI32Type();
+      auto splat = [&](Value x) {
+        return b.splat(b.create<arith::TruncIOp>(i32, x));
+      };
+      Value low = splat(range.low), high = splat(range.high);
+      Value order = b.lanes(llvm::to_vector(llvm::seq<int64_t>(0, kLanes)), 32);
+      // A row that sees nothing of the block gets no vector at all.
+      Value start = b.mul(b.div(range.low, kLanes), kLanes);
+      return b.loop(start, range.high, b.i64(kLanes), {lowest},
+                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
+                      Value place = b.add(splat(key), order);
+                      Value isSeen = b.create<arith::AndIOp>(
+                          b.compare(arith::CmpIPredicate::sge, place, low),
+                          b.compare(arith::CmpIPredicate::slt, place, high));
+                      Value x = transform(b.loadLanes(numbers, key, f32));
+                      x = b.select(isSeen, x, lowest);
+                      b.storeLanes(x, numbers, key);
+                      return {larger(carried[0], x)};
+                    });
+    };
+    Value maximum = b.choose(isWhole, whole, part)[0];
+    maximum =
+        b.foldLanes(maximum, [&](Value x, Value y) { return larger(x, y); });
+    b.store(maximum, blockMaxima, row);
+  });
+}
+
+void AttentionBuilder::buildCorrections(const Task &task) {
+  Value lowest = b.constant(b.vectorOf(f32), -kInfinity);
+  Value zero = b.constant(b.vectorOf(f32), 0.0);
+  b.loop(b.i64(0), task.rows, kLanes, [&](Value row) {
+    Value old = b.loadLanes(maxima, row, f32);
+    Value next = larger(old, b.loadLanes(blockMaxima, row, f32));
+    // While all scores are minus infinity, all weights are zero.
+    Value isLowest =
+        b.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, next, lowest);
+    Value shift = b.select(isLowest, zero, next);
+    Value correction = exp(sub(old, shift));
+    Value total = multiply(b.loadLanes(totals, row, f32), correction);
+    b.storeLanes(next, maxima, row);
+    b.storeLanes(shift, shifts, row);
+    b.storeLanes(correction, corrections, row);
+    b.storeLanes(total, totals, row);
+  });
+}
+
+void AttentionBuilder::buildWeights(const Task &task, const Block &block) {
+  Value zero = b.constant(b.vectorOf(f32), 0.0);
+  int64_t together = kernel.getLevel().vectorBytes / 16;
+  b.loop(b.i64(0), task.rows, 1, [&](Value row) {
+    Range range = seenBy(block, row);
+    Value numbers = at(scores, row, kBlockKeys);
+    Value shift = b.splat(b.load(shifts, row, f32));
+    auto weigh = [&](Value low, Value high, int64_t vectors) {
+      return b.loop(low, high, b.i64(vectors * kLanes), {zero},
+                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
+                      Value total = carried[0];
+                      for (int64_t i = 0; i < vectors; ++i) {
+                        Value place = b.add(key, i * kLanes);
+                        Value x =
+                            exp(sub(b.loadLanes(numbers, place, f32), shift));
+                        b.storeLanes(x, numbers, place);
+                        total = add(total, x);
+                      }
+                      return {total};
+                    });
+    };
+    Value isWhole = b.compare(arith::CmpIPredicate::eq,
+                              b.sub(range.high, range.low), b.i64(kBlockKeys));
+    Value start = b.mul(b.div(range.low, kLanes), kLanes);
+    Value total = b.choose(
+        isWhole, [&] { return weigh(b.i64(0), b.i64(kBlockKeys), together); },
+        [&] { return weigh(start, range.high, 1); })[0];
+    total = b.foldLanes(total, [&](Value x, Value y) { return add(x, y); });
+    b.store(add(b.load(totals, row, f32), total), totals, row);
+
+    // Most blocks do not raise the maximum, and x * 1 is x.
+    Value correction = b.load(corrections, row, f32);
+    Value changes = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNE,
+                                            correction, b.constant(f32, 1.0));
+    b.ifThen(changes, [&] {
+      Value factor = b.splat(correction);
+      Value from = at(sums, row, tile->getValueStride());
+      b.loop(b.i64(0), b.i64(tile->getValueStride()), kLanes, [&](Value i) {
+        b.storeLanes(multiply(b.loadLanes(from, i, f32), factor), from, i);
+      });
+    });
+  });
+}
+
+void AttentionBuilder::convertValues(const Block &block) {
+  const KernelOperand &values = operand(valueIndex);
+  b.loop(block.seen.low, block.seen.high, 1, [&](Value key) {
+    Value from = b.element(block.values, b.mul(key, values.getRowElements()),
+                           values.getElementType());
+    Value to = at(converted, key, tile->getValueStride());
+    for (int64_t i = 0; i < valueWidth; i += kLanes)
+      b.storeLanes(b.toF32(b.loadLanes(from, b.i64(i), values.getElementType(),
+                                       std::min(kLanes, valueWidth - i))),
+                   to, b.i64(i));
+  });
+}
+
+void AttentionBuilder::buildSums(const Task &task, const Block &block) {
+  // Several tiles share values that are converted once.
+  Value isShared = b.lessThan(b.i64(kAttentionRows), task.rows);
+  b.ifThen(isShared, [&] { convertValues(block); });
+  auto addRows = [&](Value row, Value rows, Value low, Value high) {
+    Value weights = at(scores, row, kBlockKeys);
+    Value to = at(sums, row, tile->getValueStride());
+    b.ifElse(
+        isShared,
+        [&] {
+          call(addConverted, {weights, converted, b.i64(tile->getValueStride()),
+                              to, rows, low, high});
+        },
+        [&] {
+          Value stride = b.i64(operand(valueIndex).getRowElements());
+          call(addValues, {weights, block.values, stride, to, rows, low, high});
+        });
+  };
+  forTiles(task, [&](Value row, Value rows) {
+    // Keys that all rows of the tile see; the others row by row, since a weight
+    // of zero times what a row does not see need not be zero.
+    Value end = b.add(row, rows);
+    Range first = seenBy(block, row);
+    Range last = seenBy(block, b.sub(end, b.i64(1)));
+    Value isCommon = b.lessThan(last.low, first.high);
+    Value low = b.select(isCommon, last.low, b.i64(kBlockKeys));
+    Value high = b.select(isCommon, first.high, b.i64(kBlockKeys));
+    Value isRagged = b.create<arith::OrIOp>(
+        b.compare(arith::CmpIPredicate::ne, first.low, last.low),
+        b.compare(arith::CmpIPredicate::ne, first.high, last.high));
+    auto addEdge = [&](function_ref<Range(Range)> edgeOf) {
+      b.ifThen(isRagged, [&] {
+        b.loop(row, end, 1, [&](Value one) {
+          Range edge = edgeOf(seenBy(block, one));
+          b.ifThen(b.lessThan(edge.low, edge.high),
+                   [&] { addRows(one, b.i64(1), edge.low, edge.high); });
+        });
+      });
+    };
+    addEdge(
+        [&](Range seen) -> Range { return {seen.low, b.min(seen.high, low)}; });
+    b.ifThen(b.lessThan(low, high), [&] { addRows(row, rows, low, high); });
+    addEdge([&](Range seen) -> Range {
+      return {b.max(seen.low, high), seen.high};
+    });
+  });
+}
+
+LogicalResult generic::emitAttention(Kernel &kernel, moex::AttentionOp op,
+                                     ScoreArithmeticFactory createScores) {
+  return AttentionBuilder(kernel, op).build(createScores);
 }

@@ -94,7 +94,8 @@ std::string typeName(Type type) {
 
 class GenericBackend : public TargetBackend {
 public:
-  GenericBackend() : emitter("generic", {getBaselineLevel()}, createAnyTile) {}
+  GenericBackend() : emitter("generic", {getBaselineLevel()}, createAnyTile,
+                createPlainScores) {}
 
   StringRef getName() const override { return "generic"; }
   StringRef getDescription() const override {
@@ -236,5 +237,7 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       .Case([&](moex::SequenceLengthsOp op) {
         return emitSequenceLengths(kernel, op);
       })
-      .Case([&](moex::AttentionOp op) { return emitAttention(kernel, op); });
+      .Case([&](moex::AttentionOp op) {
+        return emitAttention(kernel, op, createScores);
+      });
 }

@@ -67,7 +67,6 @@ mlir::LogicalResult emitLookup(Kernel &kernel, moex::LookupOp op);
 mlir::LogicalResult emitStateAppend(Kernel &kernel, moex::StateAppendOp op);
 mlir::LogicalResult emitSequenceLengths(Kernel &kernel,
                                         moex::SequenceLengthsOp op);
-mlir::LogicalResult emitAttention(Kernel &kernel, moex::AttentionOp op);
 
 } // namespace moec::generic
 

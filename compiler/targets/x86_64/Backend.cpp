@@ -1,8 +1,8 @@
 //===- Backend.cpp - x86-64 processors ------------------------------------===//
 //
-// Three levels of instructions. All but matrix products come from the generators
-// of `generic`, with the level's vector length; products have tiles of their own
-// where the level has dot-product instructions.
+// Three levels of instructions. Kernels come from the generators of `generic`,
+// with the level's vector length; matrix products and the scores of attention
+// have arithmetic of their own where the level has dot-product instructions.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/TargetBackend.h"
@@ -41,9 +41,16 @@ createTile(const IsaLevel &level, const generic::GemmOperands &operands) {
   return generic::createAnyTile(level, operands);
 }
 
+std::unique_ptr<generic::ScoreArithmetic> createScores(const IsaLevel &level,
+                                                       Type compute) {
+  if (level.hasDotProducts && compute.isBF16())
+    return x86::createBf16DotScores();
+  return generic::createPlainScores(level, compute);
+}
+
 class X86Backend : public TargetBackend {
 public:
-  X86Backend() : emitter("x86_64", createLevels(), createTile) {}
+  X86Backend() : emitter("x86_64", createLevels(), createTile, createScores) {}
 
   StringRef getName() const override { return "x86_64"; }
   StringRef getDescription() const override {

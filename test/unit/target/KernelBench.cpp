@@ -1,21 +1,30 @@
 //===- KernelBench.cpp - Speed of the heavy kernels -----------------------===//
 //
-//   kernel-bench [level] [threads]
+//   kernel-bench [level] [threads] [gemm | attention]
 //
-// Prints GFLOP/s and GB/s of weights of dense products, and GFLOP/s of
-// attention: of processor time with one thread, of wall time with several.
+// Prints GFLOP/s and GB/s of weights of dense products, and of attention GFLOP/s,
+// their fraction of what instructions of the run reach, and GB/s of keys and
+// values: of processor time with one thread, of wall time with several. Attention
+// counts the products of visible keys only.
 //
 //===----------------------------------------------------------------------===//
+#include "runtime/tools/BenchLoops.h"
 #include "test/lib/KernelJitProgram.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <functional>
+#include <thread>
 
 using namespace moec::test;
 
 namespace {
+
+struct Heads {
+  int64_t query, key, size;
+};
 
 struct Bench {
   std::string level;
@@ -23,7 +32,9 @@ struct Bench {
 
   /// Seconds of one step; the best of several runs: others use the processor,
   /// too.
-  double measure(StepProgram &program, double flops) const {
+  double measure(
+      StepProgram &program, double flops,
+      const std::function<void()> &prepareRun = [] {}) const {
     std::string error;
     KernelJit *jit = program.compile(level, error);
     if (!jit) {
@@ -36,8 +47,10 @@ struct Bench {
     double best = 1e9;
     for (int run = 0; run < 7; ++run) {
       double start = now();
-      for (int64_t i = 0; i < repeats; ++i)
+      for (int64_t i = 0; i < repeats; ++i) {
+        prepareRun();
         jit->run("f", step, threads);
+      }
       best = std::min(best, (now() - start) / static_cast<double>(repeats));
     }
     return best;
@@ -47,7 +60,12 @@ struct Bench {
             const std::string &weight,
             const std::string &compute = "f32") const;
   void integers(int64_t rows, int64_t depth, int64_t width, int64_t bits) const;
-  void attention(int64_t tokens, int64_t cached, const std::string &type) const;
+  void attention(const Heads &heads, int64_t tokens, int64_t cached,
+                 const std::string &type, const std::string &compute) const;
+  /// Operations per second of one thread; 0 without such an instruction.
+  double peak(const std::string &name) const;
+  /// Bytes per second that one thread reads.
+  double readRate() const;
 
 private:
   double now() const {
@@ -115,48 +133,97 @@ void Bench::integers(int64_t rows, int64_t depth, int64_t width,
               static_cast<double>(bytes) / seconds / 1e9);
 }
 
-/// 8 heads of 64 on 2 key heads, new tokens after cached ones.
-void Bench::attention(int64_t tokens, int64_t cached,
-                      const std::string &type) const {
-  constexpr int64_t heads = 8, kvHeads = 2, size = 64;
+double Bench::peak(const std::string &name) const {
+  double best = 0;
+  auto measureLoop = [&](const moe::tools::PeakLoop &loop) {
+    constexpr uint64_t rounds = 300000;
+    for (int run = 0; run < 7; ++run) {
+      double start = now();
+      loop.run(rounds);
+      best = std::max(best,
+                      static_cast<double>(loop.operationsPerRound * rounds) /
+                          (now() - start));
+    }
+  };
+  // In a thread of its own: the loop leaves registers in a state that slows down
+  // instructions of the lowest level.
+  for (const moe::tools::PeakLoop &loop : moe::tools::peakLoops())
+    if (loop.name == name)
+      std::thread([&] { measureLoop(loop); }).join();
+  return best;
+}
+
+double Bench::readRate() const {
+  constexpr size_t bytes = 64 << 20;
+  std::vector<char> memory(bytes + 64, 1);
+  const char *start = memory.data();
+  start += -reinterpret_cast<uintptr_t>(start) & 63;
+  double best = 0;
+  for (const moe::tools::ReadLoop &loop : moe::tools::readLoops())
+    for (int run = 0; run < 5; ++run) {
+      double before = now();
+      loop.read(start, bytes);
+      best = std::max(best, static_cast<double>(bytes) / (now() - before));
+    }
+  return best;
+}
+
+/// New tokens after cached ones. Every run has pages of its own out of a pool
+/// that no cache holds.
+void Bench::attention(const Heads &heads, int64_t tokens, int64_t cached,
+                      const std::string &type,
+                      const std::string &compute) const {
   StepProgram program;
   program.tokens = tokens;
   int64_t pages = (tokens + cached + 63) / 64;
+  int64_t kvWidth = heads.key * heads.size;
+  int64_t elementBytes = type == "f32" ? 4 : 2;
+  int64_t copies =
+      std::max<int64_t>(1, (64 << 20) / (pages * 64 * kvWidth * elementBytes));
+  if (tokens > 1)
+    copies = 1;
   program.pagesPerSequence = pages;
-  for (int64_t page = 0; page < pages; ++page)
-    program.pageTable.push_back(static_cast<int32_t>(page));
+  program.pageTable.resize(pages);
+  int64_t first = 0;
+  auto turn = [&] {
+    for (int64_t page = 0; page < pages; ++page)
+      program.pageTable[page] = static_cast<int32_t>(first + page);
+    first = (first + pages) % (pages * copies);
+  };
+  turn();
   double keys = 0;
   for (int64_t t = 0; t < tokens; ++t) {
     program.positions.push_back(static_cast<int32_t>(cached + t));
     keys += static_cast<double>(cached + t + 1);
   }
-  std::string row = text(heads * size), kvRow = text(kvHeads * size);
+  std::string row = text(heads.query * heads.size);
   for (const char *state : {"k", "v"})
-    program.state(state, kvRow + "x" + type,
-                  numbers(pages * 64 * kvHeads * size, type));
+    program.state(state, text(kvWidth) + "x" + type,
+                  numbers(copies * pages * 64 * kvWidth, type));
   program.buffer("q", "memref<?x" + row + "x" + type + ">",
-                 numbers(tokens * heads * size, type));
+                 numbers(tokens * heads.query * heads.size, type));
   program.buffer("y", "memref<?x" + row + "x" + type + ">",
-                 numbers(tokens * heads * size, type));
-  program.op("moex.attention ins(%q : $q) state(@k, @v) outs(%y : $y) "
-             "heads = 8 kv_heads = 2 scale = 0.125 compute = f32");
-  double flops = keys * heads * size * 4;
-  double seconds = measure(program, flops);
-  std::printf("%-8s attention %4ld tokens after %4ld  %-4s  %7.1f GFLOP/s\n",
-              level.c_str(), long(tokens), long(cached), type.c_str(),
-              flops / seconds / 1e9);
+                 numbers(tokens * heads.query * heads.size, type));
+  program.op("moex.attention ins(%q : $q) state(@k, @v) outs(%y : $y) heads = " +
+             text(heads.query) + " kv_heads = " + text(heads.key) +
+             " scale = 0.125 compute = " + compute);
+  // Scores and weighted values.
+  double half = keys * static_cast<double>(heads.query * heads.size) * 2;
+  double seconds = measure(program, half, turn);
+  double ideal = half / peak("f32");
+  ideal += half / (compute == "bf16" && level == "avx512" ? peak("bf16")
+                                                          : peak("f32"));
+  double bytes = static_cast<double>((tokens + cached) * kvWidth * 2 *
+                                     elementBytes);
+  std::printf("%-8s attention %4ld tokens after %4ld  heads %2ld/%-2ld of %3ld  "
+              "%-4s %-4s  %6.1f GFLOP/s  %3.0f %%  %5.1f GB/s\n",
+              level.c_str(), long(tokens), long(cached), long(heads.query),
+              long(heads.key), long(heads.size), type.c_str(), compute.c_str(),
+              2 * half / seconds / 1e9, 100 * ideal / seconds / threads,
+              bytes / seconds / 1e9);
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
-  Bench bench{argc > 1 ? argv[1] : "avx2",
-              argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1};
-  if (!canRunLevel(bench.level)) {
-    std::fprintf(stderr, "this processor cannot run %s\n",
-                 bench.level.c_str());
-    return 1;
-  }
+void runGemm(const Bench &bench) {
   for (int64_t depth : {256, 512, 1024, 2048})
     for (int64_t rows : {1, 2, 6, 128})
       bench.gemm(rows, depth, 512, "f32", "bf16");
@@ -170,10 +237,38 @@ int main(int argc, char **argv) {
   bench.gemm(128, 1024, 1024, "f32", "f32");
   bench.gemm(128, 1024, 1024, "bf16", "bf16");
   bench.gemm(128, 1024, 1024, "f32", "f16");
-  for (const char *type : {"f32", "bf16"}) {
-    bench.attention(1, 1000, type);
-    bench.attention(128, 0, type);
-    bench.attention(512, 0, type);
+}
+
+void runAttention(const Bench &bench) {
+  std::printf("one thread: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s, reads %.1f "
+              "GB/s\n",
+              bench.peak("f32") / 1e9, bench.peak("bf16") / 1e9,
+              bench.readRate() / 1e9);
+  for (Heads heads : {Heads{16, 16, 64}, Heads{16, 16, 128}, Heads{32, 4, 64},
+                      Heads{32, 4, 128}})
+    for (auto [type, compute] : {std::pair<const char *, const char *>{
+                                     "f32", "f32"},
+                                 {"bf16", "f32"},
+                                 {"bf16", "bf16"}})
+      for (auto [tokens, cached] :
+           {std::pair<int64_t, int64_t>{512, 0}, {2048, 0}, {1, 2047}})
+        bench.attention(heads, tokens, cached, type, compute);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Bench bench{argc > 1 ? argv[1] : "avx2",
+              argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1};
+  if (!canRunLevel(bench.level)) {
+    std::fprintf(stderr, "this processor cannot run %s\n",
+                 bench.level.c_str());
+    return 1;
   }
+  std::string which = argc > 3 ? argv[3] : "";
+  if (which != "attention")
+    runGemm(bench);
+  if (which != "gemm")
+    runAttention(bench);
   return 0;
 }

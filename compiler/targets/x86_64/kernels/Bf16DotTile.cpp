@@ -1,15 +1,16 @@
 //===- Bf16DotTile.cpp - Products of bf16 by VDPBF16PS --------------------===//
 //
 // The panel holds x as bf16; a pair of columns is one lane of 32 bits in it and
-// in the weights. The instruction adds the product of the odd column to the sum,
-// then that of the even one, each fused, and takes denormals as zero: that is the
-// order of the chain at this level.
+// in the weights. The instruction adds the product of the odd column to the
+// sum, then that of the even one, each fused, and takes denormals as zero: that
+// is the order of the chain at this level.
 //
 // A tile of up to six rows takes four blocks at once: 24 sums, four vectors of
 // weights and a broadcast fill the 32 registers, and the four streams of a
 // single row read memory as fast as a plain copy does.
 //
 //===----------------------------------------------------------------------===//
+#include "compiler/targets/x86_64/kernels/Bf16Dot.h"
 #include "compiler/targets/x86_64/kernels/Tiles.h"
 
 #include "dialects/moeq/MoeqDialect.h"
@@ -17,6 +18,7 @@
 using namespace mlir;
 using namespace moec;
 using namespace moec::generic;
+using namespace moec::x86;
 
 namespace {
 
@@ -25,7 +27,9 @@ public:
   explicit Bf16DotTile(const GemmOperands &operands) : x(operands.x) {}
 
   std::string getPackName() const override {
-    return std::string(x.isF32() ? "f32" : x.isBF16() ? "bf16" : "f16") +
+    return std::string(x.isF32()    ? "f32"
+                       : x.isBF16() ? "bf16"
+                                    : "f16") +
            "_dot_bf16";
   }
   std::string getTileName() const override { return "dot_bf16"; }
@@ -51,21 +55,6 @@ public:
   }
 
 private:
-  /// Vectors by the instruction: it flushes denormals, which the dot product
-  /// would take as zero anyway.
-  Value roundToBf16(CodeBuilder &b, Value value) const {
-    value = b.toF32(value);
-    auto vector = dyn_cast<VectorType>(value.getType());
-    if (!vector)
-      return b.fromF32(value, b.getBF16Type());
-    Type result = b.vectorOf(b.getBF16Type(), vector.getNumElements());
-    return b
-        .create<LLVM::CallIntrinsicOp>(
-            result, b.getStringAttr("llvm.x86.avx512bf16.cvtneps2bf16.512"),
-            ValueRange{value})
-        .getResults();
-  }
-
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,
                   Value block, int64_t blocks) const override {
     Type i8 = b.getI8Type(), i32 = b.getI32Type();
@@ -73,8 +62,8 @@ private:
     int64_t columns = blocks * kLanes;
     SmallVector<Value> rowPointers, blockPointers;
     for (int64_t row = 0; row < rows; ++row)
-      rowPointers.push_back(b.element(arguments.panel,
-                                      b.mul(arguments.panelStride, row), i8));
+      rowPointers.push_back(
+          b.element(arguments.panel, b.mul(arguments.panelStride, row), i8));
     for (int64_t i = 0; i < blocks; ++i)
       blockPointers.push_back(
           b.element(arguments.weights,
@@ -84,14 +73,12 @@ private:
       SmallVector<Value> weights;
       Value line = b.mul(pair, kLanes);
       for (Value pointer : blockPointers)
-        weights.push_back(asBf16(
-            b, b.loadLanes(pointer, line, i32)));
+        weights.push_back(b.loadLanes(pointer, line, i32));
       for (int64_t row = 0; row < rows; ++row) {
-        Value element =
-            asBf16(b, b.splat(b.load(rowPointers[row], pair, i32)));
+        Value element = b.splat(b.load(rowPointers[row], pair, i32));
         for (int64_t i = 0; i < blocks; ++i)
           sums[row * blocks + i] =
-              dot(b, sums[row * blocks + i], element, weights[i]);
+              dotPairs(b, sums[row * blocks + i], element, weights[i]);
       }
       return sums;
     };
@@ -102,29 +89,15 @@ private:
     storeSums(b, arguments, start, rows, columns, kLanes, sums);
   }
 
-  static Value asBf16(CodeBuilder &b, Value pairs) {
-    return b.create<LLVM::BitcastOp>(b.vectorOf(b.getBF16Type(), 2 * kLanes),
-                                     pairs);
-  }
-
-  static Value dot(CodeBuilder &b, Value sum, Value x, Value weights) {
-    return b
-        .create<LLVM::CallIntrinsicOp>(
-            sum.getType(),
-            b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
-            ValueRange{sum, x, weights})
-        .getResults();
-  }
-
   Type x;
 };
 
 } // namespace
 
-std::unique_ptr<GemmTile>
-x86::createBf16DotTile(const target::IsaLevel &level,
-                       const GemmOperands &operands) {
-  if (operands.format || !operands.weight.isBF16() || !operands.compute.isBF16() ||
+std::unique_ptr<GemmTile> x86::createBf16DotTile(const target::IsaLevel &level,
+                                                 const GemmOperands &operands) {
+  if (operands.format || !operands.weight.isBF16() ||
+      !operands.compute.isBF16() ||
       operands.layout != moeq::RowBlocksLayoutAttr::get(
                              operands.weight.getContext(), kLanes, 2))
     return nullptr;

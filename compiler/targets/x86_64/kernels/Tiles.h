@@ -1,12 +1,13 @@
 //===- Tiles.h - Tiles of matrix products for x86-64 ------------*- C++ -*-===//
 //
-// One function per source of this folder. Each returns null where its tile does
-// not serve the operands.
+// One function per source of this folder. A tile's returns null where it does not
+// serve the operands.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H
 #define MOEC_COMPILER_TARGETS_X86_64_KERNELS_TILES_H
 
+#include "compiler/targets/generic/AttentionTile.h"
 #include "compiler/targets/generic/GemmTile.h"
 
 namespace moec::x86 {
@@ -20,6 +21,9 @@ createBf16DotTile(const target::IsaLevel &level,
 std::unique_ptr<generic::GemmTile>
 createInt8DotTile(const target::IsaLevel &level,
                   const generic::GemmOperands &operands);
+
+/// Queries times keys, compute = bf16, by VDPBF16PS.
+std::unique_ptr<generic::ScoreArithmetic> createBf16DotScores();
 
 } // namespace moec::x86
 
