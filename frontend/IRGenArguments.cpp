@@ -114,6 +114,14 @@ const ast::Expr *Expander::choice(const ast::Expr *expr) {
   return nullptr;
 }
 
+/// Whether an argument is there and not `none`.
+bool Expander::isGiven(const BoundCall &call, StringRef param) {
+  if (!call.find(param))
+    return false;
+  const auto *word = dyn_cast_or_null<ast::NameExpr>(choice(call.get(param)));
+  return !word || word->name != "none";
+}
+
 std::optional<std::string> Expander::word(const BoundCall &call,
                                           StringRef param,
                                           ArrayRef<StringRef> words) {
@@ -155,10 +163,12 @@ std::optional<double> Expander::recordNumber(const ast::CallExpr &record,
   std::optional<StaticValue> value = evaluateStatic(*expr, what);
   if (!value)
     return std::nullopt;
-  if (value->isNumber() && std::isfinite(value->asReal()))
+  // These numbers are f32 in the end.
+  if (value->isNumber() && std::isfinite(static_cast<float>(value->asReal())))
     return value->asReal();
   diagnostics.error(DiagId::E212, expr->range,
-                    what + " must be a number, found " + value->describe());
+                    what + " must be a number within the range of f32, found " +
+                        value->describe());
   return std::nullopt;
 }
 

@@ -74,6 +74,20 @@ struct Precision {
   mlir::Type compute;
 };
 
+/// What a table of rotary positions is made from (nn.rotary_table).
+struct RotaryParameters {
+  std::vector<float> frequencies; ///< one per pair of elements
+  double magnitude = 1.0;
+  /// Longer sequences differ: by a growth or by frequencies of their own.
+  int64_t limit = 0;
+  std::optional<double> growth;
+  std::vector<float> longFrequencies;
+  double longMagnitude = 1.0;
+
+  bool dependsOnLength() const { return limit != 0; }
+  bool operator<(const RotaryParameters &other) const;
+};
+
 /// The names and prefix of one expansion of a block.
 struct Frame {
   struct Binding {
@@ -113,7 +127,8 @@ struct StepFunction {
   unsigned armDepth = 0; ///< regions of by_modality around the walk
   int64_t layer = -1;
   std::map<int64_t, unsigned> attentions; ///< per layer, so far
-  std::map<std::pair<double, int64_t>, mlir::Value> rotaryTables;
+  std::map<RotaryParameters, mlir::Value> rotaryTables;
+  mlir::Value sequenceLengths; ///< null until a table needs them
   mlir::Operation *prologueEnd = nullptr;
   /// A stream of each width, defined outside all regions.
   llvm::DenseMap<int64_t, mlir::Value> streamOfWidth;
@@ -144,6 +159,7 @@ private:
   struct LinearUse;
   struct NormUse;
   struct Rope;
+  struct Mask;
   struct FeedForward;
   struct ExpertKind;
   struct ExpertSet;
@@ -216,6 +232,7 @@ private:
 
   // IRGenArguments.cpp: arguments by kind.
   const ast::Expr *choice(const ast::Expr *expr);
+  bool isGiven(const BoundCall &call, llvm::StringRef param);
   std::optional<std::string> word(const BoundCall &call, llvm::StringRef param,
                                   llvm::ArrayRef<llvm::StringRef> words);
   std::optional<int64_t> size(const BoundCall &call, llvm::StringRef param);
@@ -256,6 +273,9 @@ private:
   std::optional<FeedForward> feedForward(const BoundCall &call, int64_t hidden,
                                          bool gated);
   mlir::Value linear(const LinearUse &use);
+  mlir::Value projection(const BoundCall &call, llvm::StringRef param,
+                         llvm::StringRef formula, mlir::Value input, int64_t to,
+                         Precision precision);
   mlir::Value norm(const NormUse &use);
   mlir::Value weightRef(const WeightTerm &term, WeightUse use);
   WeightUse weightUse(const BoundCall &call, llvm::StringRef argument,
@@ -276,18 +296,52 @@ private:
 
   // IRGenAttention.cpp.
   Operand buildAttention(const BoundCall &call);
-  mlir::Value headNorm(const BoundCall &call, llvm::StringRef param,
-                       mlir::Value input, int64_t headDim, Precision precision);
-  std::optional<std::optional<int64_t>> attentionWindow(const BoundCall &call);
   struct AttentionParts;
+  bool canAttend(const BoundCall &call);
+  bool readMask(const BoundCall &call, Mask &mask);
+  bool readScoring(const BoundCall &call, int64_t headDim,
+                   AttentionParts &parts);
   bool readAttention(const BoundCall &call, AttentionParts &parts);
   bool projectAttention(const BoundCall &call, mlir::Value x,
                         AttentionParts &parts);
+  mlir::Value partNorm(const BoundCall &call, llvm::StringRef param,
+                       mlir::Value input, std::optional<int64_t> headDim,
+                       mlir::Type element);
+  mlir::Value scaleQueries(const BoundCall &call, mlir::Value query,
+                           const AttentionParts &parts);
+  mlir::Value gateOutput(const BoundCall &call, mlir::Value x,
+                         mlir::Value output, const AttentionParts &parts);
+  std::optional<std::vector<std::string>> attentionStates(
+      const BoundCall &call,
+      llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  mlir::Value attend(const BoundCall &call, AttentionParts &parts);
+  mlir::Value projectOutput(const BoundCall &call, mlir::Value x,
+                            mlir::Value output, Precision precision);
+
+  // IRGenMla.cpp.
+  Operand buildMla(const BoundCall &call);
+  struct LatentParts;
+  mlir::Value latentQuery(const BoundCall &call, mlir::Value x,
+                          const LatentParts &parts);
+  mlir::Value latentRow(const BoundCall &call, mlir::Value x,
+                        LatentParts &parts);
+  mlir::Value headMap(const BoundCall &call, mlir::Value input,
+                      const LatentParts &parts, bool isKey);
+  mlir::Value slicePart(mlir::Location where, mlir::Value input, int64_t heads,
+                        int64_t from, int64_t size);
+
+  // IRGenRotary.cpp.
   bool readRope(const BoundCall &call, int64_t headDim,
                 std::optional<Rope> &rope);
-  mlir::Value rotaryTable(double theta, int64_t width);
-  std::optional<std::pair<std::string, std::string>>
-  attentionStates(const BoundCall &call, mlir::Value key, mlir::Value value);
+  bool readScaling(const ast::Expr &expr, double theta, int64_t dims,
+                   RotaryParameters &parameters);
+  std::optional<std::vector<float>> factors(const BoundCall &call,
+                                            llvm::StringRef param,
+                                            int64_t count);
+  std::optional<bool> flag(const BoundCall &call, llvm::StringRef param);
+  mlir::Value rotaryTable(const RotaryParameters &parameters);
+  mlir::Value rotate(mlir::Location where, mlir::Value rows, const Rope &rope,
+                     int64_t headDim);
 
   // IRGenRouting.cpp.
   Operand buildRoute(const BoundCall &call);
@@ -353,11 +407,16 @@ private:
   std::optional<bool> appliesToInput(const BoundCall &call);
 
   // IRGenModality.cpp.
-  Operand evaluateFamily(const ast::FamilyExpr &family);
-  Operand evaluateBy(const ast::ByExpr &by);
+  /// What is made of the operand of each arm; null for the operand itself.
+  using ArmMap = llvm::function_ref<Operand(Operand)>;
+  Operand evaluateFamily(const ast::FamilyExpr &family, ArmMap map = nullptr);
+  Operand evaluateBy(const ast::ByExpr &by, ArmMap map = nullptr);
+  bool differsByModality(const BoundCall &call);
+  Operand evaluateByModality(const ast::CallExpr &call);
   bool checkArms(const ast::ByExpr &by);
   Operand expandArm(const Arm &arm);
-  Operand byModality(llvm::MutableArrayRef<Arm> arms, SourceRange range);
+  Operand byModality(llvm::MutableArrayRef<Arm> arms, SourceRange range,
+                     ArmMap map);
   Operand joinValues(llvm::MutableArrayRef<Arm> arms, SourceRange range);
   Operand joinRoutings(llvm::MutableArrayRef<Arm> arms, SourceRange range);
   mlir::Value zeros(mlir::Location loc, int64_t width, mlir::Type element);
@@ -393,9 +452,9 @@ private:
   mlir::Type compute; ///< default rounding of matmul operands
   std::deque<StepFunction> steps;
   std::vector<State> states;
-  /// By block of the entry, layer, number of the attention in the layer.
-  std::map<std::tuple<const ast::BlockItem *, int64_t, unsigned>,
-           std::pair<size_t, size_t>>
+  /// By block of the entry, layer, number of the attention in the layer: the
+  /// first of its states.
+  std::map<std::tuple<const ast::BlockItem *, int64_t, unsigned>, size_t>
       stateIndex;
   std::vector<Table> tables;
   llvm::DenseMap<std::pair<mlir::Attribute, mlir::Attribute>, size_t>

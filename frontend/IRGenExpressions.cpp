@@ -356,6 +356,8 @@ Operand Expander::evaluateOperation(const ast::CallExpr &call) {
       bindCall(call, *operation, FirstOperand::Written, diagnostics);
   if (!bound)
     return Operand();
+  if (differsByModality(*bound))
+    return evaluateByModality(call);
   OperationBuilder build =
       llvm::StringSwitch<OperationBuilder>(name)
           .Case("embed", &Expander::buildEmbed)
@@ -364,6 +366,7 @@ Operand Expander::evaluateOperation(const ast::CallExpr &call) {
           .Case("linear", &Expander::buildLinear)
           .Cases({"rms_norm", "layer_norm"}, &Expander::buildNorm)
           .Case("attention", &Expander::buildAttention)
+          .Case("mla", &Expander::buildMla)
           .Case("glu", &Expander::buildFeedForward)
           .Case("mlp", &Expander::buildFeedForward)
           .Case("softcap", &Expander::buildSoftcap)

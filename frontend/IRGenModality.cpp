@@ -25,7 +25,7 @@ struct Expander::Arm {
 // Arms
 //===----------------------------------------------------------------------===//
 
-Operand Expander::evaluateFamily(const ast::FamilyExpr &family) {
+Operand Expander::evaluateFamily(const ast::FamilyExpr &family, ArmMap map) {
   const auto *domain = dyn_cast<ast::NameExpr>(family.domain.get());
   if (!domain || domain->name != "modality") {
     notBuilt(family.range, "a family over a range outside experts()");
@@ -39,7 +39,36 @@ Operand Expander::evaluateFamily(const ast::FamilyExpr &family) {
     arm.variable = &family.variable;
     arms.push_back(std::move(arm));
   }
-  return byModality(arms, family.range);
+  return byModality(arms, family.range, map);
+}
+
+/// Whether a norm or a feed-forward network has weights by modality while
+/// several modalities can be present.
+bool Expander::differsByModality(const BoundCall &call) {
+  static const StringRef operations[] = {"rms_norm", "layer_norm", "glu",
+                                         "mlp"};
+  if (fn->present.size() < 2 ||
+      !llvm::is_contained(operations, call.operation.name))
+    return false;
+  for (auto [param, argument] :
+       llvm::zip(call.operation.params, call.arguments))
+    if (argument && param.kind == ParamKind::Weight)
+      if (const ast::Expr *expr = choice(argument->value.get()))
+        if (isa<ast::FamilyExpr, ast::ByExpr>(expr))
+          return true;
+  return false;
+}
+
+/// The whole operation for each modality by itself, where each weight is one.
+Operand Expander::evaluateByModality(const ast::CallExpr &call) {
+  std::vector<Arm> arms;
+  for (int64_t modality : fn->present) {
+    Arm arm;
+    arm.modality = modality;
+    arm.expr = &call;
+    arms.push_back(std::move(arm));
+  }
+  return byModality(arms, call.range, nullptr);
 }
 
 /// Checks the names of all arms, those that are left out here included.
@@ -86,7 +115,7 @@ void Expander::reportUncovered(int64_t modality, SourceRange word) {
       }
 }
 
-Operand Expander::evaluateBy(const ast::ByExpr &by) {
+Operand Expander::evaluateBy(const ast::ByExpr &by, ArmMap map) {
   if (by.subject.str() != "modality") {
     if (model.switches.count(by.subject.str())) {
       notBuilt(by.range, "'by' over a switch");
@@ -121,7 +150,7 @@ Operand Expander::evaluateBy(const ast::ByExpr &by) {
     arm.expr = found->value.get();
     arms.push_back(std::move(arm));
   }
-  return byModality(arms, by.range);
+  return byModality(arms, by.range, map);
 }
 
 /// Expands one arm at the insertion point.
@@ -139,9 +168,14 @@ Operand Expander::expandArm(const Arm &arm) {
 /// is nothing to choose. Otherwise each arm is expanded into a region of its
 /// own, which a routing leaves again: only values are computed per modality,
 /// routings side by side.
-Operand Expander::byModality(MutableArrayRef<Arm> arms, SourceRange range) {
+Operand Expander::byModality(MutableArrayRef<Arm> arms, SourceRange range,
+                             ArmMap map) {
+  auto expand = [&](const Arm &arm) {
+    Operand result = expandArm(arm);
+    return map && result ? map(std::move(result)) : result;
+  };
   if (arms.size() == 1)
-    return expandArm(arms.front());
+    return expand(arms.front());
   bool ok = !arms.empty();
   for (Arm &arm : arms) {
     arm.region = std::make_unique<Region>();
@@ -150,7 +184,7 @@ Operand Expander::byModality(MutableArrayRef<Arm> arms, SourceRange range) {
     llvm::SaveAndRestore<unsigned> inArm(fn->armDepth, fn->armDepth + 1);
     SmallVector<int64_t, 4> present = {arm.modality};
     std::swap(present, fn->present);
-    arm.result = asStream(expandArm(arm), arm.expr->range);
+    arm.result = asStream(expand(arm), arm.expr->range);
     std::swap(present, fn->present);
     ok &= static_cast<bool>(arm.result);
   }

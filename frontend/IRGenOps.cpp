@@ -8,6 +8,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::irgen;
@@ -41,13 +43,17 @@ Value Expander::map(Location loc, ValueRange inputs, int64_t width,
   Block *block = builder.createBlock(&op.getBody());
   SmallVector<Value> arguments;
   for (Value input : inputs) {
-    bool isInteger = elementOf(input).isInteger(8);
-    Type type = isInteger ? Type(builder.getI8Type()) : builder.getF32Type();
+    Type element = elementOf(input);
+    bool isInteger = isa<IntegerType>(element);
+    Type type = isInteger ? element : Type(builder.getF32Type());
     Value argument = block->addArgument(type, loc);
-    // Raw bytes are unsigned (docs/ir-conventions.md).
-    if (isInteger)
+    // Raw bytes are unsigned (docs/ir-conventions.md), positions are not.
+    if (element.isInteger(8))
       argument =
           arith::UIToFPOp::create(builder, loc, builder.getF32Type(), argument);
+    else if (isInteger)
+      argument =
+          arith::SIToFPOp::create(builder, loc, builder.getF32Type(), argument);
     arguments.push_back(argument);
   }
   Value result = body(builder, arguments);
@@ -240,16 +246,41 @@ Value Expander::linear(const LinearUse &use) {
   return op.getResult();
 }
 
+/// A linear map of `input` by the weight `param`, or by one of its own for the
+/// tokens of each modality. Null after an error.
+Value Expander::projection(const BoundCall &call, StringRef param,
+                           StringRef formula, Value input, int64_t to,
+                           Precision precision) {
+  const ast::Expr *expr = choice(call.get(param));
+  if (!expr)
+    return {};
+  bool isLinear = call.operation.name == "linear";
+  auto apply = [&](Operand map) -> Operand {
+    if (!map.is(OperandKind::Weight)) {
+      wrongKind(call, param, map, "a weight");
+      return Operand();
+    }
+    DimSource size = dim(call, isLinear ? "to" : param, to);
+    Value rows = linear({call, param, formula, *map.map, input, size, precision,
+                         isLinear ? call.call.range : call.get(param)->range});
+    return rows ? Operand::ofValue(rows) : Operand();
+  };
+  if (const auto *family = dyn_cast<ast::FamilyExpr>(expr))
+    return evaluateFamily(*family, apply).value;
+  if (const auto *by = dyn_cast<ast::ByExpr>(expr))
+    return evaluateBy(*by, apply).value;
+  return apply(evaluate(*expr)).value;
+}
+
 Operand Expander::buildLinear(const BoundCall &call) {
   Operand x = stream(call, "x");
-  std::optional<WeightMap> map = weight(call, "weight", true);
   std::optional<int64_t> to = size(call, "to");
   std::optional<Precision> precision = this->precision(call);
-  if (!x || !map || !to || !precision)
+  if (!x || !to || !precision)
     return to ? recover(x, to) : Operand();
-  Value result = linear({call, "weight", "to x from", *map, x.value,
-                         dim(call, "to", *to), *precision, call.call.range});
-  return Operand::ofValue(result, x.rows);
+  Value result =
+      projection(call, "weight", "to x from", x.value, *to, *precision);
+  return result ? Operand::ofValue(result, x.rows) : recover(x, to);
 }
 
 Operand Expander::buildNorm(const BoundCall &call) {
@@ -260,12 +291,14 @@ Operand Expander::buildNorm(const BoundCall &call) {
     return Operand();
   }
   Operand x = stream(call, "x");
-  std::optional<WeightMap> map = weight(call, "weight", isLayer);
+  std::optional<WeightMap> map;
+  if (call.find("weight") && !(map = weight(call, "weight", isLayer)))
+    return recover(x);
   std::optional<double> eps = real(call, "eps");
   std::optional<Precision> precision = this->precision(call);
-  if (!x || !map || !eps || !precision)
+  if (!x || !eps || !precision)
     return recover(x);
-  Value result = norm({call, isLayer, *map, x.value, *eps, width(x.value),
+  Value result = norm({call, isLayer, map, x.value, *eps, width(x.value),
                        "norm", precision->element});
   return Operand::ofValue(result, x.rows);
 }
@@ -273,24 +306,22 @@ Operand Expander::buildNorm(const BoundCall &call) {
 Value Expander::norm(const NormUse &use) {
   DimSource size;
   size.value = use.group;
-  WeightUse weightUse = this->weightUse(use.call, "weight", "width", {size});
-  weightUse.role = use.role;
-  Value weight = weightRef(use.map.weight, weightUse);
-  Value bias;
-  if (use.map.bias) {
+  Value weight, bias;
+  if (use.map) {
+    WeightUse weightUse = this->weightUse(use.call, "weight", "width", {size});
+    weightUse.role = use.role;
+    weight = weightRef(use.map->weight, weightUse);
     weightUse.role = "bias";
-    bias = weightRef(*use.map.bias, weightUse);
-    if (!bias)
-      return {};
+    if (use.map->bias)
+      bias = weightRef(*use.map->bias, weightUse);
   }
-  if (!weight)
-    return {};
   auto op = nn::NormOp::create(
       builder, loc(use.call.call.range),
       streamType(width(use.input), use.element),
       nn::NormKindAttr::get(&context, use.isLayer ? nn::NormKind::Layer
                                                   : nn::NormKind::Rms),
-      use.input, weight, bias, builder.getF64FloatAttr(use.eps));
+      use.input, weight, bias, builder.getF64FloatAttr(use.eps),
+      weight ? IntegerAttr() : builder.getI64IntegerAttr(use.group));
   remember(op.getResult());
   return op.getResult();
 }
@@ -311,6 +342,11 @@ Expander::feedForward(const BoundCall &call, int64_t hidden, bool gated) {
   ok &= function && readClamp(call, *function);
   if (gated && call.find("up_offset")) {
     std::optional<double> offset = real(call, "up_offset");
+    if (offset && !std::isfinite(static_cast<float>(*offset))) {
+      diagnostics.error(DiagId::E212, call.get("up_offset")->range,
+                        "'up_offset' of glu() must be within the range of f32");
+      offset.reset();
+    }
     ok &= offset.has_value();
     if (ok)
       function->upOffset = *offset;

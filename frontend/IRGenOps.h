@@ -2,6 +2,7 @@
 #ifndef MOEC_FRONTEND_IRGENOPS_H
 #define MOEC_FRONTEND_IRGENOPS_H
 
+#include "dialects/nn/NnDialect.h"
 #include "frontend/IRGenExpander.h"
 
 namespace moec::irgen {
@@ -22,7 +23,7 @@ struct Expander::LinearUse {
 struct Expander::NormUse {
   const BoundCall &call;
   bool isLayer;
-  const WeightMap &map;
+  const std::optional<WeightMap> &map; ///< nothing: no weight
   mlir::Value input;
   double eps;
   int64_t group;
@@ -36,6 +37,35 @@ struct Expander::FeedForward {
   DimSource width, hidden, to;
   Precision precision;
   WeightMap gate, up, down;
+};
+
+/// Rotary positions of the first elements of a head.
+struct Expander::Rope {
+  nn::RopeStyle style;
+  RotaryParameters parameters;
+  SourceRange range;
+};
+
+/// Which positions a token sees; nothing set: all up to its own.
+struct Expander::Mask {
+  std::optional<int64_t> window, chunk;
+  bool isFull = false;
+};
+
+/// Sizes, precision and streams of one attention.
+struct Expander::AttentionParts {
+  int64_t heads, kvHeads, headDim, valueDim;
+  Precision precision;
+  Mask mask;
+  std::optional<Rope> rope;
+  double scale;
+  std::optional<double> softcap;
+  /// Queries times ln(floor((position + 1) / floor) + 1) * scale + 1.
+  struct Temperature {
+    double floor, scale;
+  };
+  std::optional<Temperature> temperature;
+  mlir::Value query, key, value;
 };
 
 } // namespace moec::irgen

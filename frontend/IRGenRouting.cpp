@@ -629,9 +629,9 @@ Operand Expander::limitSlots(const BoundCall &call, Operand routing) {
   if (!factor || !multiple || !order || !overflow)
     return Operand();
   double millionths = std::round(*factor * 1e6);
-  if (!(millionths >= 1.0 && millionths <= 1e12)) {
+  if (!(millionths >= 1.0 && millionths <= 1e9)) {
     diagnostics.error(DiagId::E212, slots->get("factor")->range,
-                      "a capacity factor must be between 0.000001 and 1000000, "
+                      "a capacity factor must be between 0.000001 and 1000, "
                       "found " +
                           StaticValue::ofReal(*factor).describe());
     return Operand();
@@ -646,6 +646,12 @@ Operand Expander::limitSlots(const BoundCall &call, Operand routing) {
     return Operand();
   }
   RoutingValue &values = routing.routing;
+  if (values.end > 65536) {
+    diagnostics.error(DiagId::E413, expr->range,
+                      "expected at most 65536 experts with a capacity, found " +
+                          Twine(values.end));
+    return Operand();
+  }
   auto op = moe::LimitSlotsOp::create(
       builder, loc(expr->range), values.ids.getType(), values.weights.getType(),
       values.ids, values.weights, fn->cuSeqlens, values.end,

@@ -207,13 +207,14 @@ bool WeightTable::applyReshape(const WeightView &view, Shape &shape,
 
 bool WeightTable::applyTranspose(const WeightView &view, Shape &shape,
                                  Steps &steps) {
-  if (shape.size() != 2) {
+  if (shape.size() < 2) {
     diagnostics.error(DiagId::E309, view.range,
-                      "'.T' needs a tensor of two dimensions, found shape " +
+                      "'.T' needs a tensor of two dimensions or more, found "
+                      "shape " +
                           describeShape(shape));
     return false;
   }
-  std::swap(shape[0], shape[1]);
+  std::swap(shape[shape.size() - 2], shape.back());
   steps.push_back(moe::TransposeStepAttr::get(&context));
   return true;
 }
@@ -385,6 +386,8 @@ std::optional<WeightSymbol> WeightTable::get(const WeightTerm &term,
     reportShape(term, use, shape, *tensor);
     return std::nullopt;
   }
+  if (!applyViews(use.parts, shape, steps))
+    return std::nullopt;
   Builder b(&context);
   bool isView = steps.size() > 1 || term.offset;
   if (term.offset) {

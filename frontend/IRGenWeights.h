@@ -64,6 +64,8 @@ struct WeightUse {
   llvm::StringRef argument;  ///< "gate"
   llvm::StringRef formula;   ///< "width x hidden"
   llvm::SmallVector<DimSource, 2> dims;
+  /// What the operation takes of the weight: views of what has these dims.
+  std::vector<WeightView> parts;
   llvm::StringRef role;
   int64_t layer = -1;
   int64_t expert = -1;

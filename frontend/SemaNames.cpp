@@ -55,7 +55,8 @@ private:
   void walkString(const ast::StringExpr &string);
   void walkIndexBase(const ast::IndexExpr &index);
   void walkCall(const ast::CallExpr &call);
-  void walkArgument(const ast::Expr &value, ParamKind kind);
+  void walkArgument(const ast::Expr &value, ParamKind kind,
+                    bool mayBeNone = false);
   void walkScoped(const ast::Name &variable, const ast::Expr &body);
 
   SemaModel &model;
@@ -189,16 +190,19 @@ void NameWalker::walkString(const ast::StringExpr &string) {
 }
 
 /// Words are no names: `act = silu` names nothing, and `mask = window(w)` only
-/// inside the record's brackets.
-void NameWalker::walkArgument(const ast::Expr &value, ParamKind kind) {
-  if (kind != ParamKind::Choice) {
-    walk(&value);
+/// inside the record's brackets. What need not be given may be `none`.
+void NameWalker::walkArgument(const ast::Expr &value, ParamKind kind,
+                              bool mayBeNone) {
+  const auto *word = dyn_cast<ast::NameExpr>(&value);
+  if (mayBeNone && word && word->name == "none")
     return;
-  }
-  if (const auto *conditional = dyn_cast<ast::ConditionalExpr>(&value)) {
+  const auto *conditional = dyn_cast<ast::ConditionalExpr>(&value);
+  if (conditional && (mayBeNone || kind == ParamKind::Choice)) {
     walk(conditional->condition.get());
-    walkArgument(*conditional->value, kind);
-    walkArgument(*conditional->otherwise, kind);
+    walkArgument(*conditional->value, kind, mayBeNone);
+    walkArgument(*conditional->otherwise, kind, mayBeNone);
+  } else if (kind != ParamKind::Choice) {
+    walk(&value);
   } else if (const auto *call = dyn_cast<ast::CallExpr>(&value)) {
     for (const ast::CallArgument &argument : call->arguments)
       walkArgument(*argument.value, kind);
@@ -230,7 +234,7 @@ void NameWalker::walkCall(const ast::CallExpr &call) {
                                        : ParamKind::Value;
       if (kind == ParamKind::NotBuilt || !operation->built)
         kind = ParamKind::Choice; // reported where it is expanded
-      walkArgument(*argument.value, kind);
+      walkArgument(*argument.value, kind, param && !param->mandatory);
     }
     return;
   }

@@ -46,15 +46,47 @@ OperationSpec attention() {
            optional("q_norm", K::Partial),
            optional("k_norm", K::Partial),
            optional("value_dim", K::Number),
+           optional("v_norm", K::Partial),
+           optional("norm_after_rope", K::Choice),
            optional("scale", K::Number),
+           optional("q_scale", K::Choice),
+           optional("softcap", K::Number),
+           optional("sinks", K::Weight),
+           optional("clip", K::Number),
+           optional("gate", K::Weight),
+           optional("gate_per", K::Choice),
            optional("dtype", K::Choice),
-           notBuilt("sinks"),
-           notBuilt("softcap"),
-           notBuilt("gate"),
-           notBuilt("clip"),
            notBuilt("route"),
            notBuilt("within"),
            notBuilt("over")}};
+}
+
+OperationSpec mla() {
+  using K = ParamKind;
+  return {"mla",
+          {operand("x", K::Value),
+           needed("heads", K::Number),
+           optional("q_rank", K::Number),
+           needed("kv_rank", K::Number),
+           needed("nope_dim", K::Number),
+           needed("rope_dim", K::Number),
+           needed("value_dim", K::Number),
+           needed("mask", K::Choice),
+           needed("rope", K::Choice),
+           optional("q", K::Weight),
+           optional("q_a", K::Weight),
+           optional("q_norm", K::Partial),
+           optional("q_b", K::Weight),
+           needed("kv_a", K::Weight),
+           needed("kv_norm", K::Partial),
+           needed("kv_b", K::Weight),
+           needed("o", K::Weight),
+           optional("scale", K::Number),
+           optional("q_scale", K::Choice),
+           optional("kv_scale", K::Number),
+           optional("softcap", K::Number),
+           optional("sinks", K::Weight),
+           optional("dtype", K::Choice)}};
 }
 
 OperationSpec routing() {
@@ -72,7 +104,8 @@ OperationSpec routing() {
 OperationSpec norm(StringRef name) {
   using K = ParamKind;
   return {name,
-          {operand("x", K::Value), operand("weight", K::Weight),
+          {operand("x", K::Value),
+           {"weight", K::Weight, /*mandatory=*/false, /*positional=*/true},
            needed("eps", K::Number), optional("over", K::Choice),
            optional("dtype", K::Choice)}};
 }
@@ -125,6 +158,7 @@ std::vector<OperationSpec> makeOperations() {
       norm("rms_norm"),
       norm("layer_norm"),
       attention(),
+      mla(),
       {"glu",
        {operand("x", K::Value), needed("act", K::Choice),
         needed("width", K::Number), optional("to", K::Number),
@@ -145,7 +179,6 @@ std::vector<OperationSpec> makeOperations() {
       {"softcap", {operand("x", K::Value), operand("cap", K::Number)}},
       routing(),
       experts,
-      reserved("mla"),
       reserved("expert_choice"),
       reserved("pixel_shuffle"),
       reserved("gru_cell"),

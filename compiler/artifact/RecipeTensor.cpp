@@ -212,11 +212,12 @@ LogicalResult RecipeTensor::slice(ArrayRef<int64_t> starts,
 }
 
 LogicalResult RecipeTensor::transpose(EmitError emitError) {
-  if (extents.size() != 2)
-    return emitError() << "transpose expected a matrix, found "
+  size_t rank = extents.size();
+  if (rank < 2)
+    return emitError() << "transpose expected two dimensions or more, found "
                        << describeShape(extents);
-  std::swap(extents[0], extents[1]);
-  std::swap(strides[0], strides[1]);
+  std::swap(extents[rank - 2], extents[rank - 1]);
+  std::swap(strides[rank - 2], strides[rank - 1]);
   return success();
 }
 

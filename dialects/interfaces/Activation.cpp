@@ -104,7 +104,8 @@ moec::verifyHiddenFunction(const HiddenFunction &function, bool hasGate,
   if (function.slope != 1.0 && function.activation != Activation::Silu)
     return emitError() << "expected a slope with silu only, found one with "
                        << stringifyActivation(function.activation);
-  if (!std::isfinite(function.slope) || !std::isfinite(function.upOffset))
+  auto isF32 = [](double x) { return std::isfinite(static_cast<float>(x)); };
+  if (!isF32(function.slope) || !isF32(function.upOffset))
     return emitError() << "expected a finite slope and offset, found "
                        << function.slope << " and " << function.upOffset;
   if (function.clampBefore && function.clampAfter)
@@ -112,7 +113,7 @@ moec::verifyHiddenFunction(const HiddenFunction &function, bool hasGate,
                           "found both";
   for (std::optional<double> limit :
        {function.clampBefore, function.clampAfter})
-    if (limit && !(*limit > 0.0 && std::isfinite(*limit)))
+    if (limit && !(*limit > 0.0 && isF32(*limit)))
       return emitError() << "expected a positive limit, found " << *limit;
   if (!hasGate &&
       (function.clampBefore || function.clampAfter || function.upOffset != 0.0))

@@ -41,8 +41,12 @@ def Moe_SliceStep : Moe_Attr<"SliceStep", "slice"> {
 }
 
 def Moe_TransposeStep : Moe_Attr<"TransposeStep", "transpose"> {
-  let summary = "swaps the two dimensions of a matrix";
-  let description = [{Example: `#moe.transpose`}];
+  let summary = "swaps the last two dimensions";
+  let description = [{
+    Of a tensor of two dimensions or more.
+
+    Example: `#moe.transpose`
+  }];
 }
 
 def Moe_ReshapeStep : Moe_Attr<"ReshapeStep", "reshape"> {

@@ -305,9 +305,11 @@ LogicalResult LimitSlotsOp::verify() {
   if (widthOf(getIds()) != widthOf(getWeights())) // C1
     return emitOpError("expected as many weights as ids, found ")
            << getWeights().getType() << " and " << getIds().getType();
-  if (getExperts() < 1 || getMillionths() < 1 || getMultiple() < 1) // C2
-    return emitOpError("expected positive experts, millionths and multiple, "
-                       "found ")
+  int64_t experts = getExperts(), millionths = getMillionths();
+  if (experts < 1 || experts > 65536 || millionths < 1 ||
+      millionths > 1000000000 || int64_t(getMultiple()) < 1) // C2
+    return emitOpError("expected up to 65536 experts, up to 1000000000 "
+                       "millionths and a positive multiple, found ")
            << getExperts() << ", " << getMillionths() << " and "
            << getMultiple();
   return success();

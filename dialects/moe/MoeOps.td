@@ -396,7 +396,7 @@ def Moe_LimitSlotsOp : Moe_Op<"limit_slots",
 
     Constraints:
     - (C1) ids and weights have the same number of slots
-    - (C2) experts, millionths and multiple are positive
+    - (C2) experts is 1 .. 65536, millionths 1 .. 1000000000, multiple at least 1
 
     Example:
     ```mlir

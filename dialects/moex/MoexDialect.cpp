@@ -197,7 +197,7 @@ LogicalResult GroupedGemmOp::verify() {
     ArrayRef<int64_t> shape = bufferType(weight).getShape();
     if (weight.getType() != getWeights().front().getType() ||
         shape.size() != (grouped ? 3u : 2u) ||
-        shape.back() != widthOf(getX()) ||
+        shape.back() != widthOf(getX()) / int64_t(getHeads().value_or(1)) ||
         shape[shape.size() - 2] != widthOf(getOut())) // C1
       return emitOpError("expected weights from ")
              << widthOf(getX()) << " to " << widthOf(getOut()) << " of rank "
@@ -216,6 +216,14 @@ LogicalResult GroupedGemmOp::verify() {
       return emitOpError("expected biases of width ")
              << widthOf(getOut()) << (grouped ? " for every expert" : "")
              << ", found " << type;
+  }
+  if (std::optional<uint64_t> heads = getHeads()) {
+    int64_t count = *heads;
+    if (count < 1 || grouped || !getBiases().empty() ||
+        !getEpilogue().empty() || getWeights().size() != 1 ||
+        widthOf(getX()) % count != 0 || widthOf(getOut()) % count != 0) // C5
+      return emitOpError("expected one weight and widths that ")
+             << count << " heads divide";
   }
   if (grouped && bufferType(getSegments()).getDimSize(0) !=
                      bufferType(getWeights().front()).getDimSize(0) + 1) // C4
@@ -324,10 +332,21 @@ LogicalResult LookupOp::verify() {
   return verifyExtents(*this, "rows", getRowsAttr().getValue());
 }
 
+LogicalResult SequenceLengthsOp::verify() {
+  if (bufferType(getOut()).getRank() != 1) // C1
+    return emitOpError("expected an out memref<?xi32>, found ")
+           << getOut().getType();
+  return success();
+}
+
 LogicalResult AttentionOp::verify() {
   bool buffers = getKey() && getValue() && !getKeyState();
   bool states = !getKey() && !getValue() && getKeyState() && getValueState();
   if (!buffers && !states) // C1
     return emitOpError("expected keys and values as buffers or as states");
+  if (getSinks() && (bufferType(getSinks()).getRank() != 1 ||
+                     widthOf(getSinks()) != int64_t(getHeads()))) // C2
+    return emitOpError("expected ")
+           << getHeads() << " sinks, found " << getSinks().getType();
   return success();
 }

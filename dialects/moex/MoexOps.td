@@ -336,6 +336,10 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
     summed, in groups as dialect `nn` says. The epilogue maps one f32 per weight to one f32, which is
     rounded to the out's element type. No epilogue: one weight.
 
+    With `heads = H` the product is block-diagonal: x holds H heads of I elements,
+    out of O elements, and the weight is [H * O, I]; head h of out comes from head
+    h of x and rows h * O .. of the weight.
+
     Constraints:
     - (C1) weights have one shape, matching x and out, rank 2 without segments
       and rank 3 with
@@ -343,6 +347,8 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
     - (C3) the epilogue takes one f32 per weight and yields one f32; it is there
       when there are several weights
     - (C4) segments has one element more than there are experts
+    - (C5) `heads` divides the widths of x and out and the rows of the one weight,
+      and excludes biases, segments and an epilogue
 
     Example:
     ```mlir
@@ -359,7 +365,8 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
                        Optional<Moex_I32Buffer>:$gather,
                        Optional<Moex_I32Buffer>:$segments, Moex_Rows:$out,
                        AffineMapAttr:$rows, Moex_MatrixComputeType:$compute,
-                       DefaultValuedAttr<Moex_Tasks, "Tasks::Columns">:$tasks);
+                       DefaultValuedAttr<Moex_Tasks, "Tasks::Columns">:$tasks,
+                       OptionalAttr<I64Attr>:$heads);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
     `ins` `(` $x `:` type($x) `)` `weights` `(` $weights `:` type($weights) `)`
@@ -367,7 +374,8 @@ def Moex_GroupedGemmOp : Moex_Kernel<"grouped_gemm", [AttrSizedOperandSegments]>
     (`gather` `(` $gather^ `:` type($gather) `)`)?
     (`segments` `(` $segments^ `:` type($segments) `)`)?
     `outs` `(` $out `:` type($out) `)` `rows` $rows `compute` `=` $compute
-    (`tasks` `=` $tasks^)? attr-dict (`epilogue` $epilogue^)?
+    (`heads` `=` $heads^)? (`tasks` `=` $tasks^)? attr-dict
+    (`epilogue` $epilogue^)?
   }];
   let hasVerifier = 1;
 }
@@ -593,15 +601,37 @@ def Moex_StateAppendOp : Moex_Kernel<"state_append",
   let assemblyFormat = "$state `ins` `(` $rows `:` type($rows) `)` attr-dict";
 }
 
+def Moex_SequenceLengthsOp : Moex_Kernel<"sequence_lengths"> {
+  let summary = "how long each token's sequence is";
+  let description = [{
+    `nn.sequence_lengths` on memory, of the batch's positions and sequences.
+
+    Constraints:
+    - (C1) the out is memref<?xi32>
+
+    Example:
+    ```mlir
+    func.func @f(%n: memref<?xi32>) {
+      moex.sequence_lengths outs(%n : memref<?xi32>)
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Moex_I32Buffer:$out);
+  let assemblyFormat = "`outs` `(` $out `:` type($out) `)` attr-dict";
+  let hasVerifier = 1;
+}
+
 def Moex_AttentionOp : Moex_Kernel<"attention",
     [DeclareOpInterfaceMethods<SymbolUserOpInterface>, AttrSizedOperandSegments]> {
   let summary = "grouped-query attention over pages or over the batch";
   let description = [{
-    `nn.attention` on memory. Positions, sequences and the page table are the
-    batch's.
+    `nn.attention` on memory: the same masks, sinks and soft cap. Positions,
+    sequences and the page table are the batch's.
 
     Constraints:
     - (C1) keys and values are both buffers or both states
+    - (C2) there is one sink per head
 
     Example:
     ```mlir
@@ -619,14 +649,20 @@ def Moex_AttentionOp : Moex_Kernel<"attention",
                        Optional<Moex_Rows>:$value, Moex_Rows:$out,
                        OptionalAttr<FlatSymbolRefAttr>:$key_state,
                        OptionalAttr<FlatSymbolRefAttr>:$value_state,
-                       I64Attr:$heads, I64Attr:$kv_heads, F64Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, Moex_ComputeType:$compute);
+                       Optional<AnyMemRef>:$sinks, I64Attr:$heads,
+                       I64Attr:$kv_heads, F64Attr:$scale,
+                       OptionalAttr<F64Attr>:$softcap,
+                       OptionalAttr<I64Attr>:$window,
+                       OptionalAttr<I64Attr>:$chunk, UnitAttr:$full,
+                       Moex_ComputeType:$compute);
   let assemblyFormat = [{
     `ins` `(` $query `:` type($query) `)`
     (`keys` `(` $key^ `,` $value `:` type($key) `,` type($value) `)`)?
     (`state` `(` $key_state^ `,` $value_state `)`)?
+    (`sinks` `(` $sinks^ `:` type($sinks) `)`)?
     `outs` `(` $out `:` type($out) `)` `heads` `=` $heads
-    `kv_heads` `=` $kv_heads `scale` `=` $scale (`window` `=` $window^)?
+    `kv_heads` `=` $kv_heads `scale` `=` $scale (`softcap` `=` $softcap^)?
+    (`window` `=` $window^)? (`chunk` `=` $chunk^)? (`full` $full^)?
     `compute` `=` $compute attr-dict
   }];
   let hasVerifier = 1;

@@ -3,6 +3,7 @@
 #include "dialects/interfaces/KeepConstantsInside.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace moec::nn;
@@ -43,6 +44,9 @@ static LogicalResult verifyBias(Operation *op, Value bias, int64_t width) {
 }
 
 SmallVector<OpOperand *> LinearOp::getMatrixOperands() {
+  return {&getWeightMutable()};
+}
+SmallVector<OpOperand *> HeadLinearOp::getMatrixOperands() {
   return {&getWeightMutable()};
 }
 SmallVector<OpOperand *> GluOp::getMatrixOperands() {
@@ -132,6 +136,50 @@ LogicalResult AddPositionsOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// Parts of rows
+//===----------------------------------------------------------------------===//
+
+/// Checks that every one of `streams` holds `heads` heads.
+static LogicalResult verifyHeads(Operation *op, int64_t heads,
+                                 ValueRange streams) {
+  for (Value stream : streams)
+    if (heads < 1 || widthOf(stream) % heads != 0)
+      return op->emitOpError("expected streams of ")
+             << heads << " heads, found " << stream.getType();
+  return success();
+}
+
+static LogicalResult verifySameElement(Operation *op, ValueRange streams) {
+  for (Value stream : streams)
+    if (getElementTypeOrSelf(stream) != getElementTypeOrSelf(streams.front()))
+      return op->emitOpError("expected one element type, found ")
+             << streams.front().getType() << " and " << stream.getType();
+  return success();
+}
+
+LogicalResult SliceOp::verify() {
+  int64_t heads = getHeads(), from = getFrom();
+  if (failed(verifyHeads(*this, heads, {getInput(), getResult()}))) // C1
+    return failure();
+  int64_t head = widthOf(getInput()) / heads;
+  if (from < 0 || from + widthOf(getResult()) / heads > head) // C2
+    return emitOpError("expected a part of a head of ")
+           << head << " elements, found " << widthOf(getResult()) / heads
+           << " elements from " << from << " on";
+  return verifySameElement(*this, {getInput(), getResult()}); // C3
+}
+
+LogicalResult ConcatOp::verify() {
+  if (failed(verifyHeads(*this, getHeads(), {getLhs(), getRhs()}))) // C1
+    return failure();
+  int64_t width = widthOf(getLhs()) + widthOf(getRhs());
+  if (widthOf(getResult()) != width) // C2
+    return emitOpError("expected a result of width ")
+           << width << ", found " << widthOf(getResult());
+  return verifySameElement(*this, {getLhs(), getRhs(), getResult()}); // C3
+}
+
+//===----------------------------------------------------------------------===//
 // Maps and norms
 //===----------------------------------------------------------------------===//
 
@@ -143,16 +191,20 @@ LogicalResult MapOp::verify() {
       !yield.getValues()[0].getType().isF32()) // C2
     return emitOpError("expected a body from ")
            << getInputs().size() << " elements to one f32";
-  for (auto [input, argument] :
-       llvm::zip(getInputs(), block.getArguments())) {
+  for (auto [number, input, argument] :
+       llvm::enumerate(getInputs(), block.getArguments())) {
     auto type = cast<RankedTensorType>(input.getType());
-    if (type.getRank() != 2 || (type.getDimSize(1) != widthOf(getResult()) &&
-                                type.getDimSize(1) != 1)) // C1
-      return emitOpError("expected operands of width ")
-             << widthOf(getResult()) << " or 1, found " << type;
-    Type expected = type.getElementType().isInteger(8)
-                        ? type.getElementType()
-                        : Float32Type::get(getContext());
+    Type element = type.getElementType();
+    int64_t width = type.getShape().back();
+    bool isRow = type.getRank() == 2 && !element.isInteger(32) && width > 0 &&
+                 widthOf(getResult()) % width == 0;
+    bool isNumber = number > 0 && type.getRank() == 1 &&
+                    type.isDynamicDim(0) && element.isInteger(32);
+    if (!isRow && !isNumber) // C1
+      return emitOpError("expected operands of a width that divides ")
+             << widthOf(getResult()) << " or tensor<?xi32>, found " << type;
+    Type expected =
+        isa<IntegerType>(element) ? element : Float32Type::get(getContext());
     if (argument.getType() != expected) // C2
       return emitOpError("expected a body argument of type ")
              << expected << ", found " << argument.getType();
@@ -161,13 +213,17 @@ LogicalResult MapOp::verify() {
 }
 
 LogicalResult NormOp::verify() {
-  int64_t width = widthOf(getInput()), group = widthOf(getWeight());
-  if (group == 0 || width % group != 0) // C1
-    return emitOpError("expected a weight whose width divides ")
-           << width << ", found " << getWeight().getType();
+  if (getGroup().has_value() == bool(getWeight())) // C4
+    return emitOpError("expected 'group' exactly when there is no weight");
+  int64_t width = widthOf(getInput()), group = getGroupSize();
+  if (group < 1 || width % group != 0) // C1
+    return emitOpError("expected groups whose width divides ")
+           << width << ", found " << group;
   if (widthOf(getResult()) != width) // C3
     return emitOpError("expected a result of width ")
            << width << ", found " << widthOf(getResult());
+  if (getBias() && !getWeight()) // C2
+    return emitOpError("expected a weight where there is a bias");
   return verifyBias(*this, getBias(), group); // C2
 }
 
@@ -176,6 +232,14 @@ LogicalResult LinearOp::verify() {
                        widthOf(getInput())))) // C1
     return failure();
   return verifyBias(*this, getBias(), widthOf(getResult())); // C2
+}
+
+LogicalResult HeadLinearOp::verify() {
+  int64_t heads = getHeads();
+  if (failed(verifyHeads(*this, heads, {getInput(), getResult()}))) // C1
+    return failure();
+  return verifyMap(*this, "weight", getWeight(), widthOf(getResult()),
+                   widthOf(getInput()) / heads); // C2
 }
 
 LogicalResult JointLinearOp::verify() {
@@ -235,17 +299,35 @@ LogicalResult MlpOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult RotaryTableOp::verify() {
-  if (!getResult().getType().getElementType().isF32() ||
-      widthOf(getResult()) % 2 != 0) // C1
+  int64_t width = widthOf(getResult());
+  if (!getResult().getType().getElementType().isF32() || width % 2 != 0 ||
+      (getGrowth() && width < 4)) // C1
     return emitOpError("expected an f32 result of even width, found ")
            << getResult().getType();
+  for (DenseElementsAttr list :
+       {getFrequencies(), getLongFrequencies().value_or(getFrequencies())})
+    if (list.getNumElements() != width / 2) // C2
+      return emitOpError("expected ")
+             << width / 2 << " frequencies, found " << list.getNumElements();
+  bool isLong = getLongFrequencies().has_value();
+  bool byLength = getGrowth().has_value() || isLong;
+  if (bool(getLengths()) != byLength || getLimit().has_value() != byLength ||
+      (getGrowth() && isLong) || getLongMagnitude().has_value() != isLong ||
+      (byLength && int64_t(*getLimit()) < 1)) // C3
+    return emitOpError("expected lengths and a positive limit with one of "
+                       "growth and long frequencies, or none of them");
   return success();
 }
 
 LogicalResult RopeOp::verify() {
-  if (widthOf(getInput()) % widthOf(getTable()) != 0) // C1
-    return emitOpError("expected a table whose width divides ")
-           << widthOf(getInput()) << ", found " << getTable().getType();
+  int64_t width = widthOf(getInput()), head = getHeadSize();
+  if (head < 1 || width % head != 0) // C1
+    return emitOpError("expected heads whose width divides ")
+           << width << ", found " << head;
+  if (getFirst() < 0 || getFirst() + widthOf(getTable()) > head) // C2
+    return emitOpError("expected to rotate a part of a head of ")
+           << head << " elements, found " << widthOf(getTable())
+           << " elements from " << getFirst() << " on";
   return success();
 }
 
@@ -258,13 +340,24 @@ LogicalResult AttentionOp::verify() {
   bool states = !getKey() && !getValue() && getKeyState() && getValueState();
   if (!operands && !states) // C3
     return emitOpError("expected keys and values as operands or as states");
+  if (getWindow().has_value() + getChunk().has_value() + getFull() > 1 ||
+      (getWindow() && int64_t(*getWindow()) < 1) ||
+      (getChunk() && int64_t(*getChunk()) < 1)) // C4
+    return emitOpError("expected at most one of window, chunk and full, of a "
+                       "positive size");
+  if (getSinks() && widthOf(getSinks()) != heads) // C5
+    return emitOpError("expected one sink for each of ")
+           << heads << " heads, found " << getSinks().getType();
+  if (getSoftcap() && !(getSoftcap()->convertToDouble() > 0)) // C6
+    return emitOpError("expected a positive softcap");
   if (widthOf(getQuery()) % heads != 0 || widthOf(getResult()) % heads != 0)
     return emitOpError("expected query and result to hold ")
            << heads << " heads, found widths " << widthOf(getQuery())
            << " and " << widthOf(getResult()); // C2
   if (operands &&
       (widthOf(getKey()) != widthOf(getQuery()) / heads * kvHeads ||
-       widthOf(getValue()) != widthOf(getResult()) / heads * kvHeads)) // C2
+       widthOf(getValue()) % kvHeads != 0 ||
+       widthOf(getValue()) < widthOf(getResult()) / heads * kvHeads)) // C2
     return emitOpError("expected keys and values of ")
            << kvHeads << " heads, found widths " << widthOf(getKey()) << " and "
            << widthOf(getValue());
@@ -279,9 +372,16 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
                          widthOf(getQuery()) / heads * kvHeads, Type(),
                          symbols))) // C2
     return failure();
-  return verifyState(*this, getValueStateAttr(),
-                     widthOf(getResult()) / heads * kvHeads, Type(),
-                     symbols); // C2
+  // Values may be wider than the result's heads.
+  int64_t value = widthOf(getResult()) / heads * kvHeads;
+  auto state = symbols.lookupNearestSymbolFrom<StateOp>(*this,
+                                                        getValueStateAttr());
+  if (state) {
+    int64_t width = cast<RankedTensorType>(state.getType()).getDimSize(0);
+    if (width > value && width % kvHeads == 0)
+      return success();
+  }
+  return verifyState(*this, getValueStateAttr(), value, Type(), symbols); // C2
 }
 
 void AttentionOp::getEffects(

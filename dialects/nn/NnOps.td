@@ -72,6 +72,11 @@ def Nn_Kinds : Type<And<[
     "tensor<?xi8>", "::mlir::RankedTensorType">, BuildableType<
     "::mlir::RankedTensorType::get({::mlir::ShapedType::kDynamic}, $_builder.getI8Type())">;
 
+// Dense numbers print with all their digits, unlike arrays.
+def Nn_Numbers : ConfinedAttr<FloatElementsAttr<32>, [AttrConstraint<
+    CPred<"::llvm::cast<::mlir::DenseElementsAttr>($_self).getType().getRank() == 1">,
+    "of rank 1">]>;
+
 def Nn_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
 // Of products with stored matrices, which may be quantised.
 def Nn_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
@@ -252,6 +257,66 @@ def Nn_TakeRowsOp : Nn_Op<"take_rows",
 }
 
 //===----------------------------------------------------------------------===//
+// Parts of rows
+//===----------------------------------------------------------------------===//
+
+def Nn_SliceOp : Nn_Op<"slice", [Pure, Nn_Reference]> {
+  let summary = "a part of each head";
+  let description = [{
+    The operand holds `heads` heads of D elements; of each the result has the
+    elements `from` .. `from` + R - 1, R the result's width over `heads`.
+
+    Constraints:
+    - (C1) `heads` is positive and divides the widths of operand and result
+    - (C2) the part lies inside the head
+    - (C3) operand and result have the same element type
+
+    Example:
+    ```mlir
+    func.func @f(%x: tensor<?x64xf32>) -> tensor<?x32xf32> {
+      %y = nn.slice %x heads = 4 from = 8 : tensor<?x64xf32> -> tensor<?x32xf32>
+      return %y : tensor<?x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Nn_Stream:$input, I64Attr:$heads, I64Attr:$from);
+  let results = (outs Nn_Stream:$result);
+  let assemblyFormat = [{
+    $input `heads` `=` $heads `from` `=` $from attr-dict `:` type($input) `->`
+    type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Nn_ConcatOp : Nn_Op<"concat", [Pure, Nn_Reference]> {
+  let summary = "heads put together from two streams";
+  let description = [{
+    Both operands hold `heads` heads; each head of the result is that of the
+    first operand followed by that of the second.
+
+    Constraints:
+    - (C1) `heads` is positive and divides the widths of both operands
+    - (C2) the result is as wide as both together
+    - (C3) operands and result have the same element type
+
+    Example:
+    ```mlir
+    func.func @f(%x: tensor<?x64xf32>, %y: tensor<?x8xf32>) -> tensor<?x72xf32> {
+      %z = nn.concat %x, %y heads = 2 : tensor<?x64xf32>, tensor<?x8xf32> -> tensor<?x72xf32>
+      return %z : tensor<?x72xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Nn_Stream:$lhs, Nn_Stream:$rhs, I64Attr:$heads);
+  let results = (outs Nn_Stream:$result);
+  let assemblyFormat = [{
+    $lhs `,` $rhs `heads` `=` $heads attr-dict `:` type($lhs) `,` type($rhs)
+    `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Maps and norms
 //===----------------------------------------------------------------------===//
 
@@ -259,14 +324,17 @@ def Nn_MapOp : Nn_Op<"map",
     [Pure, SingleBlockImplicitTerminator<"::moec::nn::YieldOp">, Nn_Reference]> {
   let summary = "elementwise function of streams";
   let description = [{
-    Applies a scalar body to the elements of its operands. An operand one wide
-    is broadcast over the width of the result. Arguments are f32 (i8 for raw
-    input); the body yields f32, which is rounded to the result's element type.
+    Applies a scalar body to the elements of its operands. An operand of width w
+    is broadcast over a result of width W: element i reads element i / (W / w).
+    An operand of rank 1 (positions) gives its number for the row. Arguments are
+    f32 (i8 for raw input, i32 for rank 1); the body yields f32, which is rounded
+    to the result's element type.
 
     Constraints:
-    - (C1) operands have the result's width or are one wide
-    - (C2) the body takes one f32 per float operand and one i8 per i8 operand,
-      and yields one f32
+    - (C1) the first operand is of rank 2; operands are of rank 2 with a width that
+      divides the result's, or tensor<?xi32>
+    - (C2) the body takes one f32 per float operand, one i8 per i8 operand and one
+      i32 per i32 operand, and yields one f32
 
     Example:
     ```mlir
@@ -280,7 +348,7 @@ def Nn_MapOp : Nn_Op<"map",
     }
     ```
   }];
-  let arguments = (ins Variadic<RankedTensorOf<[Nn_Float, I8]>>:$inputs);
+  let arguments = (ins Variadic<RankedTensorOf<[Nn_Float, I8, I32]>>:$inputs);
   let results = (outs Nn_Stream:$result);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$inputs attr-dict `:` functional-type($inputs, $result) $body";
@@ -299,19 +367,20 @@ def Nn_YieldOp : Nn_Op<"yield", [Pure, Terminator, ReturnLike]> {
   let builders = [OpBuilder<(ins), [{ }]>];
 }
 
-def Nn_NormOp : Nn_Op<"norm", [Pure, Nn_Reference]> {
+def Nn_NormOp : Nn_Op<"norm", [Pure, AttrSizedOperandSegments, Nn_Reference]> {
   let summary = "RMS or layer normalisation";
   let description = [{
-    Per group of G elements, G the width of the weight: `rms` gives
-    x / sqrt(mean(x^2) + eps) * weight; `layer` gives
-    (x - mean) / sqrt(variance + eps) * weight (+ bias), with the population
-    variance. Groups cover the row: G equal to its width is the ordinary norm, a
-    smaller G normalises each head.
+    Per group of G elements: `rms` gives x / sqrt(mean(x^2) + eps) * weight;
+    `layer` gives (x - mean) / sqrt(variance + eps) * weight (+ bias), with the
+    population variance. G is the width of the weight or, without one, `group`.
+    Groups cover the row: G equal to its width is the ordinary norm, a smaller G
+    normalises each head.
 
     Constraints:
-    - (C1) the weight's width divides the operand's
-    - (C2) a bias has the weight's width
+    - (C1) G divides the operand's width
+    - (C2) a bias has the weight's width, and needs a weight
     - (C3) operand and result have the same width
+    - (C4) `group` is there exactly when there is no weight
 
     Example:
     ```mlir
@@ -322,14 +391,24 @@ def Nn_NormOp : Nn_Op<"norm", [Pure, Nn_Reference]> {
     }
     ```
   }];
-  let arguments = (ins Nn_NormKind:$kind, Nn_Stream:$input, Nn_Vector:$weight,
-                       Optional<Nn_Vector>:$bias, F64Attr:$eps);
+  let arguments = (ins Nn_NormKind:$kind, Nn_Stream:$input,
+                       Optional<Nn_Vector>:$weight, Optional<Nn_Vector>:$bias,
+                       F64Attr:$eps, OptionalAttr<I64Attr>:$group);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
-    $kind $input `,` $weight (`bias` $bias^ `:` type($bias))? `eps` `=` $eps
-    attr-dict `:` type($input) `,` type($weight) `->` type($result)
+    $kind $input (`,` $weight^)? (`bias` $bias^ `:` type($bias))?
+    (`group` `=` $group^)? `eps` `=` $eps attr-dict `:` type($input)
+    (`,` type($weight)^)? `->` type($result)
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Elements that are normalised together.
+    int64_t getGroupSize() {
+      if (!getWeight())
+        return static_cast<int64_t>(*getGroup());
+      return getWeight().getType().getDimSize(0);
+    }
+  }];
 }
 
 def Nn_LinearOp : Nn_Op<"linear", [Pure,
@@ -358,6 +437,37 @@ def Nn_LinearOp : Nn_Op<"linear", [Pure,
   let assemblyFormat = [{
     $input `,` $weight (`bias` $bias^ `:` type($bias))? `compute` `=` $compute
     attr-dict `:` type($input) `,` type($weight) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Nn_HeadLinearOp : Nn_Op<"head_linear", [Pure,
+    DeclareOpInterfaceMethods<QuantizableOpInterface, ["getMatrixOperands"]>,
+    Nn_Reference]> {
+  let summary = "a linear map of its own for each head";
+  let description = [{
+    The operand holds `heads` heads of I elements, the result of O elements:
+    y[t, h, o] = sum over i of x[t, h, i] * weight[h * O + o, i].
+
+    Constraints:
+    - (C1) `heads` is positive and divides the widths of operand and result
+    - (C2) the weight is [heads * O, I]
+
+    Example:
+    ```mlir
+    func.func @f(%x: tensor<?x64xf32>, %w: tensor<128x16xbf16>) -> tensor<?x128xf32> {
+      %y = nn.head_linear %x, %w heads = 4 compute = f32
+        : tensor<?x64xf32>, tensor<128x16xbf16> -> tensor<?x128xf32>
+      return %y : tensor<?x128xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Nn_Stream:$input, Nn_Matrix:$weight, I64Attr:$heads,
+                       Nn_MatrixComputeType:$compute);
+  let results = (outs Nn_Stream:$result);
+  let assemblyFormat = [{
+    $input `,` $weight `heads` `=` $heads `compute` `=` $compute attr-dict `:`
+    type($input) `,` type($weight) `->` type($result)
   }];
   let hasVerifier = 1;
 }
@@ -491,28 +601,67 @@ def Nn_MlpOp : Nn_Op<"mlp", [Pure, AttrSizedOperandSegments,
 // Attention
 //===----------------------------------------------------------------------===//
 
-def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure, Nn_Reference]> {
-  let summary = "cosines and sines of rotary positions";
+def Nn_SequenceLengthsOp : Nn_Op<"sequence_lengths", [Pure, Nn_Reference]> {
+  let summary = "how long each token's sequence is";
   let description = [{
-    For each token, D/2 cosines followed by D/2 sines of positions[t] *
-    theta^(-2i/D), i = 0 .. D/2-1, D the width of the result. Angles are
-    computed in f64. Layers with equal parameters share one table.
-
-    Constraints:
-    - (C1) the result is f32 and of even width
+    For each token one more than the position of the last token of its sequence
+    in this step: what rotary positions that depend on the length go by.
 
     Example:
     ```mlir
-    func.func @f(%p: tensor<?xi32>) -> tensor<?x64xf32> {
-      %t = nn.rotary_table %p theta = 1.0e4 : tensor<?x64xf32>
-      return %t : tensor<?x64xf32>
+    func.func @f(%p: tensor<?xi32>, %s: tensor<?xi32>) -> tensor<?xi32> {
+      %n = nn.sequence_lengths %p of %s
+      return %n : tensor<?xi32>
     }
     ```
   }];
-  let arguments = (ins Nn_Ids:$positions, F64Attr:$theta);
+  let arguments = (ins Nn_Ids:$positions, Nn_Ids:$cu_seqlens);
+  let results = (outs Nn_Ids:$result);
+  let assemblyFormat = "$positions `of` $cu_seqlens attr-dict";
+}
+
+def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure, Nn_Reference]> {
+  let summary = "cosines and sines of rotary positions";
+  let description = [{
+    For each token, D/2 cosines followed by D/2 sines of the angles positions[t] *
+    frequencies[i], i = 0 .. D/2-1, D the width of the result, times `magnitude`.
+    An angle is rounded to f32, as published models do
+    (docs/rationale/rotary-positions.md), its cosine and sine are computed in f64.
+    Layers with equal parameters share one table.
+
+    With `lengths`, tokens of sequences longer than `limit` take
+    `long_frequencies` and `long_magnitude` instead (LongRoPE), or, with
+    `growth = g`, frequencies[i] * (g * length / limit - (g - 1))^(-2i / (D - 2)),
+    rounded to f32 (dynamic NTK).
+
+    Constraints:
+    - (C1) the result is f32 and of even width, at least 4 with `growth`
+    - (C2) there are D/2 frequencies, and D/2 long ones if there are any
+    - (C3) `lengths`, a positive `limit` and one of `growth` and
+      `long_frequencies` are there together or not at all, `long_magnitude`
+      exactly with `long_frequencies`
+
+    Example:
+    ```mlir
+    func.func @f(%p: tensor<?xi32>) -> tensor<?x4xf32> {
+      %t = nn.rotary_table %p frequencies = dense<[1.0, 0.01]> : tensor<2xf32>
+        magnitude = 1.0 : tensor<?x4xf32>
+      return %t : tensor<?x4xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Nn_Ids:$positions, Optional<Nn_Ids>:$lengths,
+                       Nn_Numbers:$frequencies, F64Attr:$magnitude,
+                       OptionalAttr<I64Attr>:$limit,
+                       OptionalAttr<F64Attr>:$growth,
+                       OptionalAttr<Nn_Numbers>:$long_frequencies,
+                       OptionalAttr<F64Attr>:$long_magnitude);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
-    $positions `theta` `=` $theta attr-dict `:` type($result)
+    $positions `frequencies` `=` $frequencies `magnitude` `=` $magnitude
+    (`lengths` $lengths^)? (`limit` `=` $limit^)? (`growth` `=` $growth^)?
+    (`long` `=` $long_frequencies^)? (`long_magnitude` `=` $long_magnitude^)?
+    attr-dict `:` type($result)
   }];
   let hasVerifier = 1;
 }
@@ -520,13 +669,16 @@ def Nn_RotaryTableOp : Nn_Op<"rotary_table", [Pure, Nn_Reference]> {
 def Nn_RopeOp : Nn_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>, Nn_Reference]> {
   let summary = "rotates heads by their position";
   let description = [{
-    Each row holds W/D heads of D elements, D the width of the table. In style
-    `half` element i < D/2 is paired with i + D/2, in style `pairs` 2i with
+    Each row holds heads of `head` elements; without `head` they are as wide as
+    the table. Of each head the D elements from `from` (0 without it) on are
+    rotated, D the width of the table, and the others pass. In style `half`
+    element i < D/2 of these is paired with i + D/2, in style `pairs` 2i with
     2i + 1. A pair (a, b) with cosine c and sine s becomes
     (a c - b s, b c + a s). Computed in f32.
 
     Constraints:
-    - (C1) the table's width divides the operand's
+    - (C1) the width of a head divides the operand's
+    - (C2) the rotated elements lie inside the head
 
     Example:
     ```mlir
@@ -536,12 +688,22 @@ def Nn_RopeOp : Nn_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>, Nn_Refe
     }
     ```
   }];
-  let arguments = (ins Nn_RopeStyle:$style, Nn_Stream:$input, Nn_Stream:$table);
+  let arguments = (ins Nn_RopeStyle:$style, Nn_Stream:$input, Nn_Stream:$table,
+                       OptionalAttr<I64Attr>:$head, OptionalAttr<I64Attr>:$from);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
-    $style $input `,` $table attr-dict `:` type($input) `,` type($table)
+    $style $input `,` $table (`head` `=` $head^)? (`from` `=` $from^)? attr-dict
+    `:` type($input) `,` type($table)
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Elements of a head, and the first of them that is rotated.
+    int64_t getHeadSize() {
+      return getHead() ? static_cast<int64_t>(*getHead())
+                       : getTable().getType().getDimSize(1);
+    }
+    int64_t getFirst() { return getFrom() ? static_cast<int64_t>(*getFrom()) : 0; }
+  }];
 }
 
 def Nn_AttentionOp : Nn_Op<"attention",
@@ -551,10 +713,13 @@ def Nn_AttentionOp : Nn_Op<"attention",
   let summary = "grouped-query attention";
   let description = [{
     Query head h of token t attends to key head h / (heads / kv_heads). A token
-    sees the tokens of its own sequence at positions up to its own; with
-    `window = w` only the last w of them, itself included. Scores are
-    scale * (q . k), both rounded to `compute`; softmax and the weighted sum of
-    the values are f32.
+    at position p sees the tokens of its own sequence at positions up to p; with
+    `window = w` only the last w of them, itself included; with `chunk = n` those
+    from p / n * n on; with `full` all that are there, later ones too. Scores are
+    scale * (q . k), both rounded to `compute`, and with `softcap = c` then
+    c * tanh(score / c); softmax and the weighted sum of the values are f32. A
+    *sink* is one more score of each head, which takes its share of the softmax
+    and has no value.
 
     Keys are visited in blocks of 64 at absolute positions (0 .. 63, 64 .. 127,
     ..) in ascending order, each block's maximum first, so a token's result does
@@ -563,11 +728,17 @@ def Nn_AttentionOp : Nn_Op<"attention",
     Keys and values are either operands, for entries without a cache (all tokens
     of a sequence are in the batch), or states that already hold the new tokens.
 
+    Values may be wider than the result's heads: the first V elements of each head
+    count. So keys and values can be one state, or one operand.
+
     Constraints:
     - (C1) heads is a multiple of kv_heads
-    - (C2) the query is heads * D wide, keys kv_heads * D, values kv_heads * V,
-      the result heads * V
+    - (C2) the query is heads * D wide, keys kv_heads * D, values kv_heads * P with
+      P at least V, the result heads * V
     - (C3) keys and values are both operands or both states
+    - (C4) at most one of `window`, `chunk`, `full` is there, and sizes are positive
+    - (C5) there is one sink per head
+    - (C6) a softcap is positive
 
     Example:
     ```mlir
@@ -585,15 +756,21 @@ def Nn_AttentionOp : Nn_Op<"attention",
                        Nn_Ids:$cu_seqlens,
                        OptionalAttr<FlatSymbolRefAttr>:$key_state,
                        OptionalAttr<FlatSymbolRefAttr>:$value_state,
-                       I64Attr:$heads, I64Attr:$kv_heads, F64Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, Nn_ComputeType:$compute);
+                       Optional<Nn_Vector>:$sinks, I64Attr:$heads,
+                       I64Attr:$kv_heads, F64Attr:$scale,
+                       OptionalAttr<F64Attr>:$softcap,
+                       OptionalAttr<I64Attr>:$window,
+                       OptionalAttr<I64Attr>:$chunk, UnitAttr:$full,
+                       Nn_ComputeType:$compute);
   let results = (outs Nn_Stream:$result);
   let assemblyFormat = [{
     $query (`,` $key^ `,` $value `:` type($key) `,` type($value))?
     (`state` `(` $key_state^ `,` $value_state `)`)?
-    `at` $positions `of` $cu_seqlens `heads` `=` $heads `kv_heads` `=` $kv_heads
-    `scale` `=` $scale (`window` `=` $window^)? `compute` `=` $compute attr-dict
-    `:` type($query) `->` type($result)
+    `at` $positions `of` $cu_seqlens (`sinks` $sinks^ `:` type($sinks))?
+    `heads` `=` $heads `kv_heads` `=` $kv_heads `scale` `=` $scale
+    (`softcap` `=` $softcap^)? (`window` `=` $window^)? (`chunk` `=` $chunk^)?
+    (`full` $full^)? `compute` `=` $compute attr-dict `:` type($query) `->`
+    type($result)
   }];
   let hasVerifier = 1;
 }

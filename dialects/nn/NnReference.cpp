@@ -83,6 +83,42 @@ LogicalResult TakeRowsOp::evaluate(ArrayRef<HostTensor> inputs,
 }
 
 //===----------------------------------------------------------------------===//
+// Parts of rows
+//===----------------------------------------------------------------------===//
+
+/// Head `h` of `heads` in row `t`.
+static ArrayRef<float> headOf(const HostTensor &x, int64_t t, int64_t h,
+                              int64_t heads) {
+  ArrayRef<float> row = x.rowF32(t);
+  return row.slice(h * row.size() / heads, row.size() / heads);
+}
+
+LogicalResult SliceOp::evaluate(ArrayRef<HostTensor> inputs,
+                                MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[0].getShape()[0], heads = getHeads();
+  int64_t part = widthOf(getResult()) / heads;
+  outputs[0] = HostTensor::zerosF32({rows, heads * part});
+  for (int64_t t = 0; t < rows; ++t)
+    for (int64_t h = 0; h < heads; ++h)
+      llvm::copy(headOf(inputs[0], t, h, heads).slice(getFrom(), part),
+                 outputs[0].rowF32(t).begin() + h * part);
+  return success();
+}
+
+LogicalResult ConcatOp::evaluate(ArrayRef<HostTensor> inputs,
+                                 MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[0].getShape()[0], heads = getHeads();
+  outputs[0] = HostTensor::zerosF32({rows, widthOf(getResult())});
+  for (int64_t t = 0; t < rows; ++t) {
+    auto *to = outputs[0].rowF32(t).begin();
+    for (int64_t h = 0; h < heads; ++h)
+      for (const HostTensor &input : inputs)
+        to = llvm::copy(headOf(input, t, h, heads), to);
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Maps and norms
 //===----------------------------------------------------------------------===//
 
@@ -103,7 +139,11 @@ LogicalResult MapOp::evaluate(ArrayRef<HostTensor> inputs,
     for (int64_t i = 0; i < width; ++i) {
       std::vector<RowValue> arguments;
       for (const HostTensor &input : inputs) {
-        int64_t column = input.getShape()[1] == 1 ? 0 : i;
+        if (input.getShape().size() == 1) {
+          arguments.push_back({double(input.i32()[r])});
+          continue;
+        }
+        int64_t column = i / (width / input.getShape()[1]);
         arguments.push_back({input.isFloat()
                                  ? double(input.rowF32(r)[column])
                                  : double(input.rowI32(r)[column])});
@@ -119,11 +159,11 @@ LogicalResult MapOp::evaluate(ArrayRef<HostTensor> inputs,
 LogicalResult NormOp::evaluate(ArrayRef<HostTensor> inputs,
                                MutableArrayRef<HostTensor> outputs) {
   outputs[0] = inputs[0];
-  ArrayRef<float> weight = inputs[1].f32();
-  float eps = getEps().convertToDouble(), group = weight.size();
+  size_t size = getGroupSize();
+  float eps = getEps().convertToDouble(), group = size;
   MutableArrayRef<float> all = outputs[0].f32();
-  for (size_t start = 0; start < all.size(); start += weight.size()) {
-    MutableArrayRef<float> x = all.slice(start, weight.size());
+  for (size_t start = 0; start < all.size(); start += size) {
+    MutableArrayRef<float> x = all.slice(start, size);
     if (getKind() == NormKind::Layer) {
       float mean = 0.0f;
       for (float v : x)
@@ -137,7 +177,9 @@ LogicalResult NormOp::evaluate(ArrayRef<HostTensor> inputs,
       squares += v * v;
     float root = std::sqrt(squares / group + eps);
     for (size_t i = 0; i < x.size(); ++i) {
-      x[i] = x[i] / root * weight[i];
+      x[i] /= root;
+      if (getWeight())
+        x[i] *= inputs[1].f32()[i];
       if (getBias())
         x[i] += inputs[2].f32()[i];
     }
@@ -171,6 +213,25 @@ LogicalResult LinearOp::evaluate(ArrayRef<HostTensor> inputs,
                                  MutableArrayRef<HostTensor> outputs) {
   outputs[0] = applyMap(inputs[0], inputs[1], getBias() ? &inputs[2] : nullptr,
                         getCompute());
+  return success();
+}
+
+LogicalResult HeadLinearOp::evaluate(ArrayRef<HostTensor> inputs,
+                                     MutableArrayRef<HostTensor> outputs) {
+  int64_t rows = inputs[0].getShape()[0], heads = getHeads();
+  int64_t from = widthOf(getInput()) / heads, to = widthOf(getResult()) / heads;
+  outputs[0] = HostTensor::zerosF32({rows, heads * to});
+  for (int64_t h = 0; h < heads; ++h) {
+    HostTensor x = HostTensor::zerosF32({rows, from});
+    HostTensor weight = HostTensor::zerosF32({to, from});
+    for (int64_t t = 0; t < rows; ++t)
+      llvm::copy(headOf(inputs[0], t, h, heads), x.rowF32(t).begin());
+    for (int64_t o = 0; o < to; ++o)
+      llvm::copy(inputs[1].rowF32(h * to + o), weight.rowF32(o).begin());
+    HostTensor y = applyMap(x, weight, nullptr, getCompute());
+    for (int64_t t = 0; t < rows; ++t)
+      llvm::copy(y.rowF32(t), outputs[0].rowF32(t).begin() + h * to);
+  }
   return success();
 }
 
@@ -235,26 +296,41 @@ LogicalResult MlpOp::evaluate(ArrayRef<HostTensor> inputs,
 LogicalResult RotaryTableOp::evaluate(ArrayRef<HostTensor> inputs,
                                       MutableArrayRef<HostTensor> outputs) {
   int64_t tokens = inputs[0].getShape()[0], width = widthOf(getResult());
-  double theta = getTheta().convertToDouble();
   outputs[0] = HostTensor::zerosF32({tokens, width});
-  for (int64_t t = 0; t < tokens; ++t)
-    for (int64_t i = 0; i < width / 2; ++i) {
-      double angle = inputs[0].i32()[t] * std::pow(theta, -2.0 * i / width);
-      outputs[0].rowF32(t)[i] = static_cast<float>(std::cos(angle));
-      outputs[0].rowF32(t)[width / 2 + i] = static_cast<float>(std::sin(angle));
+  for (int64_t t = 0; t < tokens; ++t) {
+    bool isLong = getLengths() && inputs[1].i32()[t] > int64_t(*getLimit());
+    DenseElementsAttr frequencies = getFrequencies();
+    double magnitude = getMagnitude().convertToDouble();
+    if (isLong && getLongFrequencies()) {
+      frequencies = *getLongFrequencies();
+      magnitude = getLongMagnitude()->convertToDouble();
     }
+    for (int64_t i = 0; i < width / 2; ++i) {
+      float frequency = frequencies.getValues<float>()[i];
+      if (isLong && getGrowth()) {
+        double g = getGrowth()->convertToDouble();
+        double stretch = g * inputs[1].i32()[t] / int64_t(*getLimit()) - (g - 1);
+        frequency *= std::pow(stretch, -2.0 * i / (width - 2));
+      }
+      float angle = static_cast<float>(inputs[0].i32()[t]) * frequency;
+      auto round = [&](double x) { return static_cast<float>(x * magnitude); };
+      outputs[0].rowF32(t)[i] = round(std::cos(double(angle)));
+      outputs[0].rowF32(t)[width / 2 + i] = round(std::sin(double(angle)));
+    }
+  }
   return success();
 }
 
 LogicalResult RopeOp::evaluate(ArrayRef<HostTensor> inputs,
                                MutableArrayRef<HostTensor> outputs) {
   outputs[0] = inputs[0];
-  int64_t head = widthOf(getTable()), half = head / 2;
+  int64_t half = widthOf(getTable()) / 2;
   for (int64_t t = 0; t < inputs[0].getShape()[0]; ++t) {
     ArrayRef<float> table = inputs[1].rowF32(t);
     MutableArrayRef<float> row = outputs[0].rowF32(t);
-    for (size_t start = 0; start < row.size(); start += head)
+    for (size_t head = 0; head < row.size(); head += getHeadSize())
       for (int64_t i = 0; i < half; ++i) {
+        size_t start = head + getFirst();
         bool isHalf = getStyle() == RopeStyle::Half;
         float &a = row[start + (isHalf ? i : 2 * i)];
         float &b = row[start + (isHalf ? i + half : 2 * i + 1)];
@@ -273,6 +349,17 @@ static int64_t sequenceOf(const HostTensor &cuSeqlens, int64_t t) {
   while (t >= cuSeqlens.i32()[b + 1])
     ++b;
   return b;
+}
+
+LogicalResult
+SequenceLengthsOp::evaluate(ArrayRef<HostTensor> inputs,
+                            MutableArrayRef<HostTensor> outputs) {
+  outputs[0] = inputs[0];
+  for (int64_t t = 0; t < inputs[0].getShape()[0]; ++t) {
+    int64_t end = inputs[1].i32()[sequenceOf(inputs[1], t) + 1];
+    outputs[0].i32()[t] = inputs[0].i32()[end - 1] + 1;
+  }
+  return success();
 }
 
 LogicalResult StateAppendOp::evaluateIn(ReferenceContext &context,
@@ -294,18 +381,29 @@ struct Seen {
   ArrayRef<float> key, value;
 };
 
-/// softmax(scale * q . k) v for one head.
-void attend(ArrayRef<float> query, ArrayRef<Seen> seen, double scale,
-            Type compute, MutableArrayRef<float> result) {
+/// What the heads of one attention have in common.
+struct Scoring {
+  double scale;
+  std::optional<double> softcap;
+  Type compute;
+};
+
+/// softmax(scale * q . k) v for one head; a sink is one more score.
+void attend(ArrayRef<float> query, ArrayRef<Seen> seen, const Scoring &scoring,
+            std::optional<float> sink, MutableArrayRef<float> result) {
   std::vector<float> scores;
-  float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
+  float max = sink.value_or(-std::numeric_limits<float>::infinity());
   for (const Seen &row : seen) {
     float score = 0.0f;
     for (auto [q, k] : llvm::zip(query, row.key))
-      score += roundToType(compute, q) * roundToType(compute, k);
-    scores.push_back(score * static_cast<float>(scale));
-    max = std::max(max, scores.back());
+      score += roundToType(scoring.compute, q) * roundToType(scoring.compute, k);
+    score *= static_cast<float>(scoring.scale);
+    if (scoring.softcap)
+      score = *scoring.softcap * std::tanh(score / *scoring.softcap);
+    scores.push_back(score);
+    max = std::max(max, score);
   }
+  float sum = sink ? std::exp(*sink - max) : 0.0f;
   for (float &score : scores)
     sum += score = std::exp(score - max);
   for (auto [score, row] : llvm::zip(scores, seen))
@@ -319,20 +417,29 @@ void attend(ArrayRef<float> query, ArrayRef<Seen> seen, double scale,
 LogicalResult AttentionOp::evaluateIn(ReferenceContext &context,
                                       ArrayRef<HostTensor> inputs,
                                       MutableArrayRef<HostTensor> outputs) {
-  const HostTensor &positions = inputs[inputs.size() - 2];
-  const HostTensor &cuSeqlens = inputs.back();
+  size_t next = getKey() ? 3 : 1;
+  const HostTensor &positions = inputs[next], &cuSeqlens = inputs[next + 1];
   int64_t tokens = inputs[0].getShape()[0], heads = getHeads();
-  int64_t keyDim = widthOf(getQuery()) / heads;
+  int64_t kvHeads = getKvHeads();
   int64_t valueDim = widthOf(getResult()) / heads;
+  Scoring scoring{getScale().convertToDouble(), std::nullopt, getCompute()};
+  if (getSoftcap())
+    scoring.softcap = getSoftcap()->convertToDouble();
   outputs[0] = HostTensor::zerosF32({tokens, widthOf(getResult())});
   for (int64_t t = 0; t < tokens; ++t) {
     int64_t b = sequenceOf(cuSeqlens, t), own = positions.i32()[t];
-    int64_t first = getWindow() ? own - int64_t(*getWindow()) + 1 : 0;
+    int64_t first = 0, last = own;
+    if (getWindow())
+      first = own - int64_t(*getWindow()) + 1;
+    if (getChunk())
+      first = own / int64_t(*getChunk()) * int64_t(*getChunk());
+    if (getFull())
+      last = positions.i32()[cuSeqlens.i32()[b + 1] - 1];
     std::vector<Seen> rows; // all heads
     if (getKeyState()) {
       auto &keys = context.getState(getKeyStateAttr(), b);
       auto &values = context.getState(getValueStateAttr(), b);
-      for (int64_t p = std::max<int64_t>(first, 0); p <= own; ++p) {
+      for (int64_t p = std::max<int64_t>(first, 0); p <= last; ++p) {
         if (p >= int64_t(keys.size()) || keys[p].empty())
           return emitOpError("expected a state with position ")
                  << p << ", found none";
@@ -340,17 +447,22 @@ LogicalResult AttentionOp::evaluateIn(ReferenceContext &context,
       }
     } else {
       for (int64_t u = cuSeqlens.i32()[b]; u < cuSeqlens.i32()[b + 1]; ++u)
-        if (positions.i32()[u] >= first && positions.i32()[u] <= own)
+        if (positions.i32()[u] >= first && positions.i32()[u] <= last)
           rows.push_back({inputs[1].rowF32(u), inputs[2].rowF32(u)});
     }
     for (int64_t h = 0; h < heads; ++h) {
-      int64_t kv = h / (heads / int64_t(getKvHeads()));
+      int64_t kv = h / (heads / kvHeads);
       std::vector<Seen> seen;
-      for (const Seen &row : rows)
+      for (const Seen &row : rows) {
+        size_t keyDim = row.key.size() / kvHeads;
+        size_t stored = row.value.size() / kvHeads;
         seen.push_back({row.key.slice(kv * keyDim, keyDim),
-                        row.value.slice(kv * valueDim, valueDim)});
-      attend(inputs[0].rowF32(t).slice(h * keyDim, keyDim), seen,
-             getScale().convertToDouble(), getCompute(),
+                        row.value.slice(kv * stored, valueDim)});
+      }
+      std::optional<float> sink;
+      if (getSinks())
+        sink = inputs.back().f32()[h];
+      attend(headOf(inputs[0], t, h, heads), seen, scoring, sink,
              outputs[0].rowF32(t).slice(h * valueDim, valueDim));
     }
   }

@@ -264,6 +264,7 @@ private:
         .Case<math::SinOp>([&](auto) { return std::sin(x[0]); })
         .Case<math::CosOp>([&](auto) { return std::cos(x[0]); })
         .Case<math::AbsFOp>([&](auto) { return std::fabs(x[0]); })
+        .Case<math::FloorOp>([&](auto) { return std::floor(x[0]); })
         .Default([](Operation *) { return failure(); });
   }
 

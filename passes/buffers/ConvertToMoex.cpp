@@ -156,7 +156,8 @@ private:
     return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
         .Case<moe::WeightRefOp, row::ApplyOp, nn::EmbedOp, nn::PatchesOp,
               nn::AddPositionsOp, nn::TakeRowsOp, nn::LinearOp,
-              nn::JointLinearOp, nn::StateAppendOp, nn::AttentionOp,
+              nn::HeadLinearOp, nn::JointLinearOp, nn::SequenceLengthsOp,
+              nn::StateAppendOp, nn::AttentionOp,
               moe::MergeModalitiesOp, moe::LimitSlotsOp, moe::PlanOp,
               moe::RoutePlanOp, moe::DispatchOp, moe::GroupedMatmulOp,
               moe::CombineOp, moe::ExportRoutingOp>(
@@ -326,7 +327,7 @@ private:
                            Value out, AffineExpr count, Type compute) {
     return moex::GroupedGemmOp::create(b, loc, x, weights, biases, gather,
                                        segments, out, mapOf(count), compute,
-                                       moex::Tasks::Columns);
+                                       moex::Tasks::Columns, IntegerAttr());
   }
 
   LogicalResult lower(nn::LinearOp op) {
@@ -337,6 +338,16 @@ private:
       biases.push_back(bufferOf(op.getBias()));
     gemm(op.getLoc(), bufferOf(op.getInput()), bufferOf(op.getWeight()), biases,
          Value(), Value(), out, count, op.getCompute());
+    return success();
+  }
+
+  LogicalResult lower(nn::HeadLinearOp op) {
+    AffineExpr count = rowsOf(op.getInput());
+    Value out = allocate(op.getResult(), count);
+    auto product =
+        gemm(op.getLoc(), bufferOf(op.getInput()), bufferOf(op.getWeight()), {},
+             Value(), Value(), out, count, op.getCompute());
+    product.setHeadsAttr(op.getHeadsAttr());
     return success();
   }
 
@@ -360,6 +371,12 @@ private:
     yield->erase();
   }
 
+  LogicalResult lower(nn::SequenceLengthsOp op) {
+    Value out = allocate(op.getResult(), rowsOf(op.getPositions()));
+    moex::SequenceLengthsOp::create(b, op.getLoc(), out);
+    return success();
+  }
+
   LogicalResult lower(nn::StateAppendOp op) {
     moex::StateAppendOp::create(b, op.getLoc(), op.getState(),
                                 bufferOf(op.getRows()));
@@ -372,8 +389,10 @@ private:
         b, op.getLoc(), bufferOf(op.getQuery()),
         op.getKey() ? bufferOf(op.getKey()) : Value(),
         op.getValue() ? bufferOf(op.getValue()) : Value(), out,
-        op.getKeyStateAttr(), op.getValueStateAttr(), op.getHeadsAttr(),
-        op.getKvHeadsAttr(), op.getScaleAttr(), op.getWindowAttr(),
+        op.getKeyStateAttr(), op.getValueStateAttr(),
+        op.getSinks() ? bufferOf(op.getSinks()) : Value(), op.getHeadsAttr(),
+        op.getKvHeadsAttr(), op.getScaleAttr(), op.getSoftcapAttr(),
+        op.getWindowAttr(), op.getChunkAttr(), op.getFullAttr(),
         op.getComputeAttr());
     return success();
   }

@@ -11,7 +11,7 @@
 #include "mlir/Pass/Pass.h"
 #include "llvm/ADT/TypeSwitch.h"
 
-#include <cmath>
+#include <algorithm>
 
 namespace moec {
 #define GEN_PASS_DEF_LOWERNN
@@ -67,16 +67,17 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp, nn::GluOp,
-              nn::MlpOp>(op))
+      if (isa<nn::NormOp, nn::SliceOp, nn::ConcatOp, nn::RotaryTableOp,
+              nn::RopeOp, nn::MapOp, nn::GluOp, nn::MlpOp>(op))
         ops.push_back(op);
     });
     IRRewriter rewriter(&getContext());
     for (Operation *op : ops) {
       rewriter.setInsertionPoint(op);
       TypeSwitch<Operation *>(op)
-          .Case<nn::NormOp, nn::RotaryTableOp, nn::RopeOp, nn::MapOp, nn::GluOp,
-                nn::MlpOp>([&](auto concrete) { lower(rewriter, concrete); });
+          .Case<nn::NormOp, nn::SliceOp, nn::ConcatOp, nn::RotaryTableOp,
+                nn::RopeOp, nn::MapOp, nn::GluOp, nn::MlpOp>(
+              [&](auto concrete) { lower(rewriter, concrete); });
       ++lowered;
     }
   }
@@ -101,7 +102,7 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
   }
 
   void lower(IRRewriter &rewriter, nn::NormOp op) {
-    int64_t width = widthOf(op.getInput()), group = widthOf(op.getWeight());
+    int64_t width = widthOf(op.getInput()), group = op.getGroupSize();
     bool isLayer = op.getKind() == nn::NormKind::Layer;
     double eps = op.getEps().convertToDouble();
     Type element = op.getResult().getType().getElementType();
@@ -150,64 +151,168 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
           return wide;
         return body.permute(wide, width, [&](int64_t i) { return i % group; });
       };
-      y = rows.mul(y, parameter(arguments[1]));
+      if (op.getWeight())
+        y = rows.mul(y, parameter(arguments[1]));
       if (op.getBias())
         y = rows.add(y, parameter(arguments[2]));
       return body.round(y, element);
     });
   }
 
-  void lower(IRRewriter &rewriter, nn::RotaryTableOp op) {
-    int64_t width = widthOf(op.getResult());
-    double theta = op.getTheta().convertToDouble();
+  void lower(IRRewriter &rewriter, nn::SliceOp op) {
+    int64_t heads = op.getHeads(), from = op.getFrom();
+    int64_t head = widthOf(op.getInput()) / heads;
+    int64_t part = widthOf(op.getResult()) / heads;
     replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
-      OpBuilder &b = body.b;
-      SmallVector<double> frequencies;
-      SmallVector<int32_t> isSine;
-      for (int64_t i = 0; i < width; ++i) {
-        int64_t pair = i % (width / 2);
-        frequencies.push_back(std::pow(theta, -2.0 * double(pair) / width));
-        isSine.push_back(i >= width / 2);
-      }
-      auto type = RankedTensorType::get({width}, b.getF64Type());
-      Value frequency = row::ConstantOp::create(
-          b, body.loc,
-          DenseElementsAttr::get(type, llvm::ArrayRef<double>(frequencies)));
-      Value position =
-          arith::SIToFPOp::create(b, body.loc, b.getF64Type(), arguments[0]);
+      return body.permute(arguments[0], heads * part, [&](int64_t i) {
+        return i / part * head + from + i % part;
+      });
+    });
+  }
+
+  /// Each element from one of two gathers; a constant says from which.
+  void lower(IRRewriter &rewriter, nn::ConcatOp op) {
+    int64_t heads = op.getHeads(), width = widthOf(op.getResult());
+    int64_t left = widthOf(op.getLhs()) / heads;
+    int64_t right = widthOf(op.getRhs()) / heads, head = left + right;
+    Type element = op.getResult().getType().getElementType();
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      SmallVector<int32_t> isRight;
+      for (int64_t i = 0; i < width; ++i)
+        isRight.push_back(i % head >= left);
+      Value lhs = body.permute(arguments[0], width, [&](int64_t i) {
+        return i / head * left + std::min(i % head, left - 1);
+      });
+      Value rhs = body.permute(arguments[1], width, [&](int64_t i) {
+        return i / head * right + std::max<int64_t>(i % head - left, 0);
+      });
       return body.rows.map(
-          {frequency, body.rows.constant(isSine), position}, b.getF32Type(),
+          {lhs, rhs, body.rows.constant(isRight)}, element,
           [&](OpBuilder &b, ValueRange v) -> Value {
-            Value angle = arith::MulFOp::create(b, body.loc, v[0], v[2]);
             Value zero =
                 arith::ConstantOp::create(b, body.loc, b.getI32IntegerAttr(0));
+            Value isLeft = arith::CmpIOp::create(
+                b, body.loc, arith::CmpIPredicate::eq, v[2], zero);
+            return arith::SelectOp::create(b, body.loc, isLeft, v[0], v[1]);
+          });
+    });
+  }
+
+  /// A constant row that holds `list` twice: for cosines and for sines.
+  template <typename Range> static Value twice(BodyBuilder &body, Range list) {
+    SmallVector<float> values(list.begin(), list.end());
+    values.append(list.begin(), list.end());
+    auto type = RankedTensorType::get({int64_t(values.size())},
+                                      body.b.getF32Type());
+    return row::ConstantOp::create(
+        body.b, body.loc,
+        DenseElementsAttr::get(type, ArrayRef<float>(values)));
+  }
+
+  /// What the frequencies of a token are multiplied by in its row: stretch^-e, e
+  /// growing with the frequency, and 1 up to the limit.
+  static Value growthOf(BodyBuilder &body, nn::RotaryTableOp op, Value length,
+                        Value isLong) {
+    int64_t width = widthOf(op.getResult()), half = width / 2;
+    double growth = op.getGrowth()->convertToDouble();
+    SmallVector<float> exponents;
+    for (int64_t i = 0; i < half; ++i)
+      exponents.push_back(-2.0 * double(i) / double(width - 2));
+    OpBuilder &b = body.b;
+    row::RowBuilder &rows = body.rows;
+    Value number = arith::SIToFPOp::create(b, body.loc, b.getF32Type(), length);
+    Value limit = rows.f32(double(int64_t(*op.getLimit())));
+    Value stretch = arith::SubFOp::create(
+        b, body.loc,
+        arith::DivFOp::create(
+            b, body.loc,
+            arith::MulFOp::create(b, body.loc, rows.f32(growth), number),
+            limit),
+        rows.f32(growth - 1.0));
+    stretch = arith::SelectOp::create(b, body.loc, isLong, stretch,
+                                      rows.f32(1.0));
+    Value logarithm = math::LogOp::create(b, body.loc, stretch);
+    return rows.exp(rows.mul(twice(body, exponents), logarithm));
+  }
+
+  void lower(IRRewriter &rewriter, nn::RotaryTableOp op) {
+    int64_t width = widthOf(op.getResult());
+    replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
+      OpBuilder &b = body.b;
+      Location loc = body.loc;
+      auto f64 = [&](double value) -> Value {
+        return arith::ConstantOp::create(b, loc, b.getF64FloatAttr(value));
+      };
+      SmallVector<int32_t> isSine;
+      for (int64_t i = 0; i < width; ++i)
+        isSine.push_back(i >= width / 2);
+      Value frequency = twice(body, op.getFrequencies().getValues<float>());
+      Value magnitude = f64(op.getMagnitude().convertToDouble());
+      if (op.getLengths()) {
+        Value isLong = arith::CmpIOp::create(
+            b, loc, arith::CmpIPredicate::sgt, arguments[1],
+            body.rows.i32(int64_t(*op.getLimit())));
+        if (op.getGrowth()) {
+          frequency = body.rows.mul(
+              frequency, growthOf(body, op, arguments[1], isLong));
+        } else {
+          frequency = row::SelectOp::create(
+              b, loc, isLong,
+              twice(body, op.getLongFrequencies()->getValues<float>()),
+              frequency);
+          magnitude = arith::SelectOp::create(
+              b, loc, isLong, f64(op.getLongMagnitude()->convertToDouble()),
+              magnitude);
+        }
+      }
+      Value position =
+          arith::SIToFPOp::create(b, loc, b.getF32Type(), arguments[0]);
+      return body.rows.map(
+          {frequency, body.rows.constant(isSine), position, magnitude},
+          b.getF32Type(), [&](OpBuilder &b, ValueRange v) -> Value {
+            Value rounded = arith::MulFOp::create(b, loc, v[0], v[2]);
+            Value angle =
+                arith::ExtFOp::create(b, loc, b.getF64Type(), rounded);
+            Value zero =
+                arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(0));
             Value isCosine = arith::CmpIOp::create(
-                b, body.loc, arith::CmpIPredicate::eq, v[1], zero);
-            Value cosine = math::CosOp::create(b, body.loc, angle);
-            Value sine = math::SinOp::create(b, body.loc, angle);
+                b, loc, arith::CmpIPredicate::eq, v[1], zero);
+            Value cosine = math::CosOp::create(b, loc, angle);
+            Value sine = math::SinOp::create(b, loc, angle);
             Value chosen =
-                arith::SelectOp::create(b, body.loc, isCosine, cosine, sine);
-            return arith::TruncFOp::create(b, body.loc, b.getF32Type(), chosen);
+                arith::SelectOp::create(b, loc, isCosine, cosine, sine);
+            Value scaled = arith::MulFOp::create(b, loc, chosen, v[3]);
+            return arith::TruncFOp::create(b, loc, b.getF32Type(), scaled);
           });
     });
   }
 
   void lower(IRRewriter &rewriter, nn::RopeOp op) {
-    int64_t width = widthOf(op.getInput()), head = widthOf(op.getTable());
-    int64_t half = head / 2;
+    int64_t width = widthOf(op.getInput()), head = op.getHeadSize();
+    int64_t turned = widthOf(op.getTable()), half = turned / 2;
+    int64_t first = op.getFirst();
     bool isHalf = op.getStyle() == nn::RopeStyle::Half;
     Type element = op.getResult().getType().getElementType();
     replaceByApply(rewriter, op, [&](BodyBuilder &body, auto arguments) {
       row::RowBuilder &rows = body.rows;
+      // Place among the rotated elements of its head; the others have none.
+      auto place = [&](int64_t i) { return i % head - first; };
+      auto passes = [&](int64_t i) {
+        return place(i) < 0 || place(i) >= turned;
+      };
       // Element i of a head is the first or the second of its pair.
       auto isSecond = [&](int64_t i) {
-        return isHalf ? i % head >= half : i % 2 == 1;
+        return isHalf ? place(i) >= half : place(i) % 2 == 1;
       };
       auto pairOf = [&](int64_t i) {
-        return isHalf ? i % head % half : i % head / 2;
+        if (passes(i))
+          return int64_t(0);
+        return isHalf ? place(i) % half : place(i) / 2;
       };
       Value x = body.widen(arguments[0]), table = body.widen(arguments[1]);
       Value partner = body.permute(x, width, [&](int64_t i) {
+        if (passes(i))
+          return i;
         int64_t distance = isHalf ? half : 1;
         return isSecond(i) ? i - distance : i + distance;
       });
@@ -216,8 +321,11 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       Value sine = body.permute(table, width,
                                 [&](int64_t i) { return half + pairOf(i); });
       SmallVector<float> signs;
-      for (int64_t i = 0; i < width; ++i)
-        signs.push_back(isSecond(i) ? 1.0f : -1.0f);
+      bool isPartial = false;
+      for (int64_t i = 0; i < width; ++i) {
+        isPartial |= passes(i);
+        signs.push_back(passes(i) ? 0.0f : isSecond(i) ? 1.0f : -1.0f);
+      }
       Value sign = row::ConstantOp::create(
           body.b, body.loc,
           DenseElementsAttr::get(
@@ -225,6 +333,16 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
               llvm::ArrayRef<float>(signs)));
       Value y = rows.add(rows.mul(x, cosine),
                          rows.mul(sign, rows.mul(partner, sine)));
+      if (isPartial)
+        y = rows.map({y, x, sign}, body.b.getF32Type(),
+                     [&](OpBuilder &b, ValueRange v) -> Value {
+                       Value zero = arith::ConstantOp::create(
+                           b, body.loc, b.getF32FloatAttr(0.0));
+                       Value isPassed = arith::CmpFOp::create(
+                           b, body.loc, arith::CmpFPredicate::OEQ, v[2], zero);
+                       return arith::SelectOp::create(b, body.loc, isPassed,
+                                                      v[1], v[0]);
+                     });
       return body.round(y, element);
     });
   }
@@ -236,15 +354,17 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
       OpBuilder &b = body.b;
       SmallVector<Value> inputs;
       for (Value argument : arguments) {
-        bool isRow = widthOf(argument) == width;
-        // One wide: the same scalar for all elements.
-        inputs.push_back(isRow ? argument
-                               : row::TableOp::create(
-                                     b, body.loc,
-                                     cast<RankedTensorType>(argument.getType())
-                                         .getElementType(),
-                                     argument, body.rows.i32(0))
-                                     .getResult());
+        auto type = dyn_cast<RankedTensorType>(argument.getType());
+        if (type && type.getDimSize(0) == 1 && width != 1) {
+          // One wide: the same scalar for all elements.
+          argument = row::TableOp::create(b, body.loc, type.getElementType(),
+                                          argument, body.rows.i32(0));
+        } else if (type && type.getDimSize(0) != width) {
+          int64_t run = width / type.getDimSize(0);
+          argument = body.permute(argument, width,
+                                  [&](int64_t i) { return i / run; });
+        }
+        inputs.push_back(argument);
       }
       return body.rows.map(
           inputs, element, [&](OpBuilder &b, ValueRange v) -> Value {

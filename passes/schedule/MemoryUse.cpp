@@ -46,7 +46,8 @@ MemoryUse moec::getMemoryUse(Operation *op) {
         for (Value out : rowwise.getOuts())
           use.ownRows.push_back(getRoot(out));
       })
-      .Case<moex::GroupedGemmOp, moex::CombineRowsOp, moex::AttentionOp>(
+      .Case<moex::GroupedGemmOp, moex::CombineRowsOp, moex::AttentionOp,
+            moex::SequenceLengthsOp>(
           [&](auto kernel) { addWrites(use, kernel.getOut(), op); })
       .Case<moex::LookupOp>([&](auto lookup) {
         addWrites(use, lookup.getOut(), op);

@@ -46,11 +46,12 @@ class Stats(c.Structure):
                                           "steps", "variant")]
 
 
-U8 = 4  # MOE_U8
+DTYPES = {np.dtype(np.uint8): 4, np.dtype(np.int32): 5}  # MOE_U8, MOE_I32
 
 
 class Runtime:
-    def __init__(self, library, artifact, threads):
+    def __init__(self, library, artifact, threads, width=WIDTH):
+        self.width = width
         self.lib = c.CDLL(library)
         self.lib.moe_last_error.restype = c.c_char_p
         self.lib.moe_sequence_length.restype = c.c_uint64
@@ -95,7 +96,8 @@ class Runtime:
         for sequence, inputs in items:
             arrays = [np.ascontiguousarray(array) for _, array in inputs]
             list_ = (Input * len(inputs))(*(
-                Input(c.sizeof(Input), name.encode(), 0, U8, array.ctypes.data, array.size)
+                Input(c.sizeof(Input), name.encode(), 0, DTYPES[array.dtype],
+                      array.ctypes.data, array.size)
                 for (name, _), array in zip(inputs, arrays)))
             tokens = sum(49 if name == "image" else array.size for name, array in inputs)
             rows = np.arange(tokens, dtype=np.uint32)
@@ -106,8 +108,8 @@ class Runtime:
         output = Output(c.sizeof(Output))
         self.call("moe_step", self.session, entry.encode(), c.byref(batch), c.byref(output),
                   c.c_uint64(1))
-        assert output.width == WIDTH
-        values = np.ctypeslib.as_array(output.data, (output.rows, WIDTH)).copy()
+        assert output.width == self.width
+        values = np.ctypeslib.as_array(output.data, (output.rows, self.width)).copy()
         starts = output.row_starts[0:len(made) + 1]
         return [values[a:b] for a, b in zip(starts, starts[1:])]
 

@@ -51,6 +51,11 @@ std::vector<int> sorted(const Vector &rank) {
 /// A weight for each chosen id.
 using Choice = std::vector<std::pair<int, double>>;
 
+/// Queries, keys and values of a token, head by head.
+struct Projected {
+  Vector query, key, value;
+};
+
 class Model {
 public:
   Model(const Config &config, const Tensors &tensors)
@@ -67,7 +72,12 @@ private:
   Vector norm(const Vector &x, const std::string &name) const;
   Vector embed(const Token &token, const std::vector<float> &images) const;
   Vector project(const Vector &x, const std::string &name) const;
-  void rotate(Vector &heads, int position) const;
+  void rotate(Vector &heads, int width, int position) const;
+  Vector normHeads(const Vector &heads, const std::string &name) const;
+  Projected projectPlain(const std::string &prefix, const Vector &row,
+                         int position) const;
+  Projected projectLatent(const std::string &prefix, const Vector &row,
+                          int position) const;
   std::vector<Vector> attend(const std::string &prefix,
                              const std::vector<Vector> &rows) const;
   Vector expert(const FeedForward &ffn, const std::string &prefix,
@@ -131,50 +141,117 @@ Vector Model::project(const Vector &x, const std::string &name) const {
   return y;
 }
 
-void Model::rotate(Vector &heads, int position) const {
+/// Rotates the first elements of each head of `width`.
+void Model::rotate(Vector &heads, int width, int position) const {
   if (config.rope == Rope::None)
     return;
-  int half = config.headDim / 2;
-  for (size_t head = 0; head < heads.size(); head += config.headDim)
+  int half = config.rotated / 2;
+  for (size_t head = 0; head < heads.size(); head += width)
     for (int i = 0; i < half; ++i) {
       bool isHalf = config.rope == Rope::Half;
       double &a = heads[head + (isHalf ? i : 2 * i)];
       double &b = heads[head + (isHalf ? i + half : 2 * i + 1)];
       double angle =
-          position * std::pow(config.theta, -2.0 * i / config.headDim);
+          position * std::pow(config.theta, -2.0 * i / config.rotated);
       double turned = a * std::cos(angle) - b * std::sin(angle);
       b = b * std::cos(angle) + a * std::sin(angle);
       a = turned;
     }
 }
 
+Vector Model::normHeads(const Vector &heads, const std::string &name) const {
+  if (!config.normedHeads)
+    return heads;
+  Vector result;
+  for (size_t head = 0; head < heads.size(); head += config.headDim) {
+    auto first = heads.begin() + head;
+    Vector one = norm(Vector(first, first + config.headDim), name);
+    result.insert(result.end(), one.begin(), one.end());
+  }
+  return result;
+}
+
+Projected Model::projectPlain(const std::string &prefix, const Vector &row,
+                              int position) const {
+  Projected p;
+  p.query = normHeads(project(row, prefix + "q"), prefix + "q_norm.weight");
+  p.key = normHeads(project(row, prefix + "k"), prefix + "k_norm.weight");
+  p.value = project(row, prefix + "v");
+  rotate(p.query, config.headDim, position);
+  rotate(p.key, config.headDim, position);
+  return p;
+}
+
+/// Keys and values of every head, made from the latent.
+Projected Model::projectLatent(const std::string &prefix, const Vector &row,
+                               int position) const {
+  Projected p;
+  int turned = config.rotated, plain = config.headDim - turned;
+  if (config.queryRank)
+    p.query = linear(
+        norm(linear(row, prefix + "q_a.weight"), prefix + "q_norm.weight"),
+        prefix + "q_b.weight");
+  else
+    p.query = linear(row, prefix + "q.weight");
+  Vector kept = linear(row, prefix + "kv_a.weight");
+  auto split = kept.begin() + config.latentRank;
+  Vector shared(split, kept.end());
+  Vector made =
+      linear(norm(Vector(kept.begin(), split), prefix + "kv_norm.weight"),
+             prefix + "kv_b.weight");
+  rotate(shared, turned, position);
+  for (int h = 0; h < config.heads; ++h) {
+    auto query = p.query.begin() + h * config.headDim + plain;
+    Vector part(query, query + turned);
+    rotate(part, turned, position);
+    std::copy(part.begin(), part.end(), query);
+    auto own = made.begin() + h * (plain + config.valueDim);
+    p.key.insert(p.key.end(), own, own + plain);
+    p.key.insert(p.key.end(), shared.begin(), shared.end());
+    p.value.insert(p.value.end(), own + plain, own + plain + config.valueDim);
+  }
+  return p;
+}
+
 std::vector<Vector> Model::attend(const std::string &prefix,
                                   const std::vector<Vector> &rows) const {
-  std::vector<Vector> keys, values, results;
-  int d = config.headDim, shared = config.heads / config.kvHeads;
+  std::vector<Projected> all;
+  std::vector<Vector> results;
+  int d = config.headDim, v = config.valueDim;
+  int shared = config.latentRank ? 1 : config.heads / config.kvHeads;
   for (size_t t = 0; t < rows.size(); ++t) {
-    Vector q = project(rows[t], prefix + "q");
-    keys.push_back(project(rows[t], prefix + "k"));
-    values.push_back(project(rows[t], prefix + "v"));
-    rotate(q, static_cast<int>(t));
-    rotate(keys.back(), static_cast<int>(t));
-    size_t first = config.window && t + 1 > size_t(config.window)
-                       ? t + 1 - config.window
-                       : 0;
-    Vector mixed(config.heads * d, 0.0);
+    int position = static_cast<int>(t);
+    all.push_back(config.latentRank ? projectLatent(prefix, rows[t], position)
+                                    : projectPlain(prefix, rows[t], position));
+    int first = 0;
+    if (config.window)
+      first = std::max(0, position + 1 - config.window);
+    if (config.chunk)
+      first = position / config.chunk * config.chunk;
+    Vector mixed(config.heads * v, 0.0);
     for (int h = 0; h < config.heads; ++h) {
       int kv = h / shared;
       Vector scores;
-      for (size_t u = first; u <= t; ++u) {
+      for (int u = first; u <= position; ++u) {
         double dot = 0.0;
         for (int i = 0; i < d; ++i)
-          dot += q[h * d + i] * keys[u][kv * d + i];
-        scores.push_back(dot / std::sqrt(static_cast<double>(d)));
+          dot += all[t].query[h * d + i] * all[u].key[kv * d + i];
+        dot /= std::sqrt(static_cast<double>(d));
+        scores.push_back(config.softcap
+                             ? config.softcap * std::tanh(dot / config.softcap)
+                             : dot);
       }
+      if (config.sinks)
+        scores.push_back(tensor(prefix + "sinks").values[h]);
       scores = softmax(scores);
-      for (size_t u = first; u <= t; ++u)
-        for (int i = 0; i < d; ++i)
-          mixed[h * d + i] += scores[u - first] * values[u][kv * d + i];
+      for (int u = first; u <= position; ++u)
+        for (int i = 0; i < v; ++i)
+          mixed[h * v + i] += scores[u - first] * all[u].value[kv * v + i];
+    }
+    if (config.gate) {
+      Vector gate = linear(rows[t], prefix + "gate.weight");
+      for (size_t i = 0; i < mixed.size(); ++i)
+        mixed[i] *= sigmoid(gate[i]);
     }
     results.push_back(linear(mixed, prefix + "o.weight"));
   }
@@ -367,6 +444,39 @@ std::string Config::prefix(int layer, size_t part) const {
   return name + (part ? "image." : "text.");
 }
 
+void Config::addAttention(
+    const std::string &p,
+    std::map<std::string, std::vector<int>> &shapes) const {
+  shapes[p + "o.weight"] = {hidden, heads * valueDim};
+  if (sinks)
+    shapes[p + "sinks"] = {heads};
+  if (latentRank) {
+    int made = headDim - rotated + valueDim;
+    shapes[p + "kv_a.weight"] = {latentRank + rotated, hidden};
+    shapes[p + "kv_norm.weight"] = {latentRank};
+    shapes[p + "kv_b.weight"] = {heads * made, latentRank};
+    if (queryRank) {
+      shapes[p + "q_a.weight"] = {queryRank, hidden};
+      shapes[p + "q_norm.weight"] = {queryRank};
+      shapes[p + "q_b.weight"] = {heads * headDim, queryRank};
+    } else {
+      shapes[p + "q.weight"] = {heads * headDim, hidden};
+    }
+    return;
+  }
+  for (auto [name, width] :
+       {std::pair("q", heads * headDim), std::pair("k", kvHeads * headDim),
+        std::pair("v", kvHeads * valueDim)}) {
+    shapes[p + name + ".weight"] = {width, hidden};
+    if (attentionBias)
+      shapes[p + name + ".bias"] = {width};
+  }
+  if (normedHeads)
+    shapes[p + "q_norm.weight"] = shapes[p + "k_norm.weight"] = {headDim};
+  if (gate)
+    shapes[p + "gate.weight"] = {heads * valueDim, hidden};
+}
+
 std::map<std::string, std::vector<int>> Config::shapes() const {
   std::map<std::string, std::vector<int>> shapes;
   shapes["embed.weight"] = shapes["head.weight"] = {vocab, hidden};
@@ -389,13 +499,7 @@ std::map<std::string, std::vector<int>> Config::shapes() const {
   for (int layer = 0; layer < layers; ++layer) {
     std::string p = "layers." + std::to_string(layer) + ".";
     shapes[p + "norm1.weight"] = shapes[p + "norm2.weight"] = {hidden};
-    for (auto [name, count] : {std::pair("q", heads), std::pair("k", kvHeads),
-                               std::pair("v", kvHeads)}) {
-      shapes[p + "attn." + name + ".weight"] = {count * headDim, hidden};
-      if (attentionBias)
-        shapes[p + "attn." + name + ".bias"] = {count * headDim};
-    }
-    shapes[p + "attn.o.weight"] = {hidden, heads * headDim};
+    addAttention(p + "attn.", shapes);
     for (size_t part = 0; part < feedForwards.size(); ++part) {
       const FeedForward &ffn = feedForwards[part];
       std::string m = prefix(layer, part);

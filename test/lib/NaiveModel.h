@@ -78,8 +78,20 @@ struct FeedForward {
 struct Config {
   int vocab = 0, hidden = 0, layers = 0;
   int heads = 0, kvHeads = 0, headDim = 0;
-  int window = 0; ///< 0: all earlier tokens
+  int valueDim = 0; ///< of a value head
+  int window = 0;   ///< 0: all earlier tokens
+  int chunk = 0;    ///< tokens of a chunk see each other only; 0: no chunks
   Rope rope = Rope::None;
+  int rotated = 0; ///< the first elements of each head that are rotated
+  bool normedHeads = false;
+  bool sinks = false; ///< a score more per head, without a value
+  double softcap = 0.0;
+  bool gate = false; ///< the result of each element times a sigmoid
+  /// Latent attention: keys and values of all heads are maps of a normed row of
+  /// this rank, and a key head ends in a rotated part that all share. 0: none.
+  int latentRank = 0;
+  int queryRank = 0; ///< of queries of latent attention; 0: whole
+
   double theta = 1e4;
   bool attentionBias = false;
   double eps = 1e-6;
@@ -92,6 +104,10 @@ struct Config {
   std::map<std::string, std::vector<int>> shapes() const;
   /// Prefix of the tensors of a feed-forward part: "layers.0.moe.image.".
   std::string prefix(int layer, size_t part) const;
+
+private:
+  void addAttention(const std::string &prefix,
+                    std::map<std::string, std::vector<int>> &shapes) const;
 };
 
 /// A token: an id of the text, or the row of an image.

@@ -84,16 +84,37 @@ FeedForward RandomModel::feedForward() {
   return f;
 }
 
+void RandomModel::attention() {
+  config.kvHeads = pick(1, 3);
+  config.heads = config.kvHeads * pick(1, 3);
+  config.rotated = 2 * pick(1, 9);
+  config.headDim = config.rotated;
+  config.valueDim = chance(30) ? pick(1, 20) : config.headDim;
+  if (chance(30))
+    config.window = pick(1, 20);
+  else if (chance(20))
+    config.chunk = pick(1, 12);
+  config.rope = oneOf({Rope::None, Rope::Half, Rope::Pairs});
+  config.sinks = chance(25);
+  config.softcap = chance(20) ? 1.5 : 0.0;
+  if (chance(30)) {
+    config.headDim += pick(1, 18);
+    config.latentRank = pick(1, 40);
+    config.queryRank = chance(50) ? pick(1, 20) : 0;
+    return;
+  }
+  if (chance(30))
+    config.headDim += pick(1, 8);
+  config.attentionBias = chance(40);
+  config.normedHeads = chance(25);
+  config.gate = chance(20);
+}
+
 RandomModel::RandomModel(unsigned seed) : random(seed) {
   config.vocab = pick(2, 40);
   config.hidden = pick(1, 40);
   config.layers = pick(1, 3);
-  config.kvHeads = pick(1, 3);
-  config.heads = config.kvHeads * pick(1, 3);
-  config.headDim = 2 * pick(1, 9);
-  config.window = chance(30) ? pick(1, 20) : 0;
-  config.rope = oneOf({Rope::None, Rope::Half, Rope::Pairs});
-  config.attentionBias = chance(40);
+  attention();
   config.feedForwards.push_back(feedForward());
   if (chance(40)) {
     config.imageTokens = pick(1, 5);
@@ -250,6 +271,76 @@ static std::string block(const FeedForward &f, const std::string &name) {
   return s.str();
 }
 
+static std::string maskAndRope(const Config &c) {
+  std::ostringstream s;
+  s << "mask = ";
+  if (c.window)
+    s << "window(" << c.window << ")";
+  else if (c.chunk)
+    s << "chunked(" << c.chunk << ")";
+  else
+    s << "causal";
+  s << ", rope = ";
+  if (c.rope == Rope::None)
+    return s.str() + "none";
+  s << "rope(theta = 1e4, style = " << (c.rope == Rope::Half ? "half" : "pairs")
+    << ", dims = " << c.rotated << ")";
+  return s.str();
+}
+
+static std::string attend(const Config &c) {
+  std::ostringstream s;
+  auto map = [&](const char *name) {
+    s << name << " = \"attn." << name << ".weight\"";
+    if (c.attentionBias)
+      s << " + \"attn." << name << ".bias\"";
+    s << ", ";
+  };
+  auto norm = [&](const char *name, const char *over) {
+    s << name << " = rms_norm(\"attn." << name << ".weight\", eps = 1e-6"
+      << over << "), ";
+  };
+  if (c.latentRank) {
+    s << "mla(n, heads = " << c.heads << ", kv_rank = " << c.latentRank
+      << ", nope_dim = " << c.headDim - c.rotated
+      << ", rope_dim = " << c.rotated;
+  } else {
+    s << "attention(n, heads = " << c.heads << ", kv_heads = " << c.kvHeads
+      << ", head_dim = " << c.headDim;
+  }
+  s << ", value_dim = " << c.valueDim << ",\n      " << maskAndRope(c)
+    << ",\n      ";
+  if (c.sinks)
+    s << "sinks = \"attn.sinks\", ";
+  if (c.softcap)
+    s << "softcap = " << c.softcap << ", ";
+  if (!c.latentRank) {
+    map("q");
+    map("k");
+    map("v");
+    if (c.normedHeads) {
+      norm("q_norm", ", over = head");
+      norm("k_norm", ", over = head");
+    }
+    if (c.gate)
+      s << "gate = \"attn.gate.weight\", ";
+  } else {
+    if (c.queryRank) {
+      s << "q_rank = " << c.queryRank << ", ";
+      norm("q_norm", "");
+      map("q_a");
+      map("q_b");
+    } else {
+      map("q");
+    }
+    map("kv_a");
+    map("kv_b");
+    norm("kv_norm", "");
+  }
+  s << "o = \"attn.o.weight\")";
+  return s.str();
+}
+
 std::string RandomModel::source() const {
   const Config &c = config;
   bool split = c.feedForwards.size() > 1;
@@ -269,13 +360,6 @@ std::string RandomModel::source() const {
   s << block(c.feedForwards[0], "text");
   if (split)
     s << block(c.feedForwards[1], "image");
-  auto map = [&](const char *name) {
-    std::ostringstream m;
-    m << name << " = \"attn." << name << ".weight\"";
-    if (c.attentionBias)
-      m << " + \"attn." << name << ".bias\"";
-    return m.str();
-  };
   s << "block moe_of(f) at \"moe.\" {\n  return ";
   if (split)
     s << "by modality { text: at_text(f), image: at_image(f) }";
@@ -287,21 +371,9 @@ std::string RandomModel::source() const {
          "block at_image(f) at \"image.\" { return image(f) }\n";
   s << "block decoder(x) {\n  layers l in 0.." << c.layers
     << " carry x at \"layers.{l}.\" {\n    n = rms_norm(x, \"norm1.weight\", "
-       "eps = 1e-6)\n    x = x + attention(n, heads = "
-    << c.heads << ", kv_heads = " << c.kvHeads << ", head_dim = " << c.headDim
-    << ",\n      mask = ";
-  if (c.window)
-    s << "window(" << c.window << ")";
-  else
-    s << "causal";
-  s << ", rope = ";
-  if (c.rope == Rope::None)
-    s << "none";
-  else
-    s << "rope(theta = 1e4, style = "
-      << (c.rope == Rope::Half ? "half" : "pairs") << ")";
-  s << ",\n      " << map("q") << ", " << map("k") << ", " << map("v")
-    << ", o = \"attn.o.weight\")\n    f = rms_norm(x, \"norm2.weight\", eps = "
+       "eps = 1e-6)\n    x = x + "
+    << attend(c)
+    << "\n    f = rms_norm(x, \"norm2.weight\", eps = "
        "1e-6)\n    x = x + moe_of(f)\n  }\n  return linear(rms_norm(x, "
        "\"norm.weight\", eps = 1e-6), \"head.weight\", to = "
     << c.vocab << ")\n}\n";

@@ -31,6 +31,7 @@ private:
     return values.begin()[pick(0, static_cast<int>(values.size()) - 1)];
   }
   float normal();
+  void attention();
   naive::FeedForward feedForward();
   naive::Routing routing(int ids);
   void fillTensors();

@@ -37,8 +37,9 @@ Made by `python3 test/systems/generate.py --build=build`; do not edit.
 """
 
 END = """
-Not modelled here: training-only parts (noise, losses), MLA in DeepSeek-V3 and LongCat (grouped
-query attention stands in its place), capacity in Switch (nothing is dropped; GShard has one).
+Not modelled here: training-only parts (noise, losses), LongCat's second attention and shortcut,
+capacity in Switch (nothing is dropped; GShard has one). Systems named for their attention have a
+dense SwiGLU, those named for their experts attention like Llama's.
 """
 
 

@@ -6,7 +6,8 @@ NumPy, written from the publication (see `source`), and ends in `harness.main(SY
     NAME.py --build=BUILD --work=FOLDER
 
 compiles NAME.moe for f32, runs it, and moe-interp on its IR, on random weights with biases
-far from their defaults, for 1 and 17 tokens, and compares the logits of all positions. Then
+far from their defaults, for 1 and 17 tokens, and compares the logits of all positions. A
+system with `steps` is run with a cache too, a few tokens at a time. Then
 each knob is changed: the reference must change by much more than the tolerance, and the
 model with the same change in its text must follow it. Needs Debian's python3-numpy.
 
@@ -31,7 +32,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "fashion"))
+sys.path.insert(0, str(ROOT / "test" / "e2e"))
 import safetensors_io  # noqa: E402  (the example's own writer)
+import sequences  # noqa: E402  (the C library)
 
 LENGTHS = (1, 17)
 CLEAR = 2e-4  # smallest distance of what is selected from what is not
@@ -59,8 +62,13 @@ class System:
     # (rng, T) -> parts of the sequence: ("--ids" or "--raw", modality, array). The forward
     # function of a system with a draw of its own is called with the parts.
     draw: Callable | None = None
+    # A model with an entry `prefill` that has a cache is also run in steps of these lengths.
+    # by_step: the reference wants to know them.
+    steps: tuple = ()
+    by_step: bool = False
     longest: int = 64    # terms of the longest sum
     products: int = 17   # products one after the other
+    vocab: int = 64
 
 
 # Distances of selected from unselected since the last reset.
@@ -295,6 +303,19 @@ class Comparison:
                          **variables)
             yield np.load(output)
 
+    def run_steps(self, inputs):
+        """Logits of the longest of the inputs in steps, from the artifact made last."""
+        runtime = sequences.Runtime(str(self.build / "runtime" / "libmoert.so"),
+                                    str(self.work / "model.so"), 2, self.system.vocab)
+        for parts in inputs:
+            _, modality, ids = parts[0]
+            sequence, at, rows = runtime.create(), 0, []
+            for count in self.system.steps:
+                step = ids[at:at + count].astype(np.int32)
+                rows.append(runtime.step("prefill", (sequence, [(modality, step)]))[0])
+                at += count
+            yield np.concatenate(rows)
+
     def interpret(self, phase, inputs):
         """The same by moe-interp, from the IR after a phase."""
         source, module = self.work / "model.moe", self.work / "model.mlir"
@@ -303,16 +324,23 @@ class Comparison:
                      f"--compile-to={phase}", "-Rpass=false")
         for parts in inputs:
             output = self.work / "out.npy"
-            self.command(self.build / "bin" / "moe-interp", module, *self.words(parts),
-                         "--output", output)
+            self.command(self.build / "bin" / "moe-interp", module, "--entry=score",
+                         *self.words(parts), "--output", output)
             yield np.load(output)
 
     def compare(self, what, text, values, **variables):
         return self.compare_runs(
             what, values, lambda drawn: self.run_model(text, drawn, **variables))
 
-    def compare_runs(self, what, values, run):
-        drawn = self.draw_inputs()
+    def compare_steps(self):
+        steps = self.system.steps
+        values = {"steps": steps} if self.system.by_step else {}
+        self.compare_runs(f"cached, steps of {steps} tokens", values, self.run_steps,
+                          self.draw_inputs()[-1:])
+
+    def compare_runs(self, what, values, run, drawn=None):
+        lengths = LENGTHS[-1:] if drawn else LENGTHS
+        drawn = drawn or self.draw_inputs()
         largest = 0.0
         for found, parts in zip(run(drawn), drawn):
             expected = self.reference(parts, **values)
@@ -322,7 +350,7 @@ class Comparison:
             error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
             largest = max(largest, error)
         self.report(largest <= self.tolerance,
-                    f"{what}: relative error {largest:.1e} for {LENGTHS} tokens")
+                    f"{what}: relative error {largest:.1e} for {lengths} tokens")
         return largest
 
     def change(self, knob):
@@ -344,6 +372,8 @@ class Comparison:
             self.compare_runs(f"interpreter, phase {phase}", {},
                               lambda drawn, phase=phase: self.interpret(phase, drawn))
         self.compare("best level", self.text, {})
+        if self.system.steps:
+            self.compare_steps()
         self.error = self.compare("generic", self.text, {}, MOE_ISA="generic")
         for knob in self.system.knobs:
             self.change(knob)

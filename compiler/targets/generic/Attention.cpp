@@ -36,8 +36,9 @@ class AttentionBuilder {
 public:
   AttentionBuilder(Kernel &kernel, moex::AttentionOp op)
       : kernel(kernel), op(op), b(kernel.b), isPaged(bool(op.getKeyState())),
-        keyIndex(isPaged ? 2 : 1), valueIndex(keyIndex + 1),
-        outIndex(isPaged ? 1 : 3), heads(op.getHeads()),
+        outIndex(isPaged ? 1 : 3), sinksIndex(outIndex + 1),
+        keyIndex(isPaged ? sinksIndex + bool(op.getSinks()) : 1),
+        valueIndex(keyIndex + 1), heads(op.getHeads()),
         kvHeads(op.getKvHeads()), f32(kernel.b.getF32Type()) {}
 
   LogicalResult build(ScoreArithmeticFactory createScores);
@@ -79,7 +80,7 @@ private:
   /// The keys that the token at `position` sees.
   Range seenBy(Value sequence, Value token, Value position);
   /// What the walk begins with.
-  void startRow(const Task &task, Value row, Value head);
+  void startRow(Value row, Value head);
   /// Score of a dot product.
   Value transform(Value dot);
 
@@ -127,8 +128,10 @@ private:
   moex::AttentionOp op;
   CodeBuilder &b;
   bool isPaged;
-  unsigned keyIndex, valueIndex, outIndex;
-  int64_t heads, kvHeads, headWidth = 0, valueWidth = 0, mostRows = 0;
+  unsigned outIndex, sinksIndex, keyIndex, valueIndex;
+  int64_t heads, kvHeads, headWidth = 0, mostRows = 0;
+  /// Of each head of a row of values the first `valueWidth` elements count.
+  int64_t valueWidth = 0, valueStride = 0;
   Type f32;
   std::unique_ptr<ScoreArithmetic> arithmetic;
   std::optional<AttentionTile> tile;
@@ -156,23 +159,43 @@ AttentionBuilder::Range AttentionBuilder::seenBy(Value sequence, Value token,
   Range range = {b.i64(0), b.add(position, 1)};
   if (auto window = op.getWindow())
     range.low = b.max(range.low, b.sub(range.high, b.i64(*window)));
+  if (auto chunk = op.getChunk())
+    range.low = b.mul(b.div(position, *chunk), *chunk);
+  Type i32 = b.getI32Type();
+  if (op.getFull()) {
+    Value end = b.widen(b.load(cuSeqlens, b.add(sequence, 1), i32));
+    Value last = b.load(positions, b.sub(end, b.i64(1)), i32);
+    range.high = b.add(b.widen(last), 1);
+  }
   if (!isPaged) {
     // Keys of the batch begin with the first token of the sequence.
-    Value start = b.widen(b.load(cuSeqlens, sequence, b.getI32Type()));
+    Value start = b.widen(b.load(cuSeqlens, sequence, i32));
     Value before = b.sub(token, start);
     range.low = b.max(range.low, b.sub(position, before));
   }
   return range;
 }
 
-void AttentionBuilder::startRow(const Task &task, Value row, Value head) {
-  b.store(b.constant(f32, -kInfinity), maxima, row);
-  b.store(b.constant(f32, 0.0), totals, row);
+void AttentionBuilder::startRow(Value row, Value head) {
+  Value maximum = b.constant(f32, -kInfinity), total = b.constant(f32, 0.0);
+  if (op.getSinks()) {
+    // One more score, which is the maximum so far.
+    maximum = b.toF32(b.load(kernel.arguments.pointers[sinksIndex], head,
+                             operand(sinksIndex).getElementType()));
+    total = b.constant(f32, 1.0);
+  }
+  b.store(maximum, maxima, row);
+  b.store(total, totals, row);
 }
 
 Value AttentionBuilder::transform(Value dot) {
   double scale = op.getScale().convertToDouble();
-  return multiply(b.constant(dot.getType(), scale), dot);
+  Value score = multiply(b.constant(dot.getType(), scale), dot);
+  if (!op.getSoftcap())
+    return score;
+  Value cap = b.constant(dot.getType(), op.getSoftcap()->convertToDouble());
+  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
+  return multiply(bent, cap);
 }
 
 //===----------------------------------------------------------------------===//
@@ -188,9 +211,11 @@ LogicalResult AttentionBuilder::check() {
     return op.emitOpError("expected heads to be a multiple of kv_heads, found ")
            << heads << " and " << kvHeads;
   headWidth = queryWidth / heads;
-  valueWidth = valueRow / kvHeads;
+  valueWidth = outWidth / heads;
+  valueStride = valueRow / kvHeads;
   if (headWidth * heads != queryWidth || keyWidth != headWidth * kvHeads ||
-      valueRow != valueWidth * kvHeads || outWidth != valueWidth * heads)
+      valueRow != valueStride * kvHeads || valueStride < valueWidth ||
+      outWidth != valueWidth * heads)
     return op.emitOpError("expected a query of ")
            << heads << " heads, keys and values of " << kvHeads
            << " heads, and an out of " << heads << " heads, found widths "
@@ -332,7 +357,7 @@ void AttentionBuilder::buildTask(const Task &task) {
     Range range = seenBy(task.sequence, token, position);
     b.store(range.low, lows, row);
     b.store(range.high, highs, row);
-    startRow(task, row, head);
+    startRow(row, head);
     loadQuery(token, head, row);
     Value start = b.mul(row, tile->getValueStride());
     for (int64_t i = 0; i < valueWidth; i += kLanes)
@@ -417,8 +442,8 @@ void AttentionBuilder::buildBlock(const Task &task, Value blockIndex,
   block.seen.high = seenBy(block, b.sub(task.rows, b.i64(1))).high;
   Value row = firstRow(task, blockIndex), next = firstRow(task, nextIndex);
   block.keys = headPointer(keyIndex, row, task.kvHead, headWidth);
-  block.values = headPointer(valueIndex, row, task.kvHead, valueWidth);
-  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueWidth);
+  block.values = headPointer(valueIndex, row, task.kvHead, valueStride);
+  block.nextValues = headPointer(valueIndex, next, task.kvHead, valueStride);
   // The next block comes from memory while this one is worked on, in parts:
   // more than a few lines at a time would be waited for.
   Value nextKeys = headPointer(keyIndex, next, task.kvHead, headWidth);
@@ -443,7 +468,10 @@ void AttentionBuilder::buildScores(const Task &task, const Block &block) {
     auto share = [&](Value x) {
       return b.div(b.mul(x, kBlockKeys), task.rows);
     };
-    prefetch(valueIndex, block.nextValues, share(row), share(end), valueWidth);
+    // Values that lie in the keys have been asked for.
+    if (!isPaged || op.getKeyState() != op.getValueState())
+      prefetch(valueIndex, block.nextValues, share(row), share(end),
+               valueWidth);
     Value low = seenBy(block, row).low;
     Value high = seenBy(block, b.sub(b.add(row, rows), b.i64(1))).high;
     b.ifThen(b.lessThan(low, high), [&] {

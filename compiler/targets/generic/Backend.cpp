@@ -146,7 +146,9 @@ CpuEmitter::getKernelName(const KernelRequest &request) const {
             return true;
           })
           .Case([&](moex::GroupedGemmOp op) {
-            os << (op.getSegments() ? "moe_grouped_gemm_" : "moe_gemm_")
+            os << (op.getSegments() ? "moe_grouped_gemm_"
+                   : op.getHeads()  ? "moe_head_gemm_"
+                                    : "moe_gemm_")
                << element(0) << "_" << element(1) << "_k" << width(0) << "_n"
                << width(last);
             return true;
@@ -182,11 +184,16 @@ CpuEmitter::getKernelName(const KernelRequest &request) const {
             os << "moe_state_append_" << element(0) << "_" << width(0);
             return true;
           })
+          .Case([&](moex::SequenceLengthsOp op) {
+            os << "moe_sequence_lengths";
+            return true;
+          })
           .Case([&](moex::AttentionOp op) {
             os << (op.getKeyState() ? "moe_attention_paged_" : "moe_attention_")
                << element(0) << "_"
                << typeName(
-                      request.operands[op.getKeyState() ? 2 : 1].getElementType())
+                      request.operands[op.getKeyState() ? last + 1 : 1]
+                          .getElementType())
                << "_h" << op.getHeads() << "_kv" << op.getKvHeads() << "_d"
                << width(0) / op.getHeads();
             return true;
@@ -227,6 +234,9 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       .Case([&](moex::CombineRowsOp op) { return emitCombineRows(kernel, op); })
       .Case([&](moex::LookupOp op) { return emitLookup(kernel, op); })
       .Case([&](moex::StateAppendOp op) { return emitStateAppend(kernel, op); })
+      .Case([&](moex::SequenceLengthsOp op) {
+        return emitSequenceLengths(kernel, op);
+      })
       .Case([&](moex::AttentionOp op) {
         return emitAttention(kernel, op, createScores);
       });

@@ -27,7 +27,8 @@ public:
   GemmBuilder(Kernel &kernel, moex::GroupedGemmOp op)
       : kernel(kernel), op(op), b(kernel.b),
         xType(kernel.request.operands[0].getElementType()),
-        depth(kernel.request.operands[0].type.getDimSize(1)),
+        heads(op.getHeads().value_or(1)),
+        depth(kernel.request.operands[0].type.getDimSize(1) / heads),
         width(cast<MemRefType>(op.getOut().getType()).getDimSize(1)),
         numBlocks(llvm::divideCeil(width, kLanes)),
         numWeights(op.getWeights().size()) {}
@@ -39,19 +40,25 @@ private:
   void getHelpers();
   /// Rows [rows.low, rows.high) times all of this participant's columns.
   void buildSegment(TaskRange rows, TaskRange columns, ArrayRef<Value> matrices);
+  void buildHeads(TaskRange rows, TaskRange columns, ArrayRef<Value> matrices);
   void buildTile(Value row, Value tileRows, TaskRange columns,
                  ArrayRef<Value> matrices);
   void pack(Value row, Value tileRows, Value start, Value count);
   void buildEpilogue(Value row, Value tileRows, Value block, Value blocks);
   void storeBlock(Value row, Value tileRow, Value part, Value column,
                   int64_t active);
+  void storeOwn(Value row, Value tileRow, Value part, Value column);
 
   Kernel &kernel;
   moex::GroupedGemmOp op;
   CodeBuilder &b;
   std::unique_ptr<GemmTile> shape;
   Type xType;
-  int64_t depth, width, numBlocks, numWeights;
+  /// A product of each head by itself: `depth` columns of x, and the columns
+  /// [low, high) of out that are being computed.
+  int64_t heads, depth, width, numBlocks, numWeights;
+  Value head;
+  TaskRange own;
   /// Pointers of the operands that are there; biases are those of the expert
   /// within a segment.
   SmallVector<Value> biases;
@@ -180,8 +187,11 @@ LogicalResult GemmBuilder::build(GemmTileFactory createTile) {
   b.ifThen(isActive, [&] {
     if (!segments) {
       SmallVector<Value> matrices(pointers.slice(1, numWeights));
-      buildSegment(splitTasks(b, kernel.arguments.rows, rowPart, rowParts),
-                   columns, matrices);
+      TaskRange rows = splitTasks(b, kernel.arguments.rows, rowPart, rowParts);
+      if (op.getHeads())
+        buildHeads(rows, columns, matrices);
+      else
+        buildSegment(rows, columns, matrices);
       return;
     }
     int64_t experts = kernel.request.operands[1].type.getDimSize(0);
@@ -221,6 +231,25 @@ LogicalResult GemmBuilder::build(GemmTileFactory createTile) {
   return status;
 }
 
+/// The heads whose columns this participant has, wholly or in part. A block that
+/// two heads share is computed for each, and each stores its own columns.
+void GemmBuilder::buildHeads(TaskRange rows, TaskRange columns,
+                             ArrayRef<Value> matrices) {
+  int64_t headWidth = width / heads;
+  Value first = b.div(b.mul(columns.low, kLanes), headWidth);
+  Value end = b.min(
+      b.div(b.add(b.mul(columns.high, kLanes), headWidth - 1), headWidth),
+      b.i64(heads));
+  b.loop(first, end, 1, [&](Value index) {
+    head = index;
+    own = {b.mul(index, headWidth), b.mul(b.add(index, 1), headWidth)};
+    TaskRange blocks = {
+        b.max(columns.low, b.div(own.low, kLanes)),
+        b.min(columns.high, b.div(b.add(own.high, kLanes - 1), kLanes))};
+    buildSegment(rows, blocks, matrices);
+  });
+}
+
 void GemmBuilder::buildSegment(TaskRange rows, TaskRange columns,
                                ArrayRef<Value> matrices) {
   // Many rows pass over few columns at a time, whose weights stay in the cache;
@@ -245,7 +274,8 @@ void GemmBuilder::pack(Value row, Value tileRows, Value start, Value count) {
     Value source = b.add(row, i);
     if (gather)
       source = b.widen(b.load(gather, source, b.getI32Type()));
-    Value from = b.element(rowPointer(kernel, 0, source), start, xType);
+    Value column = head ? b.add(b.mul(head, depth), start) : start;
+    Value from = b.element(rowPointer(kernel, 0, source), column, xType);
     Value to = b.element(panel, b.mul(i, panelStride), b.getI8Type());
     b.create<LLVM::CallOp>(packRow, ValueRange{to, from, count});
   });
@@ -300,6 +330,8 @@ void GemmBuilder::buildEpilogue(Value row, Value tileRows, Value block,
       Value number = b.add(block, part);
       Value column = b.mul(number, kLanes);
       auto whole = [&] { storeBlock(row, tileRow, part, column, kLanes); };
+      if (op.getHeads() && width / heads % kLanes != 0)
+        return storeOwn(row, tileRow, part, column);
       if (rest == 0)
         return whole();
       Value isWhole = b.lessThan(number, b.i64(numBlocks - 1));
@@ -307,6 +339,20 @@ void GemmBuilder::buildEpilogue(Value row, Value tileRows, Value block,
                [&] { storeBlock(row, tileRow, part, column, rest); });
     });
   });
+}
+
+/// Of a block, the columns of the present head.
+void GemmBuilder::storeOwn(Value row, Value tileRow, Value part,
+                           Value column) {
+  Type type = kernel.request.operands[outIndex].getElementType();
+  Value place = b.add(b.mul(tileRow, kTileColumns), b.mul(part, kLanes));
+  Value out = rowPointer(kernel, outIndex, b.add(row, tileRow));
+  b.loop(b.max(column, own.low), b.min(b.add(column, kLanes), own.high), 1,
+         [&](Value i) {
+           Value sum = b.load(sums[0], b.add(place, b.sub(i, column)),
+                              b.getF32Type());
+           b.store(b.fromF32(sum, type), out, i);
+         });
 }
 
 void GemmBuilder::storeBlock(Value row, Value tileRow, Value part, Value column,

@@ -65,6 +65,8 @@ mlir::LogicalResult emitExportRouting(Kernel &kernel,
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);
 mlir::LogicalResult emitLookup(Kernel &kernel, moex::LookupOp op);
 mlir::LogicalResult emitStateAppend(Kernel &kernel, moex::StateAppendOp op);
+mlir::LogicalResult emitSequenceLengths(Kernel &kernel,
+                                        moex::SequenceLengthsOp op);
 
 } // namespace moec::generic
 

@@ -136,3 +136,24 @@ LogicalResult generic::emitStateAppend(Kernel &kernel,
          });
   return success();
 }
+
+LogicalResult generic::emitSequenceLengths(Kernel &kernel,
+                                           moex::SequenceLengthsOp op) {
+  CodeBuilder &b = kernel.b;
+  Type i32 = b.getI32Type();
+  Value batch = target::abi::getBatch(b, kernel.arguments.step);
+  Value positions = target::abi::getPositions(b, batch);
+  Value cuSeqlens = target::abi::getCuSeqlens(b, batch);
+  TaskRange range = splitRows(kernel, kernel.arguments.rows);
+  b.loop(range.low, range.high, b.i64(1), ValueRange{b.i64(0)},
+         [&](Value token, ValueRange carried) -> CodeBuilder::Values {
+           Value sequence = findSequence(b, cuSeqlens, token, carried[0]);
+           Value end =
+               b.widen(b.load(cuSeqlens, b.add(sequence, 1), i32));
+           Value last = b.load(positions, b.sub(end, b.i64(1)), i32);
+           b.store(b.create<arith::AddIOp>(last, b.i32(1)),
+                   kernel.arguments.pointers[0], token);
+           return {sequence};
+         });
+  return success();
+}

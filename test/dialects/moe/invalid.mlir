@@ -657,7 +657,7 @@ func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x1xf32>, %c: tensor<?xi32>) {
 
 // moe.limit_slots C2
 func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) {
-  // expected-error@+1 {{expected positive experts, millionths and multiple, found 8, 0 and 4}}
+  // expected-error@+1 {{expected up to 65536 experts, up to 1000000000 millionths and a positive multiple, found 8, 0 and 4}}
   %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 0 multiple = 4 : tensor<?x2xi32>, tensor<?x2xf32>
   return
 }

@@ -193,6 +193,26 @@ func.func @f(%x: memref<?x64xf32>, %w: memref<2x32x64xbf16>, %y: memref<?x32xf32
 
 // -----
 
+// moex.grouped_gemm C5
+#T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
+func.func @f(%x: memref<?x64xf32>, %w: memref<30x16xbf16>, %y: memref<?x30xf32>) {
+  // expected-error@+1 {{expected one weight and widths that 4 heads divide}}
+  moex.grouped_gemm ins(%x : memref<?x64xf32>) weights(%w : memref<30x16xbf16>) outs(%y : memref<?x30xf32>) rows #T compute = f32 heads = 4
+  return
+}
+
+// -----
+
+// moex.grouped_gemm C5: bias
+#T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
+func.func @f(%x: memref<?x64xf32>, %w: memref<32x16xbf16>, %b: memref<32xf32>, %y: memref<?x32xf32>) {
+  // expected-error@+1 {{expected one weight and widths that 4 heads divide}}
+  moex.grouped_gemm ins(%x : memref<?x64xf32>) weights(%w : memref<32x16xbf16>) biases(%b : memref<32xf32>) outs(%y : memref<?x32xf32>) rows #T compute = f32 heads = 4
+  return
+}
+
+// -----
+
 // moex.grouped_gemm C3: several weights
 #T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
 func.func @f(%x: memref<?x64xf32>, %w: memref<32x64xbf16>, %y: memref<?x32xf32>, %b: memref<16xf32>, %s: memref<3xi32>) {
@@ -331,6 +351,24 @@ func.func @f(%y: memref<?x64xf32>) {
 func.func @f(%y: memref<?x64xf32>) {
   // expected-error@+1 {{expected keys and values as buffers or as states}}
   moex.attention ins(%y : memref<?x64xf32>) outs(%y : memref<?x64xf32>) heads = 1 kv_heads = 1 scale = 1.0 compute = f32
+  return
+}
+
+// -----
+
+// moex.attention C2
+func.func @f(%y: memref<?x64xf32>, %s: memref<2xf32>) {
+  // expected-error@+1 {{expected 4 sinks, found 'memref<2xf32>'}}
+  moex.attention ins(%y : memref<?x64xf32>) keys(%y, %y : memref<?x64xf32>, memref<?x64xf32>) sinks(%s : memref<2xf32>) outs(%y : memref<?x64xf32>) heads = 4 kv_heads = 4 scale = 1.0 compute = f32
+  return
+}
+
+// -----
+
+// moex.sequence_lengths C1
+func.func @f(%n: memref<?x2xi32>) {
+  // expected-error@+1 {{expected an out memref<?xi32>, found 'memref<?x2xi32>'}}
+  moex.sequence_lengths outs(%n : memref<?x2xi32>)
   return
 }
 

@@ -149,6 +149,29 @@ func.func @f(%k: memref<?x128xf32>) {
 
 // -----
 
+// CHECK: moex.sequence_lengths
+// CHECK: moex.grouped_gemm {{.*}} heads = 4
+#T = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
+func.func @f(%n: memref<?xi32>, %x: memref<?x64xf32>, %w: memref<32x16xbf16>, %y: memref<?x32xf32>) {
+  moex.sequence_lengths outs(%n : memref<?xi32>)
+  moex.grouped_gemm ins(%x : memref<?x64xf32>) weights(%w : memref<32x16xbf16>) outs(%y : memref<?x32xf32>) rows #T compute = f32 heads = 4
+  return
+}
+
+// -----
+
+// CHECK: moex.attention {{.*}} sinks(%{{.*}} : memref<4xf32>) outs({{.*}}) heads = 4 kv_heads = 1 scale = 1.000000e+00 softcap = 3.000000e+01 chunk = 8 compute
+// CHECK: moex.attention {{.*}} full compute
+func.func @f(%q: memref<?x64xf32>, %k: memref<?x16xf32>, %s: memref<4xf32>, %y: memref<?x48xf32>, %z: memref<?x64xf32>) {
+  moex.attention ins(%q : memref<?x64xf32>) keys(%k, %k : memref<?x16xf32>, memref<?x16xf32>) sinks(%s : memref<4xf32>)
+    outs(%y : memref<?x48xf32>) heads = 4 kv_heads = 1 scale = 1.0 softcap = 30.0 chunk = 8 compute = f32
+  moex.attention ins(%q : memref<?x64xf32>) keys(%k, %k : memref<?x16xf32>, memref<?x16xf32>) outs(%z : memref<?x64xf32>)
+    heads = 4 kv_heads = 1 scale = 1.0 full compute = f32
+  return
+}
+
+// -----
+
 // CHECK: moex.attention
 nn.state @k per_token : tensor<128xf32> cache_tokens = 64
 nn.state @v per_token : tensor<128xf32> cache_tokens = 64

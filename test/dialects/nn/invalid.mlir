@@ -89,11 +89,24 @@ func.func @f(%x: tensor<?x64xf32>, %w: tensor<4x32xf32>) {
 // -----
 
 // nn.map C1
-func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x32xf32>) {
-  // expected-error@+1 {{expected operands of width 64 or 1, found 'tensor<?x32xf32>'}}
-  %y = nn.map %x, %z : (tensor<?x64xf32>, tensor<?x32xf32>) -> tensor<?x64xf32> {
+func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x48xf32>) {
+  // expected-error@+1 {{expected operands of a width that divides 64 or tensor<?xi32>, found 'tensor<?x48xf32>'}}
+  %y = nn.map %x, %z : (tensor<?x64xf32>, tensor<?x48xf32>) -> tensor<?x64xf32> {
   ^bb0(%a: f32, %b: f32):
     nn.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+// nn.map C1: positions alone give no rows
+func.func @f(%p: tensor<?xi32>) {
+  // expected-error@+1 {{expected operands of a width that divides 64 or tensor<?xi32>, found 'tensor<?xi32>'}}
+  %y = nn.map %p : (tensor<?xi32>) -> tensor<?x64xf32> {
+  ^bb0(%a: i32):
+    %c = arith.constant 0.0 : f32
+    nn.yield %c : f32
   }
   return
 }
@@ -127,7 +140,7 @@ func.func @f(%x: tensor<?x64xf32>) {
 
 // nn.norm C1
 func.func @f(%x: tensor<?x64xf32>, %w: tensor<48xf32>) {
-  // expected-error@+1 {{expected a weight whose width divides 64, found 'tensor<48xf32>'}}
+  // expected-error@+1 {{expected groups whose width divides 64, found 48}}
   %y = nn.norm rms %x, %w eps = 1.0e-6 : tensor<?x64xf32>, tensor<48xf32> -> tensor<?x64xf32>
   return
 }
@@ -138,6 +151,24 @@ func.func @f(%x: tensor<?x64xf32>, %w: tensor<48xf32>) {
 func.func @f(%x: tensor<?x64xf32>, %w: tensor<64xf32>, %b: tensor<32xf32>) {
   // expected-error@+1 {{expected a bias of width 64, found 'tensor<32xf32>'}}
   %y = nn.norm layer %x, %w bias %b : tensor<32xf32> eps = 1.0e-6 : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.norm C2: weight
+func.func @f(%x: tensor<?x64xf32>, %b: tensor<64xf32>) {
+  // expected-error@+1 {{expected a weight where there is a bias}}
+  %y = nn.norm layer %x bias %b : tensor<64xf32> group = 64 eps = 1.0e-6 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.norm C4
+func.func @f(%x: tensor<?x64xf32>, %w: tensor<64xf32>) {
+  // expected-error@+1 {{expected 'group' exactly when there is no weight}}
+  %y = nn.norm rms %x, %w group = 16 eps = 1.0e-6 : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
   return
 }
 
@@ -165,6 +196,78 @@ func.func @f(%x: tensor<?x64xf32>, %w: tensor<64x32xf32>) {
 func.func @f(%x: tensor<?x64xf32>, %w: tensor<32x64xf32>, %b: tensor<64xf32>) {
   // expected-error@+1 {{expected a bias of width 32}}
   %y = nn.linear %x, %w bias %b : tensor<64xf32> compute = f32 : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// nn.slice C1
+func.func @f(%x: tensor<?x64xf32>) {
+  // expected-error@+1 {{expected streams of 3 heads, found 'tensor<?x64xf32>'}}
+  %y = nn.slice %x heads = 3 from = 0 : tensor<?x64xf32> -> tensor<?x12xf32>
+  return
+}
+
+// -----
+
+// nn.slice C2
+func.func @f(%x: tensor<?x64xf32>) {
+  // expected-error@+1 {{expected a part of a head of 16 elements, found 8 elements from 10 on}}
+  %y = nn.slice %x heads = 4 from = 10 : tensor<?x64xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// nn.slice C3
+func.func @f(%x: tensor<?x64xf32>) {
+  // expected-error@+1 {{expected one element type, found 'tensor<?x64xf32>' and 'tensor<?x32xbf16>'}}
+  %y = nn.slice %x heads = 4 from = 0 : tensor<?x64xf32> -> tensor<?x32xbf16>
+  return
+}
+
+// -----
+
+// nn.concat C1
+func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x9xf32>) {
+  // expected-error@+1 {{expected streams of 4 heads, found 'tensor<?x9xf32>'}}
+  %y = nn.concat %x, %z heads = 4 : tensor<?x64xf32>, tensor<?x9xf32> -> tensor<?x73xf32>
+  return
+}
+
+// -----
+
+// nn.concat C2
+func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected a result of width 72, found 64}}
+  %y = nn.concat %x, %z heads = 4 : tensor<?x64xf32>, tensor<?x8xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.concat C3
+func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x8xbf16>) {
+  // expected-error@+1 {{expected one element type, found 'tensor<?x64xf32>' and 'tensor<?x8xbf16>'}}
+  %y = nn.concat %x, %z heads = 4 : tensor<?x64xf32>, tensor<?x8xbf16> -> tensor<?x72xf32>
+  return
+}
+
+// -----
+
+// nn.head_linear C1
+func.func @f(%x: tensor<?x64xf32>, %w: tensor<32x16xf32>) {
+  // expected-error@+1 {{expected streams of 4 heads, found 'tensor<?x30xf32>'}}
+  %y = nn.head_linear %x, %w heads = 4 compute = f32 : tensor<?x64xf32>, tensor<32x16xf32> -> tensor<?x30xf32>
+  return
+}
+
+// -----
+
+// nn.head_linear C2
+func.func @f(%x: tensor<?x64xf32>, %w: tensor<32x64xf32>) {
+  // expected-error@+1 {{expected weight to be [32, 16], found 'tensor<32x64xf32>'}}
+  %y = nn.head_linear %x, %w heads = 4 compute = f32 : tensor<?x64xf32>, tensor<32x64xf32> -> tensor<?x32xf32>
   return
 }
 
@@ -248,7 +351,34 @@ func.func @f(%x: tensor<?x64xf32>, %w: tensor<32x64xf32>, %v: tensor<32x64xf32>,
 // nn.rotary_table C1
 func.func @f(%p: tensor<?xi32>) {
   // expected-error@+1 {{expected an f32 result of even width, found 'tensor<?x7xf32>'}}
-  %y = nn.rotary_table %p theta = 1.0e4 : tensor<?x7xf32>
+  %y = nn.rotary_table %p frequencies = dense<[1.0, 0.1, 0.01]> : tensor<3xf32> magnitude = 1.0 : tensor<?x7xf32>
+  return
+}
+
+// -----
+
+// nn.rotary_table C2
+func.func @f(%p: tensor<?xi32>) {
+  // expected-error@+1 {{expected 4 frequencies, found 3}}
+  %y = nn.rotary_table %p frequencies = dense<[1.0, 0.1, 0.01]> : tensor<3xf32> magnitude = 1.0 : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// nn.rotary_table C2: long
+func.func @f(%p: tensor<?xi32>) {
+  // expected-error@+1 {{expected 2 frequencies, found 1}}
+  %y = nn.rotary_table %p frequencies = dense<[1.0, 0.1]> : tensor<2xf32> magnitude = 1.0 lengths %p limit = 8 long = dense<[1.0]> : tensor<1xf32> long_magnitude = 1.0 : tensor<?x4xf32>
+  return
+}
+
+// -----
+
+// nn.rotary_table C3
+func.func @f(%p: tensor<?xi32>) {
+  // expected-error@+1 {{expected lengths and a positive limit with one of growth and long frequencies}}
+  %y = nn.rotary_table %p frequencies = dense<[1.0, 0.1]> : tensor<2xf32> magnitude = 1.0 limit = 8 growth = 2.0 : tensor<?x4xf32>
   return
 }
 
@@ -256,8 +386,17 @@ func.func @f(%p: tensor<?xi32>) {
 
 // nn.rope C1
 func.func @f(%x: tensor<?x64xf32>, %t: tensor<?x48xf32>) {
-  // expected-error@+1 {{expected a table whose width divides 64}}
+  // expected-error@+1 {{expected heads whose width divides 64, found 48}}
   %y = nn.rope half %x, %t : tensor<?x64xf32>, tensor<?x48xf32>
+  return
+}
+
+// -----
+
+// nn.rope C2
+func.func @f(%x: tensor<?x64xf32>, %t: tensor<?x8xf32>) {
+  // expected-error@+1 {{expected to rotate a part of a head of 16 elements, found 8 elements from 10 on}}
+  %y = nn.rope half %x, %t head = 16 from = 10 : tensor<?x64xf32>, tensor<?x8xf32>
   return
 }
 
@@ -296,6 +435,51 @@ nn.state @s per_token : tensor<16xf32> cache_tokens = 4
 func.func @f(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
   // expected-error@+1 {{expected a state of width 32, @s is 'tensor<16xf32>'}}
   %y = nn.attention %x state(@s, @s) at %p of %p heads = 4 kv_heads = 2 scale = 1.0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.attention C2: values
+func.func @f(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %v: tensor<?x16xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{expected keys and values of 2 heads, found widths 32 and 16}}
+  %y = nn.attention %x, %k, %v : tensor<?x32xf32>, tensor<?x16xf32> at %p of %p heads = 4 kv_heads = 2 scale = 1.0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.attention C4
+func.func @f(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{expected at most one of window, chunk and full, of a positive size}}
+  %y = nn.attention %x, %k, %k : tensor<?x32xf32>, tensor<?x32xf32> at %p of %p heads = 4 kv_heads = 2 scale = 1.0 window = 4 full compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.attention C4: size
+func.func @f(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{expected at most one of window, chunk and full, of a positive size}}
+  %y = nn.attention %x, %k, %k : tensor<?x32xf32>, tensor<?x32xf32> at %p of %p heads = 4 kv_heads = 2 scale = 1.0 chunk = 0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.attention C5
+func.func @f(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %s: tensor<2xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{expected one sink for each of 4 heads, found 'tensor<2xf32>'}}
+  %y = nn.attention %x, %k, %k : tensor<?x32xf32>, tensor<?x32xf32> at %p of %p sinks %s : tensor<2xf32> heads = 4 kv_heads = 2 scale = 1.0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// nn.attention C6
+func.func @f(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %p: tensor<?xi32>) {
+  // expected-error@+1 {{expected a positive softcap}}
+  %y = nn.attention %x, %k, %k : tensor<?x32xf32>, tensor<?x32xf32> at %p of %p heads = 4 kv_heads = 2 scale = 1.0 softcap = -2.0 compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
   return
 }
 

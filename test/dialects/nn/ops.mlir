@@ -117,9 +117,21 @@ func.func @f(%x: tensor<?x64xf32>, %u: tensor<32x64xbf16>,
 // -----
 
 // CHECK: nn.rotary_table
-func.func @f(%p: tensor<?xi32>) -> tensor<?x64xf32> {
-  %t = nn.rotary_table %p theta = 1.0e4 : tensor<?x64xf32>
-  return %t : tensor<?x64xf32>
+func.func @f(%p: tensor<?xi32>) -> tensor<?x4xf32> {
+  %t = nn.rotary_table %p frequencies = dense<[1.0, 0.01]> : tensor<2xf32> magnitude = 1.0 : tensor<?x4xf32>
+  return %t : tensor<?x4xf32>
+}
+
+// -----
+
+// CHECK: nn.sequence_lengths
+// CHECK: nn.rotary_table {{.*}} magnitude = 1.250000e+00 lengths %{{.*}} limit = 16 long = dense<[5.000000e-01, 0.00999999977]> : tensor<2xf32> long_magnitude = 1.500000e+00
+// CHECK: nn.rotary_table {{.*}} lengths %{{.*}} limit = 16 growth = 2.000000e+00
+func.func @f(%p: tensor<?xi32>, %s: tensor<?xi32>) {
+  %n = nn.sequence_lengths %p of %s
+  %t = nn.rotary_table %p frequencies = dense<[1.0, 0.01]> : tensor<2xf32> magnitude = 1.25 lengths %n limit = 16 long = dense<[0.5, 0.01]> : tensor<2xf32> long_magnitude = 1.5 : tensor<?x4xf32>
+  %u = nn.rotary_table %p frequencies = dense<[1.0, 0.01]> : tensor<2xf32> magnitude = 1.0 lengths %n limit = 16 growth = 2.0 : tensor<?x4xf32>
+  return
 }
 
 // -----
@@ -128,6 +140,46 @@ func.func @f(%p: tensor<?xi32>) -> tensor<?x64xf32> {
 func.func @f(%x: tensor<?x256xf32>, %t: tensor<?x64xf32>) -> tensor<?x256xf32> {
   %y = nn.rope half %x, %t : tensor<?x256xf32>, tensor<?x64xf32>
   return %y : tensor<?x256xf32>
+}
+
+// -----
+
+// CHECK: nn.rope pairs %{{.*}}, %{{.*}} head = 32 from = 16
+func.func @f(%x: tensor<?x64xf32>, %t: tensor<?x8xf32>) -> tensor<?x64xf32> {
+  %y = nn.rope pairs %x, %t head = 32 from = 16 : tensor<?x64xf32>, tensor<?x8xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: nn.norm rms %{{.*}} group = 16
+func.func @f(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %y = nn.norm rms %x group = 16 eps = 1.0e-6 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// CHECK: nn.slice
+// CHECK: nn.head_linear
+// CHECK: nn.concat
+func.func @f(%x: tensor<?x64xf32>, %w: tensor<128x8xbf16>) -> tensor<?x192xf32> {
+  %y = nn.slice %x heads = 4 from = 8 : tensor<?x64xf32> -> tensor<?x32xf32>
+  %z = nn.head_linear %y, %w heads = 4 compute = f32 : tensor<?x32xf32>, tensor<128x8xbf16> -> tensor<?x128xf32>
+  %c = nn.concat %x, %z heads = 4 : tensor<?x64xf32>, tensor<?x128xf32> -> tensor<?x192xf32>
+  return %c : tensor<?x192xf32>
+}
+
+// -----
+
+// CHECK: nn.attention {{.*}} sinks %{{.*}} : tensor<4xf32> heads = 4 kv_heads = 1 scale = 1.000000e+00 softcap = 3.000000e+01 chunk = 8 compute
+// CHECK: nn.attention {{.*}} full compute
+func.func @f(%q: tensor<?x64xf32>, %k: tensor<?x16xf32>, %w: tensor<4xf32>, %p: tensor<?xi32>, %s: tensor<?xi32>) {
+  %y = nn.attention %q, %k, %k : tensor<?x16xf32>, tensor<?x16xf32> at %p of %s sinks %w : tensor<4xf32>
+    heads = 4 kv_heads = 1 scale = 1.0 softcap = 30.0 chunk = 8 compute = f32 : tensor<?x64xf32> -> tensor<?x48xf32>
+  %z = nn.attention %q, %k, %k : tensor<?x16xf32>, tensor<?x16xf32> at %p of %s
+    heads = 4 kv_heads = 1 scale = 1.0 full compute = f32 : tensor<?x64xf32> -> tensor<?x64xf32>
+  return
 }
 
 // -----

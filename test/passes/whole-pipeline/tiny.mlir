@@ -78,7 +78,7 @@ func.func @step_prefill(%tokens: tensor<?xi32> {moe.input = "tokens"}, %kinds: t
   %n = nn.norm rms %x, %nw eps = 1.0e-6 : tensor<?x64xf32>, tensor<64xbf16> -> tensor<?x64xf32>
   %qw = moe.weight_ref @q : tensor<64x64xbf16>
   %kw = moe.weight_ref @k : tensor<32x64xbf16>
-  %rt = nn.rotary_table %pos theta = 1.0e4 : tensor<?x16xf32>
+  %rt = nn.rotary_table %pos frequencies = dense<[1.0, 0.316, 0.1, 0.0316, 0.01, 0.00316, 0.001, 0.000316]> : tensor<8xf32> magnitude = 1.0 : tensor<?x16xf32>
   %q = nn.linear %n, %qw compute = f32 : tensor<?x64xf32>, tensor<64x64xbf16> -> tensor<?x64xf32>
   %k = nn.linear %n, %kw compute = f32 : tensor<?x64xf32>, tensor<32x64xbf16> -> tensor<?x32xf32>
   %v = nn.linear %n, %kw compute = f32 : tensor<?x64xf32>, tensor<32x64xbf16> -> tensor<?x32xf32>

@@ -152,6 +152,19 @@ TEST_F(Packing, ReshapeAfterTransposeReordersElements) {
             expected);
 }
 
+TEST_F(Packing, TransposeOfSeveralMatrices) {
+  std::vector<float> all = floats(2 * 3 * 4);
+  source->add("w", DType::F32, {2, 3, 4}, all);
+  std::vector<float> expected;
+  for (int h = 0; h < 2; ++h)
+    for (int j = 0; j < 4; ++j)
+      for (int i = 0; i < 3; ++i)
+        expected.push_back(all[(h * 3 + i) * 4 + j]);
+  EXPECT_EQ(packAs<float>(R"(moe.weight @w : tensor<8x3xf32> from [
+      #moe.tensor<"w">, #moe.transpose, #moe.reshape<[8, 3]>])"),
+            expected);
+}
+
 TEST_F(Packing, ReshapeThenSliceSplitsRows) {
   // Gate and up interleaved in one tensor, as gpt-oss stores them.
   std::vector<float> all = floats(8 * 3);
@@ -269,8 +282,8 @@ TEST_F(Packing, StepsThatDoNotFitAreErrors) {
     const char *step, *error;
   };
   const Case cases[] = {
-      {"#moe.transpose", "tensor 'w': transpose expected a matrix, found "
-                         "[2, 3, 1]\n"},
+      {"#moe.reshape<[6]>, #moe.transpose",
+       "tensor 'w': transpose expected two dimensions or more, found [6]\n"},
       {"#moe.reshape<[7]>", "tensor 'w': reshape to [7] expected as many "
                             "elements, found [2, 3, 1]\n"},
       {"#moe.reshape<[4611686018427387904, 4]>",

@@ -8,7 +8,7 @@ using namespace moec::test;
 namespace {
 
 /// Most tokens and sequences of a batch, and pages of a sequence.
-constexpr int64_t kTokens = 256, kSequences = 6, kPages = 5;
+constexpr int64_t kTokens = 208, kSequences = 5, kPages = 4;
 
 std::string text(int64_t value) { return std::to_string(value); }
 
@@ -23,6 +23,19 @@ struct Config {
   int64_t window = 0;
   bool paged = true;
   double scale = 0.25;
+  /// Further masks, as the operation has them.
+  int64_t chunk = 0;
+  bool full = false;
+  /// Zero: scores are not bent.
+  double softcap = 0;
+  bool sinks = false;
+  /// Latent attention: values are the first elements of keys.
+  bool valuesInKeys = false;
+
+  float sinkOf(int64_t head) const {
+    return static_cast<float>(head % 3) * 4 - 3;
+  }
+  int64_t valueRow() const { return valuesInKeys ? size : valueSize; }
 };
 
 using Bytes = std::vector<char>;
@@ -31,11 +44,21 @@ using Bytes = std::vector<char>;
 struct Content {
   std::vector<float> q, k, v;
   Bytes queries, keys, values;
+  /// Rounded for products.
+  std::vector<float> roundedQ, roundedK;
 
-  void encodeAs(const std::string &type) {
-    queries = encode(q, type);
-    keys = encode(k, type);
-    values = encode(v, type);
+  /// Follows changes of the numbers.
+  void update(const Config &c) {
+    queries = encode(q, c.type);
+    keys = encode(k, c.type);
+    values = encode(v, c.type);
+    auto round = [&](std::vector<float> x) {
+      for (float &each : x)
+        each = roundToType(each, c.compute);
+      return x;
+    };
+    roundedQ = round(q);
+    roundedK = round(k);
   }
 };
 
@@ -45,7 +68,9 @@ Content makeContent(const Config &c, int64_t length, unsigned seed) {
   content.q = random.values(length * c.heads * c.size, c.type, 2);
   content.k = random.values(length * c.kvHeads * c.size, c.type, 2);
   content.v = random.values(length * c.kvHeads * c.valueSize, c.type);
-  content.encodeAs(c.type);
+  if (c.valuesInKeys)
+    content.v = content.k;
+  content.update(c);
   return content;
 }
 
@@ -60,25 +85,36 @@ Expected reference(const Config &c, const Content &content, int64_t position) {
   constexpr double unit = 0x1p-24;
   Expected expected;
   int64_t low = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+  if (c.chunk)
+    low = position / c.chunk * c.chunk;
+  int64_t last = position;
+  if (c.full)
+    last = static_cast<int64_t>(content.k.size()) / (c.kvHeads * c.size) - 1;
   for (int64_t h = 0; h < c.heads; ++h) {
     int64_t kv = h / (c.heads / c.kvHeads);
     std::vector<double> scores;
     double scoreError = 0;
-    for (int64_t p = low; p <= position; ++p) {
+    for (int64_t p = low; p <= last; ++p) {
       double dot = 0, size = 0;
       for (int64_t i = 0; i < c.size; ++i) {
         double term =
-            roundToType(content.q[(position * c.heads + h) * c.size + i],
-                        c.compute) *
-            double(roundToType(content.k[(p * c.kvHeads + kv) * c.size + i],
-                               c.compute));
+            double(content.roundedQ[(position * c.heads + h) * c.size + i]) *
+            content.roundedK[(p * c.kvHeads + kv) * c.size + i];
         dot += term;
         size += std::fabs(term);
       }
-      scores.push_back(dot * c.scale);
+      double score = dot * c.scale;
+      if (c.softcap > 0) {
+        // tanh is off by a few units; its slope is at most one.
+        scoreError = std::max(scoreError, c.softcap * 8 * unit);
+        score = c.softcap * std::tanh(score / c.softcap);
+      }
+      scores.push_back(score);
       scoreError = std::max(scoreError, size * c.scale * 2 * unit *
                                             static_cast<double>(c.size + 1));
     }
+    if (c.sinks)
+      scores.push_back(c.sinkOf(h));
     double largest = *std::max_element(scores.begin(), scores.end()), sum = 0;
     double spread = 0;
     for (double &s : scores) {
@@ -90,9 +126,9 @@ Expected reference(const Config &c, const Content &content, int64_t position) {
     double weightError = 2 * scoreError + (std::min(spread, 20.0) + 5) * unit;
     for (int64_t i = 0; i < c.valueSize; ++i) {
       double x = 0, size = 0;
-      for (int64_t p = low; p <= position; ++p) {
+      for (int64_t p = low; p <= last; ++p) {
         double term = scores[p - low] / sum *
-                      content.v[(p * c.kvHeads + kv) * c.valueSize + i];
+                      content.v[(p * c.kvHeads + kv) * c.valueRow() + i];
         x += scores[p - low] == 0 ? 0 : term;
         size += scores[p - low] == 0 ? 0 : std::fabs(term);
       }
@@ -119,13 +155,14 @@ public:
       program.state(name, text(width) + "x" + c.type,
                     encode(std::vector<float>(lines * width), c.type));
     };
-    int64_t keyWidth = c.kvHeads * c.size, valueWidth = c.kvHeads * c.valueSize;
+    int64_t keyWidth = c.kvHeads * c.size;
+    int64_t valueWidth = c.kvHeads * c.valueRow();
     add("q", c.heads * c.size);
     std::string source = "keys(%k, %v : $k, $v)";
     if (c.paged) {
       addState("k", keyWidth);
       addState("v", valueWidth);
-      source = "state(@k, @v)";
+      source = c.valuesInKeys ? "state(@k, @k)" : "state(@k, @v)";
     } else {
       add("k", keyWidth);
       add("v", valueWidth);
@@ -133,11 +170,23 @@ public:
     outWidth = c.heads * c.valueSize;
     program.buffer("y", "memref<?x" + text(outWidth) + "xf32>",
                    std::vector<float>(kTokens * outWidth, kUntouched));
-    program.op("moex.attention ins(%q : $q) " + source +
-               " outs(%y : $y) heads = " + text(c.heads) + " kv_heads = " +
-               text(c.kvHeads) + " scale = " + std::to_string(c.scale) +
-               (c.window ? " window = " + text(c.window) : "") +
-               " compute = " + c.compute);
+    std::string sinks;
+    if (c.sinks) {
+      std::vector<float> numbers;
+      for (int64_t h = 0; h < c.heads; ++h)
+        numbers.push_back(c.sinkOf(h));
+      std::string shape = text(c.heads) + "xf32";
+      program.weight("s", shape, "", numbers);
+      sinks = " sinks(%s : $s)";
+    }
+    program.op(
+        "moex.attention ins(%q : $q) " + source + sinks +
+        " outs(%y : $y) heads = " + text(c.heads) + " kv_heads = " +
+        text(c.kvHeads) + " scale = " + std::to_string(c.scale) +
+        (c.softcap > 0 ? " softcap = " + std::to_string(c.softcap) : "") +
+        (c.window ? " window = " + text(c.window) : "") +
+        (c.chunk ? " chunk = " + text(c.chunk) : "") + (c.full ? " full" : "") +
+        " compute = " + c.compute);
   }
 
   /// The rows of the fresh tokens of each sequence.
@@ -157,7 +206,7 @@ public:
       };
       append(q, contents[b]->queries, c.heads * c.size);
       append(k, contents[b]->keys, c.kvHeads * c.size);
-      append(v, contents[b]->values, c.kvHeads * c.valueSize);
+      append(v, contents[b]->values, c.kvHeads * c.valueRow());
       for (int64_t p = cached; p < cached + fresh; ++p)
         program.positions.push_back(static_cast<int32_t>(p));
       program.cuSeqlens.push_back(
@@ -194,7 +243,7 @@ private:
                  const std::vector<const Content *> &contents) {
     int64_t lines = (kPages * kSequences + 1) * 64 * elementBytes;
     Bytes keys(lines * c.kvHeads * c.size, char(0xff));
-    Bytes values(lines * c.kvHeads * c.valueSize, char(0xff));
+    Bytes values(lines * c.kvHeads * c.valueRow(), char(0xff));
     int64_t next = kPages * kSequences;
     program.pagesPerSequence = kPages;
     program.pageTable.clear();
@@ -209,7 +258,7 @@ private:
                         to.begin() + (next * 64 + line) * width);
           };
           copy(keys, contents[b]->keys, c.kvHeads * c.size);
-          copy(values, contents[b]->values, c.kvHeads * c.valueSize);
+          copy(values, contents[b]->values, c.kvHeads * c.valueRow());
         }
       }
     }
@@ -311,6 +360,40 @@ TEST_P(AttentionTest, Decode) {
   check(Config(), {{0, 1}, {63, 1}, {64, 1}, {200, 1}, {130, 5}});
 }
 
+TEST_P(AttentionTest, Sinks) {
+  Config c;
+  c.sinks = true;
+  check(c, {{0, 70}, {150, 1}, {0, 1}});
+  c.window = 20;
+  checkComposition(c);
+}
+
+TEST_P(AttentionTest, SoftCap) {
+  Config c;
+  c.softcap = 2.5;
+  check(c, {{0, 70}, {150, 1}, {0, 1}});
+}
+
+TEST_P(AttentionTest, Chunks) {
+  Config c;
+  for (int64_t chunk : {24, 64, 100}) {
+    c.chunk = chunk;
+    check(c, {{0, 150}, {130, 1}});
+  }
+  checkComposition(c);
+}
+
+/// All tokens of a sequence see all that are there.
+TEST_P(AttentionTest, Full) {
+  Config c;
+  c.full = true;
+  for (bool paged : {false, true}) {
+    c.paged = paged;
+    check(c, {{0, 1}, {0, 130}, {0, 64}});
+  }
+  check(c, {{60, 70}, {64, 3}});
+}
+
 /// A key head with many query heads: tasks take parts of them.
 TEST_P(AttentionTest, ManyHeads) {
   Config c;
@@ -333,6 +416,12 @@ TEST_P(AttentionTest, WideHeads) {
   c.scale = 0.0625;
   c.type = "bf16";
   check(c, {{70, 2}});
+  c.valuesInKeys = true;
+  check(c, {{60, 5}});
+  c.paged = false;
+  c.size = 40;
+  c.valueSize = 24;
+  check(c, {{0, 70}, {0, 1}});
 }
 
 /// A token's result depends on its position and its sequence only: whole
@@ -419,7 +508,7 @@ TEST_P(AttentionTest, WhatIsNotSeen) {
     int64_t width = c.kvHeads * c.size;
     std::fill_n(broken.v.begin() + 100 * width, width, INFINITY);
     std::fill_n(broken.k.begin() + 120 * width, width, NAN);
-    broken.encodeAs(c.type);
+    broken.update(c);
     Attention attention(c);
     auto plain = attention.run(level(), {{0, 150}}, {&content}, 1)[0];
     auto found = attention.run(level(), {{0, 150}}, {&broken}, 1)[0];
@@ -444,7 +533,7 @@ TEST_P(AttentionTest, InfiniteScores) {
   std::fill_n(content.k.begin(), 70 * c.kvHeads * c.size, -1e20f);
   for (size_t i = 70 * c.kvHeads * c.size; i < content.k.size(); ++i)
     content.k[i] = 1e-20f;
-  content.encodeAs(c.type);
+  content.update(c);
   Attention attention(c);
   auto found = attention.run(level(), {{0, 130}}, {&content}, 1)[0];
   for (int64_t t = 70; t < 130; ++t)

@@ -17,6 +17,8 @@ struct Shape {
   int64_t rows, depth, width;
   std::string x = "f32", weight = "f32", out = "f32", compute = "f32";
   std::string tasks = "columns";
+  /// Block-diagonal: x holds as many heads of `depth`, `width` is that of all.
+  int64_t heads = 1;
 };
 
 class GemmTest : public LevelTest {
@@ -51,13 +53,15 @@ protected:
   void checkDense(const Shape &s) {
     std::string what = text(s.rows) + "x" + text(s.depth) + "x" +
                        text(s.width) + " " + s.x + " " + s.weight + " " +
-                       s.out + " " + s.compute + " " + s.tasks;
+                       s.out + " " + s.compute + " " + s.tasks + " " +
+                       text(s.heads);
     Random random(s.rows * 7 + s.depth * 3 + s.width);
-    std::vector<float> x = random.values(s.rows * s.depth, s.x, 2);
+    int64_t xWidth = s.depth * s.heads;
+    std::vector<float> x = random.values(s.rows * xWidth, s.x, 2);
     std::vector<float> w = random.values(s.width * s.depth, s.weight);
     StepProgram program;
     program.tokens = s.rows;
-    program.buffer("x", "memref<?x" + text(s.depth) + "x" + s.x + ">",
+    program.buffer("x", "memref<?x" + text(xWidth) + "x" + s.x + ">",
                    encode(x, s.x));
     program.weight("w", text(s.width) + "x" + text(s.depth) + "x" + s.weight,
                    blockLayout(s.weight),
@@ -66,13 +70,18 @@ protected:
     program.buffer("y", "memref<?x" + text(s.width) + "x" + s.out + ">",
                    std::vector<char>(outBytes));
     program.op("moex.grouped_gemm ins(%x : $x) weights(%w : $w) outs(%y : $y) "
-               "rows #T compute = " + s.compute + " tasks = " + s.tasks);
+               "rows #T compute = " + s.compute +
+               (s.heads > 1 ? " heads = " + text(s.heads) : "") +
+               " tasks = " + s.tasks);
     std::vector<float> expected;
     for (int64_t r = 0; r < s.rows; ++r)
-      for (int64_t c = 0; c < s.width; ++c)
-        expected.push_back(roundToType(
-            dot(&x[r * s.depth], &w[c * s.depth], s.depth, s.compute, s.weight),
-            s.out));
+      for (int64_t c = 0; c < s.width; ++c) {
+        int64_t head = c / (s.width / s.heads);
+        expected.push_back(
+            roundToType(dot(&x[r * xWidth + head * s.depth], &w[c * s.depth],
+                            s.depth, s.compute, s.weight),
+                        s.out));
+      }
     runTeams(program, expected, s.out, what);
   }
 };
@@ -103,6 +112,24 @@ TEST_P(GemmTest, Tasks) {
     for (int64_t rows : {1, 3, 13})
       for (int64_t width : {16, 40, 96})
         checkDense({rows, 24, width, "f32", "bf16", "f32", "f32", tasks});
+}
+
+/// Heads of a multiple of 16 columns, and heads that share blocks of them.
+TEST_P(GemmTest, Heads) {
+  for (auto [rows, heads, depth, width] :
+       {std::tuple<int64_t, int64_t, int64_t, int64_t>{0, 2, 24, 32},
+        {1, 4, 8, 128},
+        {5, 3, 7, 15},
+        {40, 5, 33, 100},
+        {1, 7, 5, 7}})
+    for (const char *tasks : {"rows", "columns"}) {
+      Shape s{rows, depth, width};
+      s.heads = heads;
+      s.tasks = tasks;
+      checkDense(s);
+      s.x = s.weight = s.out = s.compute = "bf16";
+      checkDense(s);
+    }
 }
 
 /// More contraction indices than a panel holds.

@@ -115,4 +115,19 @@ TEST_P(RowsTest, StateAppend) {
   }
 }
 
+TEST_P(RowsTest, SequenceLengths) {
+  // Four sequences, one of them empty.
+  StepProgram program;
+  program.tokens = 6;
+  program.cuSeqlens = {0, 2, 2, 3, 6};
+  program.positions = {0, 1, 60, 7, 8, 9};
+  program.buffer("n", "memref<?xi32>", std::vector<int32_t>(6));
+  program.op("moex.sequence_lengths outs(%n : $n)");
+  std::vector<int32_t> expected = {2, 2, 61, 10, 10, 10};
+  for (unsigned threads : kTeams) {
+    ASSERT_EQ(program.run(level(), threads), "");
+    EXPECT_EQ(program.read<int32_t>("n"), expected);
+  }
+}
+
 MOEC_FOR_LEVELS(RowsTest);
