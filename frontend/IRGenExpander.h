@@ -289,10 +289,12 @@ private:
   std::optional<std::pair<std::string, std::string>>
   attentionStates(const BoundCall &call, mlir::Value key, mlir::Value value);
 
-  // IRGenRouting.cpp.
+  // IRGenRouting.cpp, IRGenStages.cpp.
   Operand buildRoute(const BoundCall &call);
   Operand buildRouter(const Router &router, const ast::CallExpr &call);
   Operand limitSlots(const BoundCall &call, Operand routing);
+  bool tableOperand(const StageChoice &choice, RoutingStageAttrInterface stage,
+                    llvm::SmallVectorImpl<mlir::Value> &operands);
   mlir::Value logits(const BoundCall &call);
   bool checkStageOrder(const ast::CallExpr &call);
   bool reportMissingStages(const BoundCall &call);
