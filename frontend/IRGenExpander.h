@@ -343,10 +343,12 @@ private:
   mlir::Value rotate(mlir::Location where, mlir::Value rows, const Rope &rope,
                      int64_t headDim);
 
-  // IRGenRouting.cpp.
+  // IRGenRouting.cpp, IRGenStages.cpp.
   Operand buildRoute(const BoundCall &call);
   Operand buildRouter(const Router &router, const ast::CallExpr &call);
   Operand limitSlots(const BoundCall &call, Operand routing);
+  bool tableOperand(const StageChoice &choice, RoutingStageAttrInterface stage,
+                    llvm::SmallVectorImpl<mlir::Value> &operands);
   mlir::Value logits(const BoundCall &call);
   bool checkStageOrder(const ast::CallExpr &call);
   bool reportMissingStages(const BoundCall &call);

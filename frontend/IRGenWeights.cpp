@@ -134,6 +134,20 @@ Type WeightTable::elementType(FoundTensor tensor, const WeightTerm &term) {
   return {};
 }
 
+Type WeightTable::idType(FoundTensor tensor, const WeightTerm &term) {
+  if (!tensor || tensor.info->dtype == DType::I32 ||
+      tensor.info->dtype == DType::I64)
+    return IntegerType::get(&context, 32);
+  if (firstAt(DiagId::E612, term.range))
+    diagnostics
+        .error(DiagId::E612, term.range,
+               "a table of ids must be stored in i32 or i64, found " +
+                   Twine(dtypeName(tensor.info->dtype)))
+        .fileNote(tensor.source->path(),
+                  "tensor '" + term.name + "' is " + describe(*tensor.info));
+  return {};
+}
+
 //===----------------------------------------------------------------------===//
 // Views of a tensor of known shape
 //===----------------------------------------------------------------------===//
@@ -366,7 +380,7 @@ std::optional<WeightSymbol> WeightTable::get(const WeightTerm &term,
   std::optional<FoundTensor> tensor = findTensor(term);
   if (!tensor)
     return std::nullopt;
-  Type element = elementType(*tensor, term);
+  Type element = use.isIds ? idType(*tensor, term) : elementType(*tensor, term);
   if (!element)
     return std::nullopt;
 

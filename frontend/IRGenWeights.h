@@ -69,6 +69,7 @@ struct WeightUse {
   llvm::StringRef role;
   int64_t layer = -1;
   int64_t expert = -1;
+  bool isIds = false; ///< integers, which become i32
   std::optional<mlir::Location> loc;
 
   llvm::SmallVector<int64_t, 2> shape() const;
@@ -139,6 +140,7 @@ private:
 
   std::optional<FoundTensor> findTensor(const WeightTerm &term);
   mlir::Type elementType(FoundTensor tensor, const WeightTerm &term);
+  mlir::Type idType(FoundTensor tensor, const WeightTerm &term);
   bool applyViews(llvm::ArrayRef<WeightView> views, Shape &shape, Steps &steps);
   bool applySlice(const WeightView &view, Shape &shape, Steps &steps);
   bool applyReshape(const WeightView &view, Shape &shape, Steps &steps);

@@ -261,3 +261,24 @@ LogicalResult RecipeTensor::addConstant(double value, EmitError emitError) {
   setRowMajor(llvm::SmallVector<int64_t, 4>(extents));
   return success();
 }
+
+LogicalResult RecipeTensor::narrowIntegers(EmitError emitError) {
+  if (!element.isInteger(64))
+    return success();
+  std::vector<char> wide(numElements() * sizeof(int64_t));
+  copyElements(wide);
+  std::vector<char> narrow(numElements() * sizeof(int32_t));
+  for (int64_t i = 0; i < numElements(); ++i) {
+    int64_t value;
+    std::memcpy(&value, wide.data() + i * sizeof(value), sizeof(value));
+    auto small = static_cast<int32_t>(value);
+    if (small != value)
+      return emitError() << "expected integers of 32 bits, found " << value;
+    std::memcpy(narrow.data() + i * sizeof(small), &small, sizeof(small));
+  }
+  element = IntegerType::get(element.getContext(), 32);
+  elementBytes = sizeof(int32_t);
+  own(std::move(narrow));
+  setRowMajor(llvm::SmallVector<int64_t, 4>(extents));
+  return success();
+}

@@ -25,7 +25,7 @@ public:
   using EmitError = llvm::function_ref<mlir::InFlightDiagnostic()>;
 
   /// `bytes` holds the elements in row-major order, little endian, of type f32,
-  /// bf16, f16 or i32; it needs no alignment and must outlive the tensor.
+  /// bf16, f16, i32 or i64; it needs no alignment and must outlive the tensor.
   RecipeTensor(mlir::Type element, llvm::ArrayRef<int64_t> shape,
                llvm::ArrayRef<uint8_t> bytes);
 
@@ -36,6 +36,9 @@ public:
   /// Does one step (dialects/moe/MoeAttrs.td); `step` is no #moe.tensor.
   /// Failure has called `emitError`.
   llvm::LogicalResult apply(mlir::Attribute step, EmitError emitError);
+
+  /// Makes i64 elements i32. Failure has called `emitError`: one does not fit.
+  llvm::LogicalResult narrowIntegers(EmitError emitError);
 
   /// The elements in row-major order, as they are and as numbers. Integers have
   /// no numbers.

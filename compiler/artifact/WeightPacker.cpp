@@ -126,6 +126,8 @@ static Type elementType(MLIRContext *context, DType dtype) {
     return Float16Type::get(context);
   case DType::I32:
     return IntegerType::get(context, 32);
+  case DType::I64:
+    return IntegerType::get(context, 64);
   default:
     return {};
   }
@@ -151,7 +153,7 @@ static FailureOr<RecipeTensor> readTensor(moe::WeightOp op,
   if (!element)
     return op.emitError() << "tensor '" << name << "' of '"
                           << found.source->path()
-                          << "': expected f32, bf16, f16 or i32, found "
+                          << "': expected f32, bf16, f16, i32 or i64, found "
                           << dtypeName(found.info->dtype);
   auto data = found.source->data(*found.info);
   if (!data)
@@ -191,8 +193,11 @@ LogicalResult FileWeights::supply(moe::WeightOp op,
   if (stack.size() != 1)
     return op.emitError() << "expected the recipe to leave one tensor, found "
                           << stack.size();
-  const RecipeTensor &result = stack.back();
+  RecipeTensor &result = stack.back();
   RankedTensorType type = op.getTensorType();
+  if (type.getElementType().isInteger(32) &&
+      failed(result.narrowIntegers(emitError)))
+    return failure();
   if (result.shape() != type.getShape() ||
       result.elementType() != type.getElementType()) {
     return emitError() << "expected "

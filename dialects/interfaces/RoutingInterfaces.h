@@ -82,6 +82,7 @@ struct StageValues {
   std::vector<float> givenWeights;
   std::vector<float> weights;
   llvm::ArrayRef<float> operand;
+  llvm::ArrayRef<int32_t> operandIds; ///< for stages that read ids
 };
 
 } // namespace moec

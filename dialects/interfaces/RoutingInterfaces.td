@@ -113,6 +113,10 @@ def RoutingStageAttrInterface : AttrInterface<"RoutingStageAttrInterface"> {
       (ins "int64_t":$width, "int64_t":$found), [{}],
       [{ return found == width; }]>,
     InterfaceMethod<[{
+        Whether the operand holds ids of experts, `tensor<?xKxi32>`, instead of
+        numbers.
+      }], "bool", "readsIds", (ins), [{}], [{ return false; }]>,
+    InterfaceMethod<[{
         For a `select` stage: whether it fills `StageState::givenWeights`.
       }], "bool", "givesWeights", (ins), [{}], [{ return false; }]>,
     InterfaceMethod<[{

@@ -301,6 +301,15 @@ LogicalResult ShareOp::verify() {
   return success();
 }
 
+LogicalResult TableRowsOp::verify() {
+  auto table = cast<RankedTensorType>(getTable().getType());
+  if (table.getRank() != 2 || !table.getElementType().isInteger(32) ||
+      table.getDimSize(1) != widthOf(getResult())) // C1
+    return emitOpError("expected a table [V, ")
+           << widthOf(getResult()) << "] of i32, found " << table;
+  return success();
+}
+
 LogicalResult LimitSlotsOp::verify() {
   if (widthOf(getIds()) != widthOf(getWeights())) // C1
     return emitOpError("expected as many weights as ids, found ")

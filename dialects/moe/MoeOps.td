@@ -381,6 +381,31 @@ def Moe_ShareOp : Moe_Op<"share", [Pure, Moe_Reference]> {
   let hasVerifier = 1;
 }
 
+def Moe_TableRowsOp : Moe_Op<"table_rows", [Pure, Moe_Reference]> {
+  let summary = "rows of a table of ids";
+  let description = [{
+    Row tokens[t] of the table for each token. Tokens of other modalities have
+    no row of their own there: beyond the table it is row 0.
+
+    Constraints:
+    - (C1) the table is [V, K] of i32, the result [?, K]
+
+    Example:
+    ```mlir
+    func.func @f(%t: tensor<?xi32>, %h: tensor<256x2xi32>) -> tensor<?x2xi32> {
+      %y = moe.table_rows %t of %h : tensor<256x2xi32> -> tensor<?x2xi32>
+      return %y : tensor<?x2xi32>
+    }
+    ```
+  }];
+  let arguments = (ins Moe_Ids:$tokens, AnyStaticShapeTensor:$table);
+  let results = (outs Moe_SlotIds:$result);
+  let assemblyFormat = [{
+    $tokens `of` $table attr-dict `:` type($table) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 def Moe_LimitSlotsOp : Moe_Op<"limit_slots",
     [Pure, AllTypesMatch<["ids", "limited_ids"]>,
      AllTypesMatch<["weights", "limited_weights"]>, Moe_Reference]> {

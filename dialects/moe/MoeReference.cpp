@@ -226,6 +226,19 @@ LogicalResult ShareOp::evaluate(ArrayRef<HostTensor> inputs,
   return success();
 }
 
+LogicalResult TableRowsOp::evaluate(ArrayRef<HostTensor> inputs,
+                                    MutableArrayRef<HostTensor> outputs) {
+  ArrayRef<int32_t> tokens = inputs[0].i32();
+  int64_t rows = inputs[1].getShape()[0], width = inputs[1].getShape()[1];
+  outputs[0] = HostTensor::zerosI32({int64_t(tokens.size()), width});
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    bool isInside = tokens[t] >= 0 && tokens[t] < rows;
+    llvm::copy(inputs[1].rowI32(isInside ? tokens[t] : 0),
+               outputs[0].rowI32(t).begin());
+  }
+  return success();
+}
+
 LogicalResult LimitSlotsOp::evaluate(ArrayRef<HostTensor> inputs,
                                      MutableArrayRef<HostTensor> outputs) {
   outputs[0] = inputs[0];

@@ -126,8 +126,10 @@ LogicalResult RouteOp::verify() {
     if (operands < getStageOperands().size()) {
       auto type =
           cast<RankedTensorType>(getStageOperands()[operands].getType());
-      bool fits = type.getRank() != 0 &&
-                  isa<FloatType>(type.getElementType()) &&
+      bool hasElements = stage.readsIds()
+                             ? type.getElementType().isInteger(32)
+                             : isa<FloatType>(type.getElementType());
+      bool fits = type.getRank() != 0 && hasElements &&
                   stage.acceptsOperandWidth(width, type.getShape().back());
       if (!fits) // C3
         return emitOpError("expected the '")
@@ -225,9 +227,11 @@ FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
     state.operand = Value();
     if (!stage.getOperandName().empty()) {
       // Stored biases may be bf16; stages compute in f32.
-      state.operand = rows.map(operands.front(), b.getF32Type(),
+      bool isIds = stage.readsIds();
+      Type element = isIds ? Type(b.getI32Type()) : Type(b.getF32Type());
+      state.operand = rows.map(operands.front(), element,
                                [&](OpBuilder &b, ValueRange v) -> Value {
-                                 if (v[0].getType().isF32())
+                                 if (isIds || v[0].getType().isF32())
                                    return v[0];
                                  return arith::ExtFOp::create(
                                      b, getLoc(), b.getF32Type(), v[0]);
@@ -277,8 +281,11 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
       state.operand = {};
       if (!stage.getOperandName().empty()) {
         const HostTensor &operand = inputs[next++];
-        state.operand =
-            operand.getRank() == 1 ? operand.f32() : operand.rowF32(t);
+        if (stage.readsIds())
+          state.operandIds = operand.rowI32(t);
+        else
+          state.operand =
+              operand.getRank() == 1 ? operand.f32() : operand.rowF32(t);
       }
       stage.evaluate(state);
     }

@@ -155,6 +155,19 @@ def Moe_FixedStage : Moe_Stage<"FixedStage", "fixed",
   let assemblyFormat = "`<` $id `>`";
 }
 
+def Moe_HashStage : Moe_Stage<"HashStage", "hash",
+    ["getSlots", "verifyStage", "updateGuarantees", "getOperandName",
+     "acceptsOperandWidth", "readsIds"]> {
+  let summary = "the experts that a table has for the token";
+  let description = [{
+    The operand holds k columns of the pool for each token, looked up by its id
+    (`moe.table_rows`); one that the pool does not have leaves its slot unused.
+    Hash layers of DeepSeek-V4. Example: `select(#moe.hash<6>)`
+  }];
+  let parameters = (ins "int64_t":$k);
+  let assemblyFormat = "`<` $k `>`";
+}
+
 def Moe_SparseMixerStage : Moe_Stage<"SparseMixerStage", "sparse_mixer",
     ["getSlots", "verifyStage", "updateGuarantees", "givesWeights"]> {
   let summary = "the best expert k times, weighed among its near rivals";

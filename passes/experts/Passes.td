@@ -14,7 +14,7 @@ def SplitExperts : Pass<"split-experts", "::mlir::ModuleOp"> {
     groups; identities add (sum of their weights) * x, nulls nothing, constants
     (sum of their weights) * their vector. No virtual expert ever has a row of a
     plan. Weights that multiply operands (`apply_input`) become row bodies before
-    sets of one slot, and `moe.share` a row body. Preserves values by definition of
+    sets of one slot, and `moe.share` and `moe.table_rows` row bodies. Preserves values by definition of
     the operations.
 
     Fails never. Example: test/passes/split-experts/basic.mlir

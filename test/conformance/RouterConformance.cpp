@@ -220,7 +220,10 @@ void Conformance::checkRoute(llvm::StringRef what, const Stages &stages,
   // Selection does not see the experts that are selected always.
   bool seesAll = stage.getStageKind() != StageKind::Rank || always.empty();
   int64_t operandWidth = seesAll ? width : width - (always[1] - always[0]);
-  if (!stage.getOperandName().empty())
+  if (stage.readsIds())
+    operands.push_back(RankedTensorType::get(
+        {ShapedType::kDynamic, stage.getSlots(width)}, builder.getI32Type()));
+  else if (!stage.getOperandName().empty())
     operands.push_back(
         RankedTensorType::get({operandWidth}, builder.getF32Type()));
   check(what, operands, [&](ValueRange values) -> Operation * {

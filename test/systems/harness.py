@@ -214,6 +214,10 @@ def make_weights(shapes, seed):
     weights = {}
     for name, shape in shapes.items():
         draw = rng.standard_normal(shape)
+        if name.endswith(".table"):  # of ids, different in a row, of the eight experts
+            order = np.argsort(rng.random((shape[0], 8)), axis=1)
+            weights[name] = order[:, : shape[1]].astype(np.int32)
+            continue
         if "norm" in name:
             draw = 1.0 + 0.3 * draw
         elif name.endswith("router.bias"):  # so that ranks of both signs occur

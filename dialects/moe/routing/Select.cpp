@@ -169,3 +169,59 @@ void FixedStageAttr::lowerToken(OpBuilder &b, Location loc,
 void FixedStageAttr::evaluate(StageValues &state) const {
   state.ids = {static_cast<int32_t>(getId())};
 }
+
+StringRef HashStageAttr::getSpelling() { return "hash"; }
+StageKind HashStageAttr::getStageKind() { return StageKind::Select; }
+Signature HashStageAttr::getSignature() {
+  return {{{"table",
+            ArgumentKind::Weight,
+            true,
+            true,
+            {},
+            "experts of each token id"},
+           {"ids", ArgumentKind::Value, true, true, {}, "the token ids"},
+           {"k", ArgumentKind::Integer, true, false, {}, "experts per token"}}};
+}
+Attribute HashStageAttr::build(MLIRContext *context,
+                               ArrayRef<NamedStatic> arguments,
+                               function_ref<InFlightDiagnostic()>) {
+  return get(context, cast<IntegerAttr>(arguments.back().value).getInt());
+}
+StringRef HashStageAttr::getOperandName() const { return "ids"; }
+bool HashStageAttr::acceptsOperandWidth(int64_t, int64_t found) const {
+  return found == getK();
+}
+bool HashStageAttr::readsIds() const { return true; }
+int64_t HashStageAttr::getSlots(int64_t) const { return getK(); }
+LogicalResult
+HashStageAttr::verifyStage(int64_t width, int64_t,
+                           function_ref<InFlightDiagnostic()> emitError) const {
+  if (getK() >= 1 && getK() <= width)
+    return success();
+  return emitError() << "expected k from 1 to " << width
+                     << ", the experts of the pool, found " << getK();
+}
+void HashStageAttr::updateGuarantees(RoutingGuarantees &guarantees) const {
+  // Nothing is known of the table.
+  guarantees.mayBeEmpty = true;
+}
+void HashStageAttr::lowerToken(OpBuilder &b, Location loc,
+                               StageState &state) const {
+  row::RowBuilder rows(b, loc);
+  int64_t width = cast<RankedTensorType>(state.scores.getType()).getDimSize(0);
+  state.ids =
+      rows.map({state.operand, rows.i32(0), rows.i32(width), rows.i32(-1)},
+               b.getI32Type(), [&](OpBuilder &b, ValueRange v) -> Value {
+                 Value isLow = arith::CmpIOp::create(
+                     b, loc, arith::CmpIPredicate::slt, v[0], v[1]);
+                 Value isHigh = arith::CmpIOp::create(
+                     b, loc, arith::CmpIPredicate::sge, v[0], v[2]);
+                 Value isOutside = arith::OrIOp::create(b, loc, isLow, isHigh);
+                 return arith::SelectOp::create(b, loc, isOutside, v[3], v[0]);
+               });
+  state.hasUnused = true;
+}
+void HashStageAttr::evaluate(StageValues &state) const {
+  for (int32_t id : state.operandIds)
+    state.ids.push_back(id >= 0 && id < int64_t(state.scores.size()) ? id : -1);
+}

@@ -661,3 +661,30 @@ func.func @f(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) {
   %j, %v = moe.limit_slots %i, %w of %c experts = 8 millionths = 0 multiple = 4 : tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
+
+// -----
+
+// moe.table_rows C1
+func.func @f(%t: tensor<?xi32>, %h: tensor<16x3xi32>) {
+  // expected-error@+1 {{expected a table [V, 2] of i32, found 'tensor<16x3xi32>'}}
+  %r = moe.table_rows %t of %h : tensor<16x3xi32> -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// moe.route C3: numbers where ids are read
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected the 'select' operand to be 8 wide, found 'tensor<?x2xf32>'}}
+  %i, %w = moe.route %z operands(%b : tensor<?x2xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C2: more ids than experts
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<?x9xi32>) {
+  // expected-error@+1 {{expected k from 1 to 8, the experts of the pool, found 9}}
+  %i, %w = moe.route %z operands(%b : tensor<?x9xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
+  return
+}

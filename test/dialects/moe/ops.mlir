@@ -218,3 +218,13 @@ func.func @h(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %c: tensor<?xi32>) -> ten
   %y = moe.share %j, %v expert = 3 : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }
+
+// -----
+
+// CHECK: moe.table_rows %{{.*}} of %{{.*}} : tensor<16x2xi32> -> tensor<?x2xi32>
+// CHECK: moe.route %{{.*}} operands(%{{.*}} : tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<2>)
+func.func @k(%z: tensor<?x8xf32>, %t: tensor<?xi32>, %h: tensor<16x2xi32>) -> tensor<?x2xi32> {
+  %r = moe.table_rows %t of %h : tensor<16x2xi32> -> tensor<?x2xi32>
+  %i, %w = moe.route %z operands(%r : tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %i : tensor<?x2xi32>
+}

@@ -102,6 +102,14 @@ TEST_F(Packing, SliceToAScalar) {
             std::vector<float>{1.5f});
 }
 
+TEST_F(Packing, IntegersOf64BitsBecome32) {
+  source->add("t", DType::I64, {2, 2},
+              std::vector<int64_t>{3, -1, 7, 2147483647});
+  EXPECT_EQ(packAs<int32_t>(
+                R"(moe.weight @t : tensor<2x2xi32> from [#moe.tensor<"t">])"),
+            (std::vector<int32_t>{3, -1, 7, 2147483647}));
+}
+
 TEST_F(Packing, TransposeSwapsDimensions) {
   std::vector<float> all = floats(3 * 4);
   source->add("w", DType::F32, {3, 4}, all);
@@ -273,8 +281,15 @@ TEST_F(Packing, WrongShapeOrTypeIsAnError) {
 TEST_F(Packing, UnusableElementTypeIsAnError) {
   source->add("w", DType::I8, {2}, std::vector<uint8_t>{1, 2});
   pack(R"(moe.weight @w : tensor<2xf32> from [#moe.tensor<"w">])");
-  EXPECT_EQ(test.errors, "tensor 'w' of 'memory': expected f32, bf16, f16 or "
-                         "i32, found i8\n");
+  EXPECT_EQ(test.errors, "tensor 'w' of 'memory': expected f32, bf16, f16, "
+                         "i32 or i64, found i8\n");
+}
+
+TEST_F(Packing, WideIntegersAreErrors) {
+  source->add("t", DType::I64, {2}, std::vector<int64_t>{1, int64_t(1) << 31});
+  pack(R"(moe.weight @t : tensor<2xi32> from [#moe.tensor<"t">])");
+  EXPECT_EQ(test.errors,
+            "tensor 't': expected integers of 32 bits, found 2147483648\n");
 }
 
 TEST_F(Packing, StepsThatDoNotFitAreErrors) {
