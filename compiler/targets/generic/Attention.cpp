@@ -26,8 +26,6 @@ using namespace moec::generic;
 
 namespace {
 
-/// Most rows of a task: turning a block of keys into lines is shared by them.
-constexpr int64_t kMostRows = 8 * kAttentionRows;
 /// Stack that a task of several tiles may take; threads have little.
 constexpr int64_t kStackBytes = 500 * 1024;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -81,15 +79,10 @@ private:
   Range seenBy(Value sequence, Value token, Value position);
   /// What the walk begins with.
   void startRow(Value row, Value head);
-  /// Score of a dot product.
-  Value transform(Value dot);
 
   void loadQuery(Value token, Value head, Value row);
   void convertValues(const Block &block);
   void buildScores(const Task &task, const Block &block);
-  void buildMaxima(const Task &task, const Block &block);
-  void buildCorrections(const Task &task);
-  void buildWeights(const Task &task, const Block &block);
   void buildSums(const Task &task, const Block &block);
   void storeResult(Value token, Value head, Value row);
 
@@ -115,14 +108,14 @@ private:
   Value at(Value pointer, Value row, int64_t stride, int64_t bytes = 4) {
     return b.element(pointer, b.mul(row, stride * bytes), b.getI8Type());
   }
-  Value larger(Value x, Value y) {
-    Value isLarger = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, y, x);
-    return b.select(isLarger, y, x);
+  /// Walks elements in groups of `step`, the last with those that there are.
+  void forLanes(int64_t width, int64_t step,
+                function_ref<void(Value, int64_t)> body) {
+    int64_t whole = width / step * step;
+    b.loop(b.i64(0), b.i64(whole), step, [&](Value i) { body(i, step); });
+    if (whole < width)
+      body(b.i64(whole), width - whole);
   }
-  Value add(Value x, Value y) { return b.create<arith::AddFOp>(x, y); }
-  Value sub(Value x, Value y) { return b.create<arith::SubFOp>(x, y); }
-  Value multiply(Value x, Value y) { return b.create<arith::MulFOp>(x, y); }
-  Value exp(Value x) { return b.create<math::ExpOp>(x); }
 
   Kernel &kernel;
   moex::AttentionOp op;
@@ -135,17 +128,14 @@ private:
   Type f32;
   std::unique_ptr<ScoreArithmetic> arithmetic;
   std::optional<AttentionTile> tile;
-  LLVM::LLVMFuncOp turnKeys, multiplyKeys, addValues, addConverted;
+  LLVM::LLVMFuncOp turnKeys, multiplyKeys, turnScores, addValues;
   Value positions, cuSeqlens, pageTable, pages, threads;
   /// How tasks are cut: query heads, tasks per key head, tokens.
   Value taskHeads, taskParts, taskTokens;
   /// Stack: queries and a block of keys as words, a block of values as f32, the
   /// scores of a block, then weights; the weighted sums.
   Value queries, lines, converted, scores, sums;
-  /// Stack, per row: range of positions, the running maximum and sum, and of
-  /// the current block the maximum, what it subtracts, the factor for older
-  /// sums.
-  Value lows, highs, maxima, totals, blockMaxima, shifts, corrections;
+  std::optional<AttentionRows> rowState;
 };
 
 } // namespace
@@ -184,18 +174,8 @@ void AttentionBuilder::startRow(Value row, Value head) {
                              operand(sinksIndex).getElementType()));
     total = b.constant(f32, 1.0);
   }
-  b.store(maximum, maxima, row);
-  b.store(total, totals, row);
-}
-
-Value AttentionBuilder::transform(Value dot) {
-  double scale = op.getScale().convertToDouble();
-  Value score = multiply(b.constant(dot.getType(), scale), dot);
-  if (!op.getSoftcap())
-    return score;
-  Value cap = b.constant(dot.getType(), op.getSoftcap()->convertToDouble());
-  Value bent = b.create<math::TanhOp>(b.create<arith::DivFOp>(score, cap));
-  return multiply(bent, cap);
+  b.store(maximum, rowState->maxima, row);
+  b.store(total, rowState->totals, row);
 }
 
 //===----------------------------------------------------------------------===//
@@ -230,22 +210,19 @@ void AttentionBuilder::reserve() {
       (tile->getQueryStride() + tile->getValueStride() + kBlockKeys) * 4;
   int64_t rest = kStackBytes - tile->getKeyBytes() - valueBytes;
   mostRows = std::clamp(rest / rowBytes / kAttentionRows * kAttentionRows,
-                        kAttentionRows, kMostRows);
+                        kAttentionRows, kTaskRows);
   queries = b.stack(mostRows * tile->getQueryStride() * 4);
   lines = b.stack(tile->getKeyBytes());
   converted = b.stack(valueBytes);
   scores = b.stack(mostRows * kBlockKeys * 4);
   sums = b.stack(mostRows * tile->getValueStride() * 4);
-  for (Value *numbers : {&lows, &highs})
-    *numbers = b.stack(mostRows * 8);
+  rowState.emplace(b, b.stack(AttentionRows::kBytes));
   // Corrections are computed for whole vectors of rows.
-  int64_t lanes = llvm::alignTo(mostRows, kLanes);
-  for (Value *numbers :
-       {&maxima, &totals, &blockMaxima, &shifts, &corrections}) {
-    *numbers = b.stack(lanes * 4);
-    for (int64_t i = 0; i < lanes; i += kLanes)
-      b.storeLanes(b.constant(b.vectorOf(f32), 0.0), *numbers, b.i64(i));
-  }
+  Value zero = b.constant(b.vectorOf(f32), 0.0);
+  for (int64_t i = 0; i < kTaskRows; i += kLanes)
+    for (Value numbers :
+         {rowState->maxima, rowState->totals, rowState->blockMaxima})
+      b.storeLanes(zero, numbers, b.i64(i));
 }
 
 LogicalResult AttentionBuilder::build(ScoreArithmeticFactory createScores) {
@@ -257,8 +234,9 @@ LogicalResult AttentionBuilder::build(ScoreArithmeticFactory createScores) {
   Type keyType = operand(keyIndex).getElementType();
   turnKeys = tile->getKeys(b, keyType, operand(keyIndex).getRowElements());
   multiplyKeys = tile->getScores(b);
-  addValues = tile->getValues(b, operand(valueIndex).getElementType());
-  addConverted = tile->getValues(b, f32);
+  turnScores =
+      getAttentionSoftmax(b, kernel.module, op, tile->getValueStride());
+  addValues = tile->getValues(b);
 
   Value batch = target::abi::getBatch(b, kernel.arguments.step);
   positions = target::abi::getPositions(b, batch);
@@ -343,9 +321,10 @@ void AttentionBuilder::forTokens(const Task &task,
 
 void AttentionBuilder::forTiles(const Task &task,
                                 function_ref<void(Value, Value)> body) {
-  // As few tiles as possible, of nearly equal size.
-  Value tiles = b.div(b.add(task.rows, kAttentionRows - 1), kAttentionRows);
-  Value size = b.div(b.add(task.rows, b.sub(tiles, b.i64(1))), tiles);
+  // Whole tiles, but 8 rows in two of 4.
+  Value isEight = b.compare(arith::CmpIPredicate::eq,
+                            b.div(b.sub(task.rows, b.i64(1)), 2), b.i64(3));
+  Value size = b.select(isEight, b.i64(4), b.i64(kAttentionRows));
   b.loop(b.i64(0), task.rows, size,
          [&](Value row) { body(row, b.min(size, b.sub(task.rows, row))); });
 }
@@ -355,18 +334,18 @@ void AttentionBuilder::buildTask(const Task &task) {
   forTokens(task, [&](Value token, Value head, Value row) {
     Value position = b.add(task.position, b.sub(token, task.token));
     Range range = seenBy(task.sequence, token, position);
-    b.store(range.low, lows, row);
-    b.store(range.high, highs, row);
+    b.store(range.low, rowState->lows, row);
+    b.store(range.high, rowState->highs, row);
     startRow(row, head);
     loadQuery(token, head, row);
     Value start = b.mul(row, tile->getValueStride());
-    for (int64_t i = 0; i < valueWidth; i += kLanes)
-      b.storeLanes(b.constant(vector, 0.0), sums, b.add(start, i));
+    b.loop(start, b.add(start, tile->getValueStride()), kLanes,
+           [&](Value i) { b.storeLanes(b.constant(vector, 0.0), sums, i); });
   });
   // Both ends of what a token sees ascend with its position.
   Value lastRow = b.sub(task.rows, b.i64(1));
-  Value low = b.load(lows, b.i64(0), b.getI64Type());
-  Value high = b.load(highs, lastRow, b.getI64Type());
+  Value low = b.load(rowState->lows, b.i64(0), b.getI64Type());
+  Value high = b.load(rowState->highs, lastRow, b.getI64Type());
   Value endBlock = b.div(b.add(high, kBlockKeys - 1), kBlockKeys);
   b.loop(b.div(low, kBlockKeys), endBlock, 1, [&](Value blockIndex) {
     buildBlock(task, blockIndex,
@@ -382,22 +361,21 @@ void AttentionBuilder::loadQuery(Value token, Value head, Value row) {
   Type type = operand(0).getElementType();
   Value to = at(queries, row, tile->getQueryStride());
   int64_t step = kLanes * arithmetic->getPack();
-  for (int64_t i = 0; i < headWidth; i += step) {
-    Value words = loadWords(b, *arithmetic, pointer, b.i64(i), type,
-                            std::min(step, headWidth - i), kLanes);
-    b.storeLanes(words, to, b.i64(i / arithmetic->getPack()));
-  }
+  forLanes(headWidth, step, [&](Value i, int64_t active) {
+    Value words = loadWords(b, *arithmetic, pointer, i, type, active, kLanes);
+    b.storeLanes(words, to, b.div(i, arithmetic->getPack()));
+  });
 }
 
 void AttentionBuilder::storeResult(Value token, Value head, Value row) {
   Value pointer = headPointer(outIndex, token, head, valueWidth);
   Value from = at(sums, row, tile->getValueStride());
-  Value total = b.splat(b.load(totals, row, f32));
-  for (int64_t i = 0; i < valueWidth; i += kLanes) {
-    Value x = b.create<arith::DivFOp>(b.loadLanes(from, b.i64(i), f32), total);
-    b.storeLanes(b.fromF32(x, operand(outIndex).getElementType()), pointer,
-                 b.i64(i), std::min(kLanes, valueWidth - i));
-  }
+  Value total = b.splat(b.load(rowState->totals, row, f32));
+  forLanes(valueWidth, kLanes, [&](Value i, int64_t active) {
+    Value x = b.create<arith::DivFOp>(b.loadLanes(from, i, f32), total);
+    b.storeLanes(b.fromF32(x, operand(outIndex).getElementType()), pointer, i,
+                 active);
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -415,10 +393,8 @@ Value AttentionBuilder::firstRow(const Task &task, Value blockIndex) {
 
 AttentionBuilder::Range AttentionBuilder::seenBy(const Block &block,
                                                  Value row) {
-  Value low = b.load(lows, row, b.getI64Type());
-  Value high = b.load(highs, row, b.getI64Type());
-  return {b.max(b.sub(low, block.base), b.i64(0)),
-          b.min(b.sub(high, block.base), b.i64(kBlockKeys))};
+  auto [low, high] = rowState->seenBy(b, block.base, row);
+  return {low, high};
 }
 
 void AttentionBuilder::prefetch(unsigned index, Value first, Value low,
@@ -456,9 +432,7 @@ void AttentionBuilder::buildBlock(const Task &task, Value blockIndex,
              [&] { call(turnKeys, {block.keys, lines, low, high}); });
   });
   buildScores(task, block);
-  buildMaxima(task, block);
-  buildCorrections(task);
-  buildWeights(task, block);
+  call(turnScores, {rowState->pointer, scores, sums, block.base, task.rows});
   buildSums(task, block);
 }
 
@@ -482,151 +456,35 @@ void AttentionBuilder::buildScores(const Task &task, const Block &block) {
   });
 }
 
-void AttentionBuilder::buildMaxima(const Task &task, const Block &block) {
-  VectorType vector = b.vectorOf(f32);
-  Value lowest = b.constant(vector, -kInfinity);
-  // Vectors at a time, so that their chains of operations overlap.
-  int64_t together = kernel.getLevel().vectorBytes / 16;
-  b.loop(b.i64(0), task.rows, 1, [&](Value row) {
-    Range range = seenBy(block, row);
-    Value numbers = at(scores, row, kBlockKeys);
-    Value isWhole = b.compare(arith::CmpIPredicate::eq,
-                              b.sub(range.high, range.low), b.i64(kBlockKeys));
-    auto whole = [&]() -> CodeBuilder::Values {
-      return b.loop(b.i64(0), b.i64(kBlockKeys), b.i64(together * kLanes),
-                    {lowest},
-                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
-                      Value maximum = carried[0];
-                      for (int64_t i = 0; i < together; ++i) {
-                        Value place = b.add(key, i * kLanes);
-                        Value x = transform(b.loadLanes(numbers, place, f32));
-                        b.storeLanes(x, numbers, place);
-                        maximum = larger(maximum, x);
-                      }
-                      return {maximum};
-                    });
-    };
-    auto part = [&]() -> CodeBuilder::Values {
-      Type i32 = b.getI32Type();
-      auto splat = [&](Value x) {
-        return b.splat(b.create<arith::TruncIOp>(i32, x));
-      };
-      Value low = splat(range.low), high = splat(range.high);
-      Value order = b.lanes(llvm::to_vector(llvm::seq<int64_t>(0, kLanes)), 32);
-      // A row that sees nothing of the block gets no vector at all.
-      Value start = b.mul(b.div(range.low, kLanes), kLanes);
-      return b.loop(start, range.high, b.i64(kLanes), {lowest},
-                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
-                      Value place = b.add(splat(key), order);
-                      Value isSeen = b.create<arith::AndIOp>(
-                          b.compare(arith::CmpIPredicate::sge, place, low),
-                          b.compare(arith::CmpIPredicate::slt, place, high));
-                      Value x = transform(b.loadLanes(numbers, key, f32));
-                      x = b.select(isSeen, x, lowest);
-                      b.storeLanes(x, numbers, key);
-                      return {larger(carried[0], x)};
-                    });
-    };
-    Value maximum = b.choose(isWhole, whole, part)[0];
-    maximum =
-        b.foldLanes(maximum, [&](Value x, Value y) { return larger(x, y); });
-    b.store(maximum, blockMaxima, row);
-  });
-}
-
-void AttentionBuilder::buildCorrections(const Task &task) {
-  Value lowest = b.constant(b.vectorOf(f32), -kInfinity);
-  Value zero = b.constant(b.vectorOf(f32), 0.0);
-  b.loop(b.i64(0), task.rows, kLanes, [&](Value row) {
-    Value old = b.loadLanes(maxima, row, f32);
-    Value next = larger(old, b.loadLanes(blockMaxima, row, f32));
-    // While all scores are minus infinity, all weights are zero.
-    Value isLowest =
-        b.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, next, lowest);
-    Value shift = b.select(isLowest, zero, next);
-    Value correction = exp(sub(old, shift));
-    Value total = multiply(b.loadLanes(totals, row, f32), correction);
-    b.storeLanes(next, maxima, row);
-    b.storeLanes(shift, shifts, row);
-    b.storeLanes(correction, corrections, row);
-    b.storeLanes(total, totals, row);
-  });
-}
-
-void AttentionBuilder::buildWeights(const Task &task, const Block &block) {
-  Value zero = b.constant(b.vectorOf(f32), 0.0);
-  int64_t together = kernel.getLevel().vectorBytes / 16;
-  b.loop(b.i64(0), task.rows, 1, [&](Value row) {
-    Range range = seenBy(block, row);
-    Value numbers = at(scores, row, kBlockKeys);
-    Value shift = b.splat(b.load(shifts, row, f32));
-    auto weigh = [&](Value low, Value high, int64_t vectors) {
-      return b.loop(low, high, b.i64(vectors * kLanes), {zero},
-                    [&](Value key, ValueRange carried) -> CodeBuilder::Values {
-                      Value total = carried[0];
-                      for (int64_t i = 0; i < vectors; ++i) {
-                        Value place = b.add(key, i * kLanes);
-                        Value x =
-                            exp(sub(b.loadLanes(numbers, place, f32), shift));
-                        b.storeLanes(x, numbers, place);
-                        total = add(total, x);
-                      }
-                      return {total};
-                    });
-    };
-    Value isWhole = b.compare(arith::CmpIPredicate::eq,
-                              b.sub(range.high, range.low), b.i64(kBlockKeys));
-    Value start = b.mul(b.div(range.low, kLanes), kLanes);
-    Value total = b.choose(
-        isWhole, [&] { return weigh(b.i64(0), b.i64(kBlockKeys), together); },
-        [&] { return weigh(start, range.high, 1); })[0];
-    total = b.foldLanes(total, [&](Value x, Value y) { return add(x, y); });
-    b.store(add(b.load(totals, row, f32), total), totals, row);
-
-    // Most blocks do not raise the maximum, and x * 1 is x.
-    Value correction = b.load(corrections, row, f32);
-    Value changes = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNE,
-                                            correction, b.constant(f32, 1.0));
-    b.ifThen(changes, [&] {
-      Value factor = b.splat(correction);
-      Value from = at(sums, row, tile->getValueStride());
-      b.loop(b.i64(0), b.i64(tile->getValueStride()), kLanes, [&](Value i) {
-        b.storeLanes(multiply(b.loadLanes(from, i, f32), factor), from, i);
-      });
-    });
-  });
-}
-
 void AttentionBuilder::convertValues(const Block &block) {
   const KernelOperand &values = operand(valueIndex);
   b.loop(block.seen.low, block.seen.high, 1, [&](Value key) {
     Value from = b.element(block.values, b.mul(key, values.getRowElements()),
                            values.getElementType());
     Value to = at(converted, key, tile->getValueStride());
-    for (int64_t i = 0; i < valueWidth; i += kLanes)
-      b.storeLanes(b.toF32(b.loadLanes(from, b.i64(i), values.getElementType(),
-                                       std::min(kLanes, valueWidth - i))),
-                   to, b.i64(i));
+    forLanes(valueWidth, kLanes, [&](Value i, int64_t active) {
+      Value x = b.loadLanes(from, i, values.getElementType(), active);
+      b.storeLanes(b.toF32(x), to, i);
+    });
   });
 }
 
 void AttentionBuilder::buildSums(const Task &task, const Block &block) {
-  // Several tiles share values that are converted once.
-  Value isShared = b.lessThan(b.i64(kAttentionRows), task.rows);
-  b.ifThen(isShared, [&] { convertValues(block); });
+  // Several tiles share values that are copied once to lie closely together; a
+  // single one reads them where they are, if they need no conversion.
+  Value from = converted, stride = b.i64(tile->getValueStride());
+  if (!operand(valueIndex).getElementType().isF32()) {
+    convertValues(block);
+  } else {
+    Value isShared = b.lessThan(b.i64(kAttentionRows), task.rows);
+    b.ifThen(isShared, [&] { convertValues(block); });
+    from = b.select(isShared, from, block.values);
+    stride =
+        b.select(isShared, stride, b.i64(operand(valueIndex).getRowElements()));
+  }
   auto addRows = [&](Value row, Value rows, Value low, Value high) {
-    Value weights = at(scores, row, kBlockKeys);
-    Value to = at(sums, row, tile->getValueStride());
-    b.ifElse(
-        isShared,
-        [&] {
-          call(addConverted, {weights, converted, b.i64(tile->getValueStride()),
-                              to, rows, low, high});
-        },
-        [&] {
-          Value stride = b.i64(operand(valueIndex).getRowElements());
-          call(addValues, {weights, block.values, stride, to, rows, low, high});
-        });
+    call(addValues, {at(scores, row, kBlockKeys), from, stride,
+                     at(sums, row, tile->getValueStride()), rows, low, high});
   };
   forTiles(task, [&](Value row, Value rows) {
     // Keys that all rows of the tile see; the others row by row, since a weight

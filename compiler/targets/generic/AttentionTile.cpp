@@ -160,25 +160,14 @@ void AttentionTile::buildKeys(CodeBuilder &b, ValueRange arguments, Type type,
   Value start = b.mul(b.div(low, kLanes), kLanes);
   Value end = b.mul(b.div(b.add(high, kLanes - 1), kLanes), kLanes);
   b.loop(start, end, lanes, [&](Value key) {
-    auto build = [&](function_ref<Value(int64_t)> place) {
-      SmallVector<Value> rows;
-      for (int64_t i = 0; i < lanes; ++i)
-        rows.push_back(b.element(from, b.mul(place(i), stride), type));
-      buildKeyGroup(b, rows, to, key, type);
-    };
-    Value startsInside = b.compare(arith::CmpIPredicate::sle, low, key);
-    Value endsInside =
-        b.compare(arith::CmpIPredicate::sle, b.add(key, lanes), high);
-    b.ifElse(
-        b.create<arith::AndIOp>(startsInside, endsInside),
-        [&] { build([&](int64_t i) { return b.add(key, i); }); },
-        [&] {
-          // Memory outside the range may not be there.
-          Value last = b.sub(high, b.i64(1));
-          build([&](int64_t i) {
-            return b.max(low, b.min(b.add(key, i), last));
-          });
-        });
+    // Memory outside the range may not be there.
+    Value last = b.sub(high, b.i64(1));
+    SmallVector<Value> rows;
+    for (int64_t i = 0; i < lanes; ++i) {
+      Value place = b.max(low, b.min(b.add(key, i), last));
+      rows.push_back(b.element(from, b.mul(place, stride), type));
+    }
+    buildKeyGroup(b, rows, to, key, type);
   });
   b.create<LLVM::ReturnOp>(ValueRange());
 }
@@ -243,14 +232,18 @@ int64_t AttentionTile::getColumns(int64_t rows) const {
 
 void AttentionTile::forRows(CodeBuilder &b, Value rows,
                             function_ref<void(int64_t)> build) const {
-  std::function<void(int64_t)> branch = [&](int64_t n) {
-    if (n == kAttentionRows)
-      return build(n);
-    b.ifElse(
-        b.compare(arith::CmpIPredicate::eq, rows, b.i64(n)), [&] { build(n); },
-        [&] { branch(n + 1); });
-  };
-  branch(1);
+  b.ifElse(
+      b.compare(arith::CmpIPredicate::sle, rows, b.i64(2)),
+      [&] {
+        b.ifElse(
+            b.compare(arith::CmpIPredicate::eq, rows, b.i64(1)),
+            [&] { build(1); }, [&] { build(2); });
+      },
+      [&] {
+        b.ifElse(
+            b.compare(arith::CmpIPredicate::sle, rows, b.i64(4)),
+            [&] { build(4); }, [&] { build(kAttentionRows); });
+      });
 }
 
 //===----------------------------------------------------------------------===//
@@ -326,34 +319,31 @@ void AttentionTile::buildScorePart(CodeBuilder &b, ValueRange arguments,
 // Values
 //===----------------------------------------------------------------------===//
 
-LLVM::LLVMFuncOp AttentionTile::getValues(CodeBuilder &b, Type type) {
+LLVM::LLVMFuncOp AttentionTile::getValues(CodeBuilder &b) {
   Type ptr = b.ptrType(), i64 = b.getI64Type();
   std::string name;
-  llvm::raw_string_ostream(name)
-      << "moe_attention_values_" << nameOf(type) << "_v" << valueWidth;
+  llvm::raw_string_ostream(name) << "moe_attention_values_v" << valueWidth;
   return module.getHelper(b.getLoc(), name,
                           functionOf(b, {ptr, ptr, i64, ptr, i64, i64, i64}),
                           [&](CodeBuilder &builder, ValueRange arguments) {
-                            buildValues(builder, arguments, type);
+                            buildValues(builder, arguments);
                           });
 }
 
-void AttentionTile::buildValues(CodeBuilder &b, ValueRange arguments,
-                                Type type) const {
+void AttentionTile::buildValues(CodeBuilder &b, ValueRange arguments) const {
   forRows(b, arguments[4], [&](int64_t rows) {
     int64_t columns = getColumns(rows), whole = valueWidth / columns * columns;
     b.loop(b.i64(0), b.i64(whole), columns, [&](Value column) {
-      buildValuePart(b, arguments, type, rows, column, columns);
+      buildValuePart(b, arguments, rows, column, columns);
     });
     if (whole < valueWidth)
-      buildValuePart(b, arguments, type, rows, b.i64(whole),
-                     valueWidth - whole);
+      buildValuePart(b, arguments, rows, b.i64(whole), valueWidth - whole);
   });
   b.create<LLVM::ReturnOp>(ValueRange());
 }
 
 void AttentionTile::buildValuePart(CodeBuilder &b, ValueRange arguments,
-                                   Type type, int64_t rows, Value column,
+                                   int64_t rows, Value column,
                                    int64_t columns) const {
   Value weights = arguments[0], values = arguments[1], stride = arguments[2];
   Value sums = arguments[3], low = arguments[5], high = arguments[6];
@@ -373,9 +363,8 @@ void AttentionTile::buildValuePart(CodeBuilder &b, ValueRange arguments,
             b.add(b.create<arith::MulIOp>(key, stride).getResult(), column);
         SmallVector<Value> x;
         for (int64_t v = 0; v < vectors; ++v)
-          x.push_back(b.toF32(b.loadLanes(values, b.add(place, v * lanes), type,
-                                          std::min(lanes, columns - v * lanes),
-                                          lanes)));
+          x.push_back(b.loadLanes(values, b.add(place, v * lanes), f32,
+                                  std::min(lanes, columns - v * lanes), lanes));
         for (int64_t row = 0; row < rows; ++row) {
           Value weight = b.splat(
               b.load(weights, b.add(key, row * kBlockKeys), f32), lanes);

@@ -27,6 +27,35 @@ namespace moec::generic {
 constexpr int64_t kBlockKeys = MOE_PAGE_TOKENS;
 /// Most rows of a tile.
 constexpr int64_t kAttentionRows = 6;
+/// Most rows of a task: turning a block of keys into lines is shared by them.
+constexpr int64_t kTaskRows = 8 * kAttentionRows;
+
+/// What a task knows of its rows, a number for each.
+class AttentionRows {
+public:
+  static constexpr int64_t kBytes = kTaskRows * (2 * 8 + 5 * 4);
+
+  AttentionRows(CodeBuilder &b, Value pointer);
+
+  /// The keys of a block that a row sees, from `low` to `high` - 1: none unless
+  /// `low` is less. `base` is the position of the block's first key.
+  std::pair<Value, Value> seenBy(CodeBuilder &b, Value base, Value row) const;
+
+  Value pointer;
+  /// i64: the positions that a row sees.
+  Value lows, highs;
+  /// f32: the running maximum and the running sum of weights, and of the
+  /// present block its maximum, what is subtracted from its scores, and the
+  /// factor of older sums.
+  Value maxima, totals, blockMaxima, shifts, corrections;
+};
+
+/// void softmax(ptr rows, ptr scores, ptr sums, i64 base, i64 count): turns
+/// scores[row][key], dot products of a block, into weights, and rescales
+/// sums[row] and what is known of the rows. `valueStride` is that of sums.
+mlir::LLVM::LLVMFuncOp getAttentionSoftmax(CodeBuilder &b, KernelModule &module,
+                                           moex::AttentionOp op,
+                                           int64_t valueStride);
 
 /// How a level multiplies queries and keys: with words of 32 bits, each one or
 /// two adjacent elements of a head.
@@ -103,8 +132,8 @@ public:
   /// void values(ptr weights, ptr values, i64 stride, ptr sums, i64 rows,
   ///             i64 low, i64 high): adds weights[row][key] * values[key] of
   ///             keys
-  /// low .. high - 1 to sums[row].
-  mlir::LLVM::LLVMFuncOp getValues(CodeBuilder &b, Type type);
+  /// low .. high - 1 to sums[row]. Values are f32, `stride` elements apart.
+  mlir::LLVM::LLVMFuncOp getValues(CodeBuilder &b);
 
 private:
   using Values = CodeBuilder::Values;
@@ -116,13 +145,15 @@ private:
   void buildScores(CodeBuilder &b, mlir::ValueRange arguments) const;
   void buildScorePart(CodeBuilder &b, mlir::ValueRange arguments, int64_t rows,
                       Value key, int64_t keys) const;
-  void buildValues(CodeBuilder &b, mlir::ValueRange arguments, Type type) const;
-  void buildValuePart(CodeBuilder &b, mlir::ValueRange arguments, Type type,
-                      int64_t rows, Value column, int64_t columns) const;
+  void buildValues(CodeBuilder &b, mlir::ValueRange arguments) const;
+  void buildValuePart(CodeBuilder &b, mlir::ValueRange arguments, int64_t rows,
+                      Value column, int64_t columns) const;
   /// Columns that a tile of `rows` rows takes at once: as many as fit
   /// registers, at most four vectors of 16, and enough for independent sums.
   int64_t getColumns(int64_t rows) const;
-  /// Branches to the code for the number of rows at run time.
+  /// Branches to the code for the number of rows at run time. There is code for
+  /// 1, 2, 4 and 6: a tile may also compute rows behind its last one, whose
+  /// memory is there but means nothing.
   void forRows(CodeBuilder &b, Value rows,
                llvm::function_ref<void(int64_t)> build) const;
 

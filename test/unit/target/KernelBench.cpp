@@ -2,10 +2,10 @@
 //
 //   kernel-bench [level] [threads] [gemm | attention]
 //
-// Prints GFLOP/s and GB/s of weights of dense products, and of attention GFLOP/s,
-// their fraction of what instructions of the run reach, and GB/s of keys and
-// values: of processor time with one thread, of wall time with several. Attention
-// counts the products of visible keys only.
+// Prints GFLOP/s and GB/s of weights of dense products, and of attention
+// GFLOP/s, their fraction of what instructions of the run reach, and GB/s of
+// keys and values: of processor time with one thread, of wall time with
+// several. Attention counts the products of visible keys only.
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/tools/BenchLoops.h"
@@ -22,8 +22,11 @@ using namespace moec::test;
 
 namespace {
 
+/// Query and key heads, elements of a key and of a value. Values shorter than
+/// keys are their first elements, as in latent attention.
 struct Heads {
-  int64_t query, key, size;
+  int64_t query, key, size, value;
+  bool isLatent() const { return value < size; }
 };
 
 struct Bench {
@@ -94,18 +97,22 @@ void Bench::gemm(int64_t rows, int64_t depth, int64_t width,
   std::string k = text(depth), n = text(width);
   program.buffer("x", "memref<?x" + k + "x" + x + ">",
                  numbers(rows * depth, x));
-  program.weight("w", n + "x" + k + "x" + weight, weight == "bf16" ? "#moeq.row_blocks<16, 2>" : "#moeq.row_blocks<16>",
+  program.weight("w", n + "x" + k + "x" + weight,
+                 weight == "bf16" ? "#moeq.row_blocks<16, 2>"
+                                  : "#moeq.row_blocks<16>",
                  numbers((width + 15) / 16 * 16 * depth, weight));
   program.buffer("y", "memref<?x" + n + "xf32>", numbers(rows * width, "f32"));
   program.op("moex.grouped_gemm ins(%x : $x) weights(%w : $w) outs(%y : $y) "
-             "rows #T compute = " + compute);
+             "rows #T compute = " +
+             compute);
   double flops = 2.0 * static_cast<double>(rows * depth * width);
   double bytes = static_cast<double>(depth * width) * (weight == "f32" ? 4 : 2);
   double seconds = measure(program, flops);
   std::printf("%-8s gemm %4ld x %5ld x %5ld  %-4s %-4s %-4s  %7.1f GFLOP/s  "
               "%6.1f GB/s\n",
               level.c_str(), long(rows), long(depth), long(width), x.c_str(),
-              weight.c_str(), compute.c_str(), flops / seconds / 1e9, bytes / seconds / 1e9);
+              weight.c_str(), compute.c_str(), flops / seconds / 1e9,
+              bytes / seconds / 1e9);
 }
 
 /// int8 or int4: codes and scales of zero take as long as any.
@@ -116,7 +123,8 @@ void Bench::integers(int64_t rows, int64_t depth, int64_t width,
   std::string k = text(depth), n = text(width);
   program.buffer("x", "memref<?x" + k + "xbf16>",
                  numbers(rows * depth, "bf16"));
-  int64_t bytes = bits == 8 ? depth * width / 128 * 132 : depth * width / 32 * 18;
+  int64_t bytes =
+      bits == 8 ? depth * width / 128 * 132 : depth * width / 32 * 18;
   program.weight("w", n + "x" + k + "xbf16", "#moeq.group_blocks",
                  std::vector<char>(bytes),
                  bits == 8 ? "#moeq.affine<8, 128, f32>"
@@ -140,13 +148,13 @@ double Bench::peak(const std::string &name) const {
     for (int run = 0; run < 7; ++run) {
       double start = now();
       loop.run(rounds);
-      best = std::max(best,
-                      static_cast<double>(loop.operationsPerRound * rounds) /
-                          (now() - start));
+      best =
+          std::max(best, static_cast<double>(loop.operationsPerRound * rounds) /
+                             (now() - start));
     }
   };
-  // In a thread of its own: the loop leaves registers in a state that slows down
-  // instructions of the lowest level.
+  // In a thread of its own: the loop leaves registers in a state that slows
+  // down instructions of the lowest level.
   for (const moe::tools::PeakLoop &loop : moe::tools::peakLoops())
     if (loop.name == name)
       std::thread([&] { measureLoop(loop); }).join();
@@ -196,31 +204,36 @@ void Bench::attention(const Heads &heads, int64_t tokens, int64_t cached,
     program.positions.push_back(static_cast<int32_t>(cached + t));
     keys += static_cast<double>(cached + t + 1);
   }
-  std::string row = text(heads.query * heads.size);
   for (const char *state : {"k", "v"})
-    program.state(state, text(kvWidth) + "x" + type,
-                  numbers(copies * pages * 64 * kvWidth, type));
-  program.buffer("q", "memref<?x" + row + "x" + type + ">",
-                 numbers(tokens * heads.query * heads.size, type));
-  program.buffer("y", "memref<?x" + row + "x" + type + ">",
-                 numbers(tokens * heads.query * heads.size, type));
-  program.op("moex.attention ins(%q : $q) state(@k, @v) outs(%y : $y) heads = " +
+    if (*state == 'k' || !heads.isLatent())
+      program.state(state, text(kvWidth) + "x" + type,
+                    numbers(copies * pages * 64 * kvWidth, type));
+  auto buffer = [&](const char *name, int64_t width) {
+    program.buffer(name, "memref<?x" + text(width) + "x" + type + ">",
+                   numbers(tokens * width, type));
+  };
+  buffer("q", heads.query * heads.size);
+  buffer("y", heads.query * heads.value);
+  program.op(std::string("moex.attention ins(%q : $q) state(@k, ") +
+             (heads.isLatent() ? "@k" : "@v") + ") outs(%y : $y) heads = " +
              text(heads.query) + " kv_heads = " + text(heads.key) +
              " scale = 0.125 compute = " + compute);
   // Scores and weighted values.
-  double half = keys * static_cast<double>(heads.query * heads.size) * 2;
-  double seconds = measure(program, half, turn);
-  double ideal = half / peak("f32");
-  ideal += half / (compute == "bf16" && level == "avx512" ? peak("bf16")
-                                                          : peak("f32"));
-  double bytes = static_cast<double>((tokens + cached) * kvWidth * 2 *
-                                     elementBytes);
-  std::printf("%-8s attention %4ld tokens after %4ld  heads %2ld/%-2ld of %3ld  "
-              "%-4s %-4s  %6.1f GFLOP/s  %3.0f %%  %5.1f GB/s\n",
-              level.c_str(), long(tokens), long(cached), long(heads.query),
-              long(heads.key), long(heads.size), type.c_str(), compute.c_str(),
-              2 * half / seconds / 1e9, 100 * ideal / seconds / threads,
-              bytes / seconds / 1e9);
+  double scores = keys * static_cast<double>(heads.query * heads.size) * 2;
+  double values = keys * static_cast<double>(heads.query * heads.value) * 2;
+  double seconds = measure(program, scores + values, turn);
+  double ideal = values / peak("f32");
+  ideal += scores / (compute == "bf16" && level == "avx512" ? peak("bf16")
+                                                            : peak("f32"));
+  double bytes = static_cast<double>((tokens + cached) * kvWidth *
+                                     (heads.isLatent() ? 1 : 2) * elementBytes);
+  std::printf(
+      "%-8s attention %4ld tokens after %4ld  heads %2ld/%-2ld of %3ld  "
+      "%-4s %-4s  %6.1f GFLOP/s  %3.0f %%  %5.1f GB/s\n",
+      level.c_str(), long(tokens), long(cached), long(heads.query),
+      long(heads.key), long(heads.size), type.c_str(), compute.c_str(),
+      (scores + values) / seconds / 1e9, 100 * ideal / seconds / threads,
+      bytes / seconds / 1e9);
 }
 
 void runGemm(const Bench &bench) {
@@ -244,12 +257,13 @@ void runAttention(const Bench &bench) {
               "GB/s\n",
               bench.peak("f32") / 1e9, bench.peak("bf16") / 1e9,
               bench.readRate() / 1e9);
-  for (Heads heads : {Heads{16, 16, 64}, Heads{16, 16, 128}, Heads{32, 4, 64},
-                      Heads{32, 4, 128}})
-    for (auto [type, compute] : {std::pair<const char *, const char *>{
-                                     "f32", "f32"},
-                                 {"bf16", "f32"},
-                                 {"bf16", "bf16"}})
+  for (Heads heads :
+       {Heads{16, 16, 64, 64}, Heads{16, 16, 128, 128}, Heads{32, 4, 64, 64},
+        Heads{32, 4, 128, 128}, Heads{16, 1, 576, 512}})
+    for (auto [type, compute] :
+         {std::pair<const char *, const char *>{"f32", "f32"},
+          {"bf16", "f32"},
+          {"bf16", "bf16"}})
       for (auto [tokens, cached] :
            {std::pair<int64_t, int64_t>{512, 0}, {2048, 0}, {1, 2047}})
         bench.attention(heads, tokens, cached, type, compute);
@@ -261,8 +275,7 @@ int main(int argc, char **argv) {
   Bench bench{argc > 1 ? argv[1] : "avx2",
               argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1};
   if (!canRunLevel(bench.level)) {
-    std::fprintf(stderr, "this processor cannot run %s\n",
-                 bench.level.c_str());
+    std::fprintf(stderr, "this processor cannot run %s\n", bench.level.c_str());
     return 1;
   }
   std::string which = argc > 3 ? argv[3] : "";
