@@ -412,8 +412,11 @@ OwningOpRef<ModuleOp> Expander::run() {
   for (StepFunction &step : steps) {
     ok &= buildFunction(step);
     if (stopped())
-      return nullptr;
+      break;
   }
+  weights.completeMissing();
+  if (stopped())
+    return nullptr;
   ok = ok && !diagnostics.hasErrors() && checkLayouts();
   if (!ok)
     return nullptr;

@@ -90,14 +90,23 @@ std::optional<FoundTensor> WeightTable::findTensor(const WeightTerm &term) {
     return FoundTensor();
   if (FoundTensor found = files.find(term.alias, term.name))
     return found;
-  if (firstAt(DiagId::E601, term.range))
-    diagnostics
-        .error(DiagId::E601, term.range,
-               files.empty() ? "tensor '" + term.name +
-                                   "' is named, but no 'weights' item gives a "
-                                   "file"
-                             : "no file has a tensor '" + term.name + "'")
-        .suggest(term.range, files.suggest(term.alias, term.name));
+  if (auto known = missing.find(term.range.begin);
+      term.range.isValid() && known != missing.end()) {
+    // The names of one place come in the order of layers, once for each entry.
+    if (!llvm::is_contained(known->second.names, term.name))
+      known->second.names.push_back(term.name);
+    return std::nullopt;
+  }
+  DiagnosticBuilder &message =
+      diagnostics
+          .error(DiagId::E601, term.range,
+                 files.empty() ? "tensor '" + term.name +
+                                     "' is named, but no 'weights' item gives "
+                                     "a file"
+                               : "no file has a tensor '" + term.name + "'")
+          .suggest(term.range, files.suggest(term.alias, term.name));
+  missing.try_emplace(term.range.begin,
+                      Missing{message, term.range, {term.name}});
   return std::nullopt;
 }
 
@@ -438,6 +447,25 @@ void WeightTable::emit(OpBuilder &builder) {
                           builder.getI64IntegerAttr(entry.layer),
                           builder.getI64IntegerAttr(entry.expert),
                           builder.getStringAttr(entry.role));
+}
+
+void WeightTable::completeMissing() {
+  constexpr size_t shown = 4;
+  for (auto &[place, entry] : missing) {
+    ArrayRef<std::string> others = ArrayRef(entry.names).drop_front();
+    size_t count = others.size();
+    if (count == 0)
+      continue;
+    std::string names;
+    for (const std::string &name : others.take_front(shown))
+      names += (names.empty() ? "'" : ", '") + name + "'";
+    entry.message.hint(
+        entry.range,
+        Twine(count) +
+            (count == 1 ? " more tensor that is" : " more tensors that are") +
+            " named here " + (count == 1 ? "is" : "are") +
+            " missing: " + names + (count > shown ? ", .." : ""));
+  }
 }
 
 void WeightTable::checkUnused() {

@@ -16,6 +16,8 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringSet.h"
 
+#include <map>
+
 namespace moec::irgen {
 
 /// `[...]`, `.T` or `.view(...)` with its numbers.
@@ -111,6 +113,8 @@ public:
   /// Says what a weight is for, where that shows only at a use of its product.
   void setRole(llvm::StringRef symbol, llvm::StringRef role);
 
+  /// Adds to messages about missing tensors which others miss there.
+  void completeMissing();
   /// Reports tensors that nothing names and patterns that match nothing.
   void checkUnused();
 
@@ -159,6 +163,14 @@ private:
   llvm::StringMap<size_t> bySymbol;
   llvm::StringSet<> named; ///< alias, a zero byte, tensor
   llvm::DenseSet<std::pair<unsigned, uint32_t>> reported;
+  /// Missing tensors by the place that names them: a name is expanded once per
+  /// layer and expert. The first is reported at once.
+  struct Missing {
+    DiagnosticBuilder message;
+    SourceRange range;
+    std::vector<std::string> names; ///< that of the message first
+  };
+  std::map<uint32_t, Missing> missing;
 };
 
 } // namespace moec::irgen

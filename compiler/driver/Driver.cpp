@@ -11,6 +11,7 @@
 #include "frontend/AstPrinter.h"
 #include "frontend/Frontend.h"
 #include "frontend/IRGen.h"
+#include "frontend/importers/Importer.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/Parser/Parser.h"
@@ -52,6 +53,7 @@ public:
 
 private:
   LogicalResult importSource();
+  std::unique_ptr<ast::File> parseCheckpoint();
   LogicalResult parseIr();
   LogicalResult runPhases();
   LogicalResult runPhase(Phase phase);
@@ -117,7 +119,9 @@ LogicalResult Compilation::importSource() {
   TimingScope inner = scope.nest(entry.name);
   log() << "phase " << entry.name << ": " << entry.text << '\n';
   std::unique_ptr<ast::File> file =
-      parseFile(options.input, sources, diagnostics);
+      options.inputIsCheckpoint
+          ? parseCheckpoint()
+          : parseFile(options.input, sources, diagnostics);
   if (!file)
     return flush();
   if (options.emit == EmitKind::Ast) {
@@ -127,7 +131,9 @@ LogicalResult Compilation::importSource() {
     return failed(flush()) ? failure() : writeText(text);
   }
   ImportOptions import;
-  import.folder = llvm::sys::path::parent_path(options.input).str();
+  import.folder = options.inputIsCheckpoint
+                      ? options.input
+                      : llvm::sys::path::parent_path(options.input).str();
   if (import.folder.empty())
     import.folder = ".";
   if (!options.compute.empty())
@@ -148,6 +154,39 @@ LogicalResult Compilation::importSource() {
   if (failed(verifyPhase(*module, Phase::Import)))
     return failure();
   return dump(Phase::Import);
+}
+
+/// The way from the folder in which `moec import` writes to the checkpoint.
+static std::string weightsFolder(const DriverOptions &options) {
+  // The text that is compiled at once stands, so to speak, in the checkpoint.
+  if (options.emit != EmitKind::Ast)
+    return "";
+  llvm::StringRef folder = options.output == "-"
+                               ? llvm::StringRef(".")
+                               : llvm::sys::path::parent_path(options.output);
+  bool same = false;
+  if (folder.empty())
+    folder = ".";
+  if (!llvm::sys::fs::equivalent(folder, options.input, same) && same)
+    return "";
+  llvm::SmallString<256> path(options.input);
+  if (folder != ".")
+    llvm::sys::fs::make_absolute(path);
+  return path.str().str();
+}
+
+std::unique_ptr<ast::File> Compilation::parseCheckpoint() {
+  CheckpointOptions checkpoint;
+  checkpoint.weightsFolder = weightsFolder(options);
+  checkpoint.context = options.context;
+  std::optional<std::string> text =
+      importCheckpoint(options.input, checkpoint, sources, diagnostics);
+  if (!text)
+    return nullptr;
+  // Messages about the text point into what `moec import` prints.
+  llvm::SmallString<256> name(options.input);
+  llvm::sys::path::append(name, "imported.moe");
+  return parseBuffer(name, *text, sources, diagnostics);
 }
 
 LogicalResult Compilation::parseIr() {

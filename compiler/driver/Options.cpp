@@ -13,6 +13,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Regex.h"
@@ -62,6 +63,11 @@ struct CommandLine {
       cl::desc("Keep the IR of all phases, the object and the linked library "
                "(default folder: .)"),
       cl::value_desc("folder"), cl::ValueOptional, cl::cat(category)};
+  cl::opt<unsigned> context{
+      "context",
+      cl::desc("Longest sequence that the model of a checkpoint is to take "
+               "(default: what its configuration says)"),
+      cl::value_desc("tokens"), cl::cat(category)};
   cl::opt<std::string> compute{
       "compute",
       cl::desc("Type of values between operations and of rounded operands of "
@@ -181,17 +187,39 @@ static bool wantsColour() {
 
 static std::optional<int> setInput(const CommandLine &line,
                                    DriverOptions &options) {
-  if (line.inputs.empty())
+  llvm::ArrayRef<std::string> inputs = line.inputs;
+  // `moec import DIR` is a command; a file of that name is ./import.
+  bool isImport = inputs.size() > 1 && inputs.front() == "import";
+  if (isImport)
+    inputs = inputs.drop_front();
+  if (inputs.empty())
     return usage("expected an input file");
-  if (line.inputs.size() > 1)
-    return usage("expected one input file, found '" + line.inputs[0] +
-                 "' and '" + line.inputs[1] + "'");
-  options.input = line.inputs.front();
+  if (inputs.size() > 1)
+    return usage("expected one input file, found '" + inputs[0] + "' and '" +
+                 inputs[1] + "'");
+  options.input = inputs.front();
+  options.inputIsCheckpoint = llvm::sys::fs::is_directory(options.input);
+  options.context = line.context;
+  if (isImport && !options.inputIsCheckpoint)
+    return usage("import: expected a folder with a checkpoint, found '" +
+                 options.input + "'");
+  if (line.context.getNumOccurrences() && !options.inputIsCheckpoint)
+    return usage("--context: expected a folder with a checkpoint; the text of "
+                 "a model says what it takes");
+  if (line.context.getNumOccurrences() && line.context == 0)
+    return usage("--context: expected at least one token");
+  if (isImport && line.emit.getNumOccurrences())
+    return usage("import: --emit does not go with it");
+  if (isImport)
+    options.emit = EmitKind::Ast;
+  if (options.inputIsCheckpoint)
+    return std::nullopt;
   StringRef extension = llvm::sys::path::extension(options.input);
   options.inputIsIr = extension == ".mlir" || extension == ".mlirbc" ||
                       (options.input == "-" && !line.compileFrom.empty());
   if (!options.inputIsIr && extension != ".moe" && options.input != "-")
-    return usage("expected a .moe, .mlir or .mlirbc file, found '" +
+    return usage("expected a .moe, .mlir or .mlirbc file or the folder of a "
+                 "checkpoint, found '" +
                  options.input + "'");
   return std::nullopt;
 }
@@ -218,7 +246,8 @@ static std::optional<int> setPhases(const CommandLine &line,
     return usage("--compile-from=" + line.compileFrom +
                  ": expected IR (.mlir), found '" + options.input + "'");
 
-  options.emit = line.emit;
+  if (options.emit != EmitKind::Ast)
+    options.emit = line.emit;
   if (!line.compileTo.empty() && !line.emit.getNumOccurrences())
     options.emit = EmitKind::Mlir;
   if (!line.compileTo.empty() && options.emit != EmitKind::Mlir)
@@ -253,7 +282,14 @@ static std::optional<int> setOutput(const CommandLine &line,
   }
   if (options.input == "-")
     return usage("expected '-o FILE' with standard input");
-  llvm::SmallString<128> path(llvm::sys::path::filename(options.input));
+  llvm::SmallString<128> path(options.input);
+  // A folder may be given as `.` or with a slash behind it.
+  if (options.inputIsCheckpoint) {
+    llvm::sys::fs::make_absolute(path);
+    llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
+    path += ".moe"; // a point in its name is no extension
+  }
+  path = llvm::sys::path::filename(llvm::SmallString<128>(path));
   llvm::sys::path::replace_extension(
       path, options.emit == EmitKind::Object ? ".o" : ".so");
   options.output = path.str().str();

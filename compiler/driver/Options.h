@@ -37,6 +37,10 @@ enum class EmitKind {
 struct DriverOptions {
   std::string input; ///< "-": standard input
   bool inputIsIr = false;
+  /// A folder with a checkpoint.
+  bool inputIsCheckpoint = false;
+  /// Tokens a checkpoint's model is to take; 0: as many as it can.
+  int64_t context = 0;
   /// "-": standard output, for text only.
   std::string output;
   EmitKind emit = EmitKind::Artifact;

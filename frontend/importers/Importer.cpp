@@ -1,0 +1,209 @@
+//===- Importer.cpp - Checkpoints to the language -------------------------===//
+
+#include "frontend/importers/Importer.h"
+
+#include "frontend/AstPrinter.h"
+#include "frontend/Frontend.h"
+#include "frontend/SpellCheck.h"
+#include "frontend/importers/ModelFamily.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace moec;
+using namespace moec::importers;
+using llvm::StringRef;
+using llvm::Twine;
+
+/// Where composite models keep the configuration of their decoder.
+static constexpr StringRef textKeys[] = {"text_config", "llm_config",
+                                         "language_config"};
+/// What a composite model says besides, about other parts than the decoder.
+static constexpr StringRef otherParts[] = {"vision_config",
+                                           "audio_config",
+                                           "image_token_id",
+                                           "image_token_index",
+                                           "video_token_id",
+                                           "audio_token_id",
+                                           "boi_token_index",
+                                           "eoi_token_index",
+                                           "boi_token_id",
+                                           "eoi_token_id",
+                                           "vision_start_token_id",
+                                           "vision_end_token_id",
+                                           "audio_start_token_id",
+                                           "audio_end_token_id",
+                                           "vision_soft_tokens_per_image"};
+
+namespace {
+class CheckpointImport {
+public:
+  CheckpointImport(StringRef folder, const CheckpointOptions &options,
+                   SourceManager &sources, Diagnostics &diagnostics)
+      : folder(folder), options(options), sources(sources),
+        diagnostics(diagnostics) {}
+
+  std::optional<std::string> run();
+
+private:
+  std::optional<JsonValue> readConfig();
+  const JsonValue *chooseDecoder(JsonValue &root);
+  const ModelFamily *chooseFamily(const JsonValue &decoder);
+  std::string modelName(const ModelFamily &family) const;
+  std::vector<std::string> weightPatterns() const;
+  std::optional<std::string> canonical(const std::string &text);
+
+  std::string pathOf(StringRef name) const {
+    llvm::SmallString<256> path(folder);
+    llvm::sys::path::append(path, name);
+    return path.str().str();
+  }
+
+  StringRef folder;
+  const CheckpointOptions &options;
+  SourceManager &sources;
+  Diagnostics &diagnostics;
+  Checkpoint tensors;
+};
+} // namespace
+
+std::optional<JsonValue> CheckpointImport::readConfig() {
+  std::string path = pathOf("config.json"), reason;
+  if (!llvm::sys::fs::exists(path)) {
+    diagnostics.error(DiagId::E637, DiagnosticPlace::wholeFile(folder),
+                      "expected a checkpoint with config.json, found no such "
+                      "file in the folder");
+    return std::nullopt;
+  }
+  std::optional<FileId> file = sources.addFile(path, reason);
+  if (!file) {
+    diagnostics.error(DiagId::E637, DiagnosticPlace::wholeFile(path),
+                      "cannot read the file: " + reason);
+    return std::nullopt;
+  }
+  return parseJson(*file, sources, diagnostics);
+}
+
+/// The object with the keys of the decoder. A composite model says some of them
+/// for all its parts.
+const JsonValue *CheckpointImport::chooseDecoder(JsonValue &root) {
+  JsonMember *text = nullptr;
+  for (JsonMember &member : root.members)
+    if (llvm::is_contained(textKeys, StringRef(member.key)) &&
+        member.value.kind == JsonValue::Kind::Object)
+      text = &member;
+  if (!text)
+    return &root;
+  ModelConfig outer(root, "", SourceRange(), diagnostics);
+  for (StringRef key : textKeys)
+    outer.neutral(key);
+  for (StringRef key : otherParts)
+    outer.neutral(key);
+  for (StringRef key : {"dtype", "torch_dtype", "tie_word_embeddings"}) {
+    outer.neutral(key);
+    if (const JsonMember *shared = root.find(key)) {
+      llvm::erase_if(text->value.members,
+                     [&](const JsonMember &own) { return own.key == key; });
+      text->value.members.push_back(*shared);
+    }
+  }
+  outer.reportUnread();
+  diagnostics.remark(DiagId::E634, text->keyRange,
+                     "only the decoder of text is imported, no image or sound");
+  return &text->value;
+}
+
+const ModelFamily *CheckpointImport::chooseFamily(const JsonValue &decoder) {
+  const JsonMember *type = decoder.find("model_type");
+  if (!type || type->value.kind != JsonValue::Kind::String) {
+    diagnostics.error(type ? DiagId::E632 : DiagId::E631,
+                      type ? type->keyRange : decoder.range,
+                      "expected a string 'model_type'");
+    return nullptr;
+  }
+  StringRef name = type->value.string;
+  if (const ModelFamily *family = findModelFamily(name))
+    return family;
+  std::vector<StringRef> known;
+  for (const ModelFamily *family : modelFamilies())
+    known.insert(known.end(), family->modelTypes.begin(),
+                 family->modelTypes.end());
+  llvm::sort(known);
+  diagnostics
+      .error(DiagId::E635, type->value.range,
+             "no importer knows the model family '" + name + "'")
+      .suggest(type->value.range, closestName(name, known))
+      .hint(type->value.range, "known are " + llvm::join(known, ", "));
+  return nullptr;
+}
+
+std::string CheckpointImport::modelName(const ModelFamily &family) const {
+  llvm::SmallString<256> path(folder);
+  llvm::sys::fs::make_absolute(path);
+  llvm::sys::path::remove_dots(path, /*remove_dot_dot=*/true);
+  StringRef base = llvm::sys::path::filename(path);
+  std::string name;
+  for (char c : base)
+    name += llvm::isAlnum(c) ? llvm::toLower(c) : '_';
+  if (name.empty() || !llvm::isAlpha(name.front()))
+    name = (family.name() + "_" + name).str();
+  return name;
+}
+
+std::vector<std::string> CheckpointImport::weightPatterns() const {
+  std::vector<std::string> result;
+  for (const std::string &pattern : tensors.patterns()) {
+    llvm::SmallString<256> path(options.weightsFolder);
+    llvm::sys::path::append(path, pattern);
+    std::string text;
+    for (char c : path) // braces of strings are written twice
+      text += std::string(c == '{' || c == '}' ? 2 : 1, c);
+    result.push_back(text);
+  }
+  return result;
+}
+
+/// The one text of what the family wrote.
+std::optional<std::string>
+CheckpointImport::canonical(const std::string &text) {
+  std::unique_ptr<ast::File> file =
+      parseBuffer("text of the importer", text, sources, diagnostics);
+  if (!file)
+    return std::nullopt;
+  std::string result;
+  llvm::raw_string_ostream stream(result);
+  ast::print(*file, stream);
+  return result;
+}
+
+std::optional<std::string> CheckpointImport::run() {
+  std::optional<JsonValue> root = readConfig();
+  if (!root)
+    return std::nullopt;
+  const JsonValue *object = chooseDecoder(*root);
+  const ModelFamily *family = chooseFamily(*object);
+  if (!family || !tensors.open(folder, sources, diagnostics))
+    return std::nullopt;
+  ModelConfig config(*object, "", object->range, diagnostics);
+  // Messages about missing keys point to the beginning, not to all of it.
+  if (config.has("quantization_config"))
+    config.unsupported("quantization_config",
+                       "quantised checkpoints are not read");
+  Decoder decoder(config, tensors, modelName(*family), options.context);
+  family->describe(decoder);
+  config.neutral("quantization_config");
+  config.reportUnread();
+  if (diagnostics.hasErrors())
+    return std::nullopt;
+  return canonical(decoder.finish(weightPatterns()));
+}
+
+std::optional<std::string>
+moec::importCheckpoint(StringRef folder, const CheckpointOptions &options,
+                       SourceManager &sources, Diagnostics &diagnostics) {
+  return CheckpointImport(folder, options, sources, diagnostics).run();
+}
