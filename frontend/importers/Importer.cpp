@@ -207,3 +207,9 @@ moec::importCheckpoint(StringRef folder, const CheckpointOptions &options,
                        SourceManager &sources, Diagnostics &diagnostics) {
   return CheckpointImport(folder, options, sources, diagnostics).run();
 }
+
+void moec::printModelFamilies(llvm::raw_ostream &os) {
+  for (const ModelFamily *family : modelFamilies())
+    os << llvm::join(family->modelTypes, ", ") << ": " << family->summary
+       << '\n';
+}
