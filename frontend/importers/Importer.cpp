@@ -14,6 +14,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <set>
+
 using namespace moec;
 using namespace moec::importers;
 using llvm::StringRef;
@@ -53,6 +55,7 @@ private:
   std::optional<JsonValue> readConfig();
   const JsonValue *chooseDecoder(JsonValue &root);
   const ModelFamily *chooseFamily(const JsonValue &decoder);
+  void ignoreOtherParts(Decoder &decoder);
   std::string modelName(const ModelFamily &family) const;
   std::vector<std::string> weightPatterns() const;
   std::optional<std::string> canonical(const std::string &text);
@@ -141,6 +144,31 @@ const ModelFamily *CheckpointImport::chooseFamily(const JsonValue &decoder) {
   return nullptr;
 }
 
+/// The tensors of a composite model that are not of its decoder, by the first
+/// parts of their names.
+void CheckpointImport::ignoreOtherParts(Decoder &decoder) {
+  std::set<std::string> patterns;
+  tensors.forEach([&](const TensorInfo &tensor) {
+    StringRef name = tensor.name, rest = name;
+    bool inside = rest.consume_front(decoder.prefix);
+    StringRef part = rest.split('.').first;
+    if (name.ends_with("lm_head.weight") ||
+        (inside &&
+         (part == "layers" || part == "embed_tokens" || part == "norm")))
+      return;
+    if (!inside) {
+      part = name.split('.').first;
+      if (part == "model")
+        part = name.take_front(name.find('.', part.size() + 1));
+      patterns.insert((part + ".*").str());
+    } else {
+      patterns.insert(decoder.prefix + (part + ".*").str());
+    }
+  });
+  for (const std::string &pattern : patterns)
+    decoder.ignore(pattern);
+}
+
 std::string CheckpointImport::modelName(const ModelFamily &family) const {
   llvm::SmallString<256> path(folder);
   llvm::sys::fs::make_absolute(path);
@@ -195,6 +223,8 @@ std::optional<std::string> CheckpointImport::run() {
                        "quantised checkpoints are not read");
   Decoder decoder(config, tensors, modelName(*family), options.context);
   family->describe(decoder);
+  if (object != &*root)
+    ignoreOtherParts(decoder);
   config.neutral("quantization_config");
   config.reportUnread();
   if (diagnostics.hasErrors())
