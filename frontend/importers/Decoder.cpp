@@ -242,9 +242,9 @@ void Decoder::readCommon(bool tiedByDefault) {
   head = config.size("head_dim", std::max<int64_t>(1, hidden / heads));
   dim("kv_heads", kvHeads);
   dim("head", head);
-  constant("eps", spell(config.real({"rms_norm_eps", "layer_norm_eps",
-                                     "norm_eps", "layer_norm_epsilon"},
-                                    1e-6)));
+  Names other = {"layer_norm_eps", "norm_eps", "layer_norm_epsilon"};
+  bool isOther = !config.has("rms_norm_eps") && config.has(other);
+  constant("eps", spell(config.real(isOther ? other : Names("rms_norm_eps"))));
   readHead(config.boolean("tie_word_embeddings", tiedByDefault));
 }
 

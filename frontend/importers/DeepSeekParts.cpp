@@ -5,9 +5,9 @@
 using namespace moec;
 using namespace moec::importers;
 
-Schedule importers::layersWithExperts(Decoder &d) {
+Schedule importers::layersWithExperts(Decoder &d, int64_t denseByDefault) {
   ModelConfig &c = d.config;
-  int64_t dense = c.integer("first_k_dense_replace", 0);
+  int64_t dense = c.integer("first_k_dense_replace", denseByDefault);
   if (!c.has("mlp_layer_types"))
     return Schedule::where(d.depth, [&](int64_t l) { return l >= dense; });
   std::vector<std::string> types = c.words("mlp_layer_types");
@@ -44,7 +44,8 @@ RouteText importers::biasedSigmoidRoute(Decoder &d, const std::string &gate,
   route.select = "top_k(" + spell(c.size("num_experts_per_tok")) + ")";
   route.renorm =
       c.boolean("norm_topk_prob", true) ? "sum(eps = 1e-20)" : "none";
-  route.scale = spell(c.real({"routed_scaling_factor", "route_scale"}, 1.0));
+  route.scale = spell(c.real(
+      {"routed_scaling_factor", "route_scale", "router_scaling_factor"}, 1.0));
   return route;
 }
 

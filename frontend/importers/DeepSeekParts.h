@@ -13,7 +13,7 @@ namespace moec::importers {
 
 /// Layers with experts: `mlp_layer_types`, or those from the
 /// `first_k_dense_replace`-th on.
-Schedule layersWithExperts(Decoder &decoder);
+Schedule layersWithExperts(Decoder &decoder, int64_t denseByDefault = 0);
 
 /// The routing of DeepSeek-V3 with a bias of the given name; reads the keys for
 /// groups, renormalisation and scale.

@@ -26,17 +26,42 @@ static std::string attention(Decoder &d, llvm::StringRef style) {
   return d.mla(mla);
 }
 
-static void v3(Decoder &d) {
+/// The feed-forward part reads `f`; `norm` is the name of one on its result.
+static void biased(Decoder &d, int64_t denseByDefault,
+                   const std::string &norm = "") {
   ModelConfig &c = d.config;
-  d.readCommon();
-  d.ignoreExtraLayers("num_nextn_predict_layers");
   bool pairs = c.boolean("rope_interleave", true);
-  SharedExpertLayers layers(layersWithExperts(d));
+  SharedExpertLayers layers(layersWithExperts(d, denseByDefault));
   layers.act = d.activation("hidden_act");
   layers.route = biasedSigmoidRoute(d, "mlp.gate.weight",
                                     "mlp.gate.e_score_correction_bias");
+  Schedule sparse = layers.sparse;
   std::string attend = attention(d, pairs ? "pairs" : "half");
-  d.preNormLayer(attend, sharedExpertStatements(d, layers));
+  FeedForwardText feed = sharedExpertFeedForward(d, layers);
+  std::string value = feed.sparseValue;
+  if (!norm.empty())
+    value = d.norm(value, d.pick(sparse.first(), {norm, "mlp." + norm}));
+  d.preNormLayer(attend,
+                 d.when(sparse, "sparse", feed.sparse + "x = x + " + value,
+                        "x = x + " + feed.denseValue));
+}
+
+static void v3(Decoder &d) {
+  d.readCommon();
+  d.ignoreExtraLayers({"num_nextn_predict_layers", "num_mtp_layers"});
+  biased(d, /*denseByDefault=*/0);
+}
+
+static void glmLite(Decoder &d) {
+  d.readCommon();
+  d.ignoreExtraLayers({"num_nextn_predict_layers", "num_mtp_layers"});
+  biased(d, /*denseByDefault=*/1);
+}
+
+static void axk1(Decoder &d) {
+  d.readCommon();
+  d.ignoreExtraLayers({"num_nextn_predict_layers", "num_mtp_layers"});
+  biased(d, /*denseByDefault=*/1, "post_mlp_layernorm.weight");
 }
 
 static void v2(Decoder &d) {
@@ -73,3 +98,7 @@ static FamilyRegistration
               &v3});
 static FamilyRegistration
     v2Family({{"deepseek_v2"}, "latent attention, groups of experts", &v2});
+static FamilyRegistration glmLiteFamily(
+    {{"glm4_moe_lite"}, "as DeepSeek-V3, the first layer dense", &glmLite});
+static FamilyRegistration
+    axk1Family({{"axk1"}, "as DeepSeek-V3, a norm behind the experts", &axk1});

@@ -61,6 +61,8 @@ static void describe(Decoder &d) {
     shared.width = d.dim("shared_ffn", count * width);
     routed += " + " + d.glu(shared);
   }
+  if (bias)
+    d.headMap += " + \"lm_head.bias\"";
   GluText dense;
   dense.act = act;
   dense.bias = bias;

@@ -1,4 +1,4 @@
-//===- Glm4Moe.cpp - GLM-4.5, dots.llm1 and Solar Open --------------------===//
+//===- Glm4Moe.cpp - GLM-4.5, dots.llm1, Solar, EXAONE, Hunyuan 3 ---------===//
 //
 // Grouped-query attention before the feed-forward part of DeepSeek-V3.
 //
@@ -99,6 +99,31 @@ static void exaone(Decoder &d) {
                  sharedExpertStatements(d, feedForward(d, sparse, bias)));
 }
 
+/// Names differ between what was published and what transformers 5 saves.
+static void hunyuan(Decoder &d) {
+  ModelConfig &c = d.config;
+  d.readCommon();
+  d.ignoreExtraLayers({"num_nextn_predict_layers", "num_mtp_layers"});
+  c.expect("mlp_bias", false);
+  // The sum with the shared experts is f32 in any case.
+  c.neutral("enable_moe_fp32_combine");
+  AttentionText attention;
+  attention.qkvBias = attention.oBias = c.boolean("attention_bias", false);
+  attention.rope = d.rope();
+  attention.more = d.qkNorms("head");
+  SharedExpertLayers layers(layersWithExperts(d, /*denseByDefault=*/1));
+  int64_t at = layers.sparse.first();
+  layers.act = d.activation("hidden_act");
+  layers.route = biasedSigmoidRoute(
+      d, d.pick(at, {"mlp.router.gate.weight", "mlp.gate.weight"}),
+      d.pick(at, {"mlp.expert_bias", "mlp.e_score_correction_bias"}));
+  if (!d.hasInLayer(at, "mlp.shared_experts.gate_proj.weight"))
+    layers.sharedAt = "mlp.shared_mlp.";
+  d.preNormLayer(d.attention(attention), sharedExpertStatements(d, layers));
+}
+
+static FamilyRegistration hunyuanFamily(
+    {{"hy_v3"}, "norms of q and k, a bias that selects", &hunyuan});
 static FamilyRegistration
     glmFamily({{"glm4_moe"}, "rotary positions on a part of each head", &glm});
 static FamilyRegistration

@@ -32,7 +32,7 @@ static void describe(Decoder &d) {
   // training.
   route.select =
       "sparse_mixer(2, eps = " + spell(c.real("router_jitter_noise", 0.01)) +
-      ", denominator = signed)";
+      ")";
   route.weigh = "sparse_mixer";
   ExpertsText experts;
   experts.act = d.activation("hidden_act");

@@ -6,9 +6,10 @@ A file of test/importers/configs says what is built for a family:
      "goldens": {"a": {...}, ...},     what make.py builds, over the common ones
      "vary": {"key": [value, ...]}}    what random_variants.py draws from
 
-Two keys there are no keys of the configuration: "_dtype" is the type in which weights are
+Some keys there are no keys of the configuration: "_dtype" is the type in which weights are
 stored (float32), "_layout" is "original" (as checkpoints were published, the default) or
-"fused" (as transformers 5 holds them).
+"fused" (as transformers 5 holds them), "_model_type" what is written into config.json for
+models that use the class of another.
 
 Every parameter is drawn at random, norms around one and biases around zero but never at
 it, so that nothing drops out of the comparison. Weights are rounded to the type in which
@@ -130,6 +131,7 @@ class Built:
         values, ours = split(json.loads(json.dumps(values)))
         self.dtype = getattr(torch, ours.get("_dtype", "float32"))
         self.fused = ours.get("_layout", "original") == "fused"
+        self.model_type = ours.get("_model_type")
         self.config = make_config(family, values)
         self.model = AutoModelForCausalLM.from_config(
             self.config, dtype=torch.float32, attn_implementation="eager")
@@ -181,6 +183,10 @@ class Built:
         stored.config.dtype = self.dtype
         stored.save_pretrained(folder, save_original_format=not self.fused)
         (folder / "generation_config.json").unlink(missing_ok=True)
+        if self.model_type:
+            path = folder / "config.json"
+            config = {**json.loads(path.read_text()), "model_type": self.model_type}
+            path.write_text(json.dumps(config, indent=2) + "\n")
         save_file({"tokens": self.tokens.to(torch.int32).contiguous(),
                    "logits": self.logits.contiguous()}, folder / "logits.safetensors")
 
