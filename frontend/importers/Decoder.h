@@ -130,6 +130,8 @@ struct RopeDefaults {
   /// 0: the head.
   int64_t dims = 0;
   double partial = 1.0;
+  /// Whether `partial_rotary_factor` means anything to the family.
+  bool takesPartial = false;
   /// The object within rope_parameters, for families with one per layer type.
   llvm::StringRef layerType;
   /// Phi-3.5-MoE: `short_mscale` and `long_mscale` multiply cosine and sine,

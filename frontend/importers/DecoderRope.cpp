@@ -114,6 +114,9 @@ std::string Decoder::scaling(ModelConfig &rope, StringRef type, int64_t dims,
 std::string Decoder::rope(const RopeDefaults &defaults) {
   std::optional<ModelConfig> rope = config.child("rope_parameters");
   std::optional<ModelConfig> old = config.child("rope_scaling");
+  if (rope && old)
+    config.unsupported("rope_scaling", "expected either 'rope_parameters' or "
+                                       "'rope_scaling', found both");
   if (!rope)
     rope = std::move(old);
   std::optional<ModelConfig> nested;

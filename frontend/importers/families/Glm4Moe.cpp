@@ -25,6 +25,7 @@ static void glm(Decoder &d) {
   attention.qkvBias = c.boolean("attention_bias", false);
   RopeDefaults rope;
   rope.partial = 0.5;
+  rope.takesPartial = true;
   attention.rope = d.rope(rope);
   if (c.boolean("use_qk_norm", false))
     attention.more = d.qkNorms("head");
@@ -64,6 +65,7 @@ static void solar(Decoder &d) {
   attention.qkvBias = c.boolean("attention_bias", false);
   RopeDefaults rope;
   rope.theta = 1e6;
+  rope.takesPartial = true;
   attention.rope = d.rope(rope);
   d.preNormLayer(d.attention(attention),
                  sharedExpertStatements(
@@ -109,7 +111,7 @@ static void hunyuan(Decoder &d) {
   c.neutral("enable_moe_fp32_combine");
   AttentionText attention;
   attention.qkvBias = attention.oBias = c.boolean("attention_bias", false);
-  attention.rope = d.rope();
+  attention.rope = d.rope(RopeDefaults::withTheta(11158840));
   attention.more = d.qkNorms("head");
   SharedExpertLayers layers(layersWithExperts(d, /*denseByDefault=*/1));
   int64_t at = layers.sparse.first();

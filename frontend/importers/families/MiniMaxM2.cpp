@@ -21,6 +21,7 @@ static void describe(Decoder &d) {
   c.neutral({"use_mtp", "mtp_transformer_layers"});
   AttentionText attention;
   RopeDefaults rope = RopeDefaults::withTheta(5e6);
+  rope.takesPartial = true;
   if (auto rotated = c.maybeInteger("rotary_dim"))
     rope.partial = static_cast<double>(*rotated) / static_cast<double>(d.head);
   attention.rope = d.rope(rope);
