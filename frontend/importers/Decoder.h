@@ -55,6 +55,7 @@ struct AttentionText {
   std::string mask = "causal";
   std::string rope = "none";
   std::string at = "self_attn.";
+  std::string kvHeads = "kv_heads", head = "head"; ///< names of sizes
   std::string q = "q_proj", k = "k_proj", v = "v_proj", o = "o_proj";
   bool qkvBias = false;
   bool oBias = false;

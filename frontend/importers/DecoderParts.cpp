@@ -61,10 +61,9 @@ std::string Decoder::attention(const AttentionText &t) {
                        "the hidden size " + Twine(hidden) +
                            " is no multiple of the " + Twine(heads) +
                            " attention heads");
-  std::string text = "attention(" + t.input +
-                     ", heads = heads, kv_heads = kv_heads, head_dim = head, "
-                     "mask = " +
-                     t.mask + ", rope = " + t.rope;
+  std::string text =
+      "attention(" + t.input + ", heads = heads, kv_heads = " + t.kvHeads +
+      ", head_dim = " + t.head + ", mask = " + t.mask + ", rope = " + t.rope;
   text += ", q = " + affine(t.at + t.q, t.qkvBias);
   text += ", k = " + affine(t.at + t.k, t.qkvBias);
   text += ", v = " + affine(t.at + t.v, t.qkvBias);

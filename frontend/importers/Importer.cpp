@@ -24,22 +24,11 @@ using llvm::Twine;
 /// Where composite models keep the configuration of their decoder.
 static constexpr StringRef textKeys[] = {"text_config", "llm_config",
                                          "language_config"};
-/// What a composite model says besides, about other parts than the decoder.
-static constexpr StringRef otherParts[] = {"vision_config",
-                                           "audio_config",
-                                           "image_token_id",
-                                           "image_token_index",
-                                           "video_token_id",
-                                           "audio_token_id",
-                                           "boi_token_index",
-                                           "eoi_token_index",
-                                           "boi_token_id",
-                                           "eoi_token_id",
-                                           "vision_start_token_id",
-                                           "vision_end_token_id",
-                                           "audio_start_token_id",
-                                           "audio_end_token_id",
-                                           "vision_soft_tokens_per_image"};
+/// Whether a key of a composite model is about other parts than the decoder.
+static bool isOfOtherParts(StringRef key) {
+  return key.ends_with("_config") || key.ends_with("_token_id") ||
+         key.ends_with("_token_index") || key == "vision_soft_tokens_per_image";
+}
 
 namespace {
 class CheckpointImport {
@@ -102,10 +91,9 @@ const JsonValue *CheckpointImport::chooseDecoder(JsonValue &root) {
   if (!text)
     return &root;
   ModelConfig outer(root, "", SourceRange(), diagnostics);
-  for (StringRef key : textKeys)
-    outer.neutral(key);
-  for (StringRef key : otherParts)
-    outer.neutral(key);
+  for (const JsonMember &member : root.members)
+    if (isOfOtherParts(member.key))
+      outer.neutral(member.key);
   for (StringRef key : {"dtype", "torch_dtype", "tie_word_embeddings"}) {
     outer.neutral(key);
     if (const JsonMember *shared = root.find(key)) {
