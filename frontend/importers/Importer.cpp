@@ -93,7 +93,7 @@ const JsonValue *CheckpointImport::chooseDecoder(JsonValue &root) {
   ModelConfig outer(root, "", SourceRange(), diagnostics);
   for (const JsonMember &member : root.members)
     if (isOfOtherParts(member.key))
-      outer.neutral(member.key);
+      outer.neutral(StringRef(member.key));
   for (StringRef key : {"dtype", "torch_dtype", "tie_word_embeddings"}) {
     outer.neutral(key);
     if (const JsonMember *shared = root.find(key)) {

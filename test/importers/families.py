@@ -49,6 +49,7 @@ def main():
         mine = {f"{name}-{golden}" for golden in config["goldens"]}
         if len(mine) < 2:
             faults.append(f"configs/{name}.json has fewer than two goldens")
+        faults += [f"golden/{golden} is missing: run make.py" for golden in mine - goldens]
         goldens -= mine
     faults += [f"golden/{golden} is in no file of configs/" for golden in goldens]
     size = sum(path.stat().st_size for path in HERE.glob("golden/*/*"))

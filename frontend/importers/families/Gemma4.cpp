@@ -39,8 +39,9 @@ static GlobalHeads globalHeads(Decoder &d, const Schedule &narrow) {
     layer->reportUnread();
     if (narrow[l] ||
         (!isFirst && (own.head != heads.head || own.kvHeads != heads.kvHeads)))
-      layers->unsupported(number, "only global layers may differ, and all in "
-                                  "the same way");
+      layers->unsupported(llvm::StringRef(number),
+                          "only global layers may differ, and all in "
+                          "the same way");
     heads = own;
     isFirst = false;
   }

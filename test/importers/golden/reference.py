@@ -52,9 +52,9 @@ def split(values):
 def starts(model):
     """Everything that a checkpoint stores, with what it is around: a parameter that starts as
     ones multiplies."""
+    stored = model.state_dict()
     tensors = dict(model.named_parameters())
-    tensors.update((name, buffer) for name, buffer in model.named_buffers()
-                   if "bias" in name or "scale" in name or "scalar" in name)
+    tensors.update((name, buffer) for name, buffer in model.named_buffers() if name in stored)
     return [(name, tensor, 1.0 if tensor.dim() == 1 and bool((tensor == 1).all()) else 0.0)
             for name, tensor in sorted(tensors.items())]
 
