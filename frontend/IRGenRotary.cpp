@@ -224,12 +224,14 @@ bool Expander::readScaling(const ast::Expr &argument, double theta,
     ok &= value.has_value();
     return value.value_or(1);
   };
-  auto ascending = [&](StringRef less, double a, StringRef more, double b) {
-    if (!ok || a < b)
+  auto ascending = [&](StringRef less, double a, StringRef more, double b,
+                       bool orEqual) {
+    if (!ok || a < b || (orEqual && a == b))
       return;
     ok = false;
     diagnostics.error(DiagId::E212, bound->get(more)->range,
-                      "'" + more + "' of " + name + "() must be larger than '" +
+                      "'" + more + "' of " + name + "() must " +
+                          (orEqual ? "not be less" : "be larger") + " than '" +
                           less + "'");
   };
 
@@ -240,7 +242,8 @@ bool Expander::readScaling(const ast::Expr &argument, double theta,
   } else if (name == "yarn") {
     Yarn yarn = {positive("factor"), double(length()), positive("fast"),
                  positive("slow"), true};
-    ascending("slow", yarn.slow, "fast", yarn.fast);
+    // Kimi-K2 has 1 for both: no ramp but a step.
+    ascending("slow", yarn.slow, "fast", yarn.fast, /*orEqual=*/true);
     if (ok && theta <= 1.0) {
       ok = false;
       diagnostics.error(DiagId::E212, expr->range,
@@ -258,7 +261,7 @@ bool Expander::readScaling(const ast::Expr &argument, double theta,
   } else if (name == "llama3") {
     Llama3 scaling = {positive("factor"), positive("low"), positive("high"),
                       double(length())};
-    ascending("low", scaling.low, "high", scaling.high);
+    ascending("low", scaling.low, "high", scaling.high, /*orEqual=*/false);
     if (ok)
       parameters.frequencies = llama3Frequencies(theta, dims, scaling);
   } else if (name == "dynamic_ntk") {

@@ -5,6 +5,7 @@
 #include "compiler/plugin/BuildIdentity.h"
 #include "frontend/Diagnostics.h"
 #include "frontend/SpellCheck.h"
+#include "frontend/importers/Importer.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
@@ -129,6 +130,10 @@ struct CommandLine {
   cl::opt<std::string> explain{"explain",
                                cl::desc("Explain a diagnostic, such as E402"),
                                cl::value_desc("id"), cl::cat(category)};
+  cl::opt<bool> printFamilies{
+      "print-families",
+      cl::desc("Print the families of models that can be imported"),
+      cl::cat(category)};
   cl::opt<bool> printPhases{
       "print-phases", cl::desc("Print the table of phases"), cl::cat(category)};
 };
@@ -385,6 +390,10 @@ std::optional<int> moec::parseOptions(int argc, char **argv,
 
   if (!line.explain.empty())
     return explain(line.explain);
+  if (line.printFamilies) {
+    printModelFamilies(llvm::outs());
+    return ExitSuccess;
+  }
   if (line.printPhases) {
     printPhases(llvm::outs());
     return ExitSuccess;

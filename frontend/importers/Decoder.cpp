@@ -216,7 +216,7 @@ void Decoder::readHead(bool tied) {
   for (StringRef each : {"lm_head.weight", "language_model.lm_head.weight"})
     if (tensors.has(each))
       own = each.str();
-  headName = tied ? embed : own;
+  headMap = "\"" + (tied ? embed : own) + "\"";
   if (!tied || !tensors.has(own))
     return;
   // A copy of the embeddings does no harm; anything else is a contradiction.
@@ -239,17 +239,12 @@ void Decoder::readCommon(bool tiedByDefault) {
   readSizes("vocab_size", "hidden_size", "num_hidden_layers",
             "num_attention_heads", "max_position_embeddings");
   kvHeads = config.size("num_key_value_heads", heads);
-  if (!config.has("head_dim") && hidden % heads != 0)
-    config.unsupported("num_attention_heads",
-                       "'hidden_size' " + Twine(hidden) +
-                           " is no multiple of 'num_attention_heads' " +
-                           Twine(heads));
-  head = config.size("head_dim", hidden / heads);
+  head = config.size("head_dim", std::max<int64_t>(1, hidden / heads));
   dim("kv_heads", kvHeads);
   dim("head", head);
-  constant("eps", spell(config.real({"rms_norm_eps", "layer_norm_eps",
-                                     "norm_eps", "layer_norm_epsilon"},
-                                    1e-6)));
+  Names other = {"layer_norm_eps", "norm_eps", "layer_norm_epsilon"};
+  bool isOther = !config.has("rms_norm_eps") && config.has(other);
+  constant("eps", spell(config.real(isOther ? other : Names("rms_norm_eps"))));
   readHead(config.boolean("tie_word_embeddings", tiedByDefault));
 }
 
@@ -343,8 +338,7 @@ declarations(StringRef item, StringRef text,
 std::string Decoder::finish(llvm::ArrayRef<std::string> weights) {
   dim("context", context);
   ignore("*.rotary_emb.inv_freq");
-  std::string head =
-      "linear(" + finalNorm + ", \"" + headName + "\", to = vocab)";
+  std::string head = "linear(" + finalNorm + ", " + headMap + ", to = vocab)";
   std::string result = logits;
   if (size_t place = result.find("$head"); place != std::string::npos)
     result.replace(place, 5, head);

@@ -55,6 +55,7 @@ struct AttentionText {
   std::string mask = "causal";
   std::string rope = "none";
   std::string at = "self_attn.";
+  std::string kvHeads = "kv_heads", head = "head"; ///< names of sizes
   std::string q = "q_proj", k = "k_proj", v = "v_proj", o = "o_proj";
   bool qkvBias = false;
   bool oBias = false;
@@ -83,6 +84,21 @@ struct GluText {
   std::string gate = "gate_proj", up = "up_proj", down = "down_proj";
   bool bias = false;
   std::vector<std::string> more;
+};
+
+/// Routing of a linear map of the input, as text: its stages.
+struct RouteText {
+  std::string input = "f";
+  std::string gate = "\"mlp.gate.weight\""; ///< the map, as an expression
+  std::string count = "experts";
+  bool f32 = false; ///< the map is computed in f32 whatever the model's type
+  std::string score = "softmax";
+  std::string rank = "score";
+  std::string groups;
+  std::string select;
+  std::string weigh = "score";
+  std::string renorm = "none";
+  std::string scale = "1";
 };
 
 /// The routed experts of a layer, in whichever layout the checkpoint has.
@@ -115,8 +131,15 @@ struct RopeDefaults {
   /// 0: the head.
   int64_t dims = 0;
   double partial = 1.0;
+  /// Whether `partial_rotary_factor` means anything to the family.
+  bool takesPartial = false;
   /// The object within rope_parameters, for families with one per layer type.
   llvm::StringRef layerType;
+  /// Phi-3.5-MoE: `short_mscale` and `long_mscale` multiply cosine and sine,
+  /// and the short factors are used for all lengths.
+  bool shortMagnitudes = false;
+  /// Hunyuan: "dynamic" with `alpha` is another theta, whatever the length.
+  bool ntkAlpha = false;
 
   static RopeDefaults withTheta(double theta) {
     RopeDefaults defaults;
@@ -146,6 +169,8 @@ public:
   void readSizes(const Names &vocab, const Names &hidden, const Names &depth,
                  const Names &heads, const Names &context);
   void readDtype();
+  /// The last map: tied to the embeddings or of its own.
+  void readHead(bool tied);
 
   /// Declares a size or a constant; those that the text does not name are not
   /// printed. Returns the name.
@@ -177,7 +202,8 @@ public:
   //===--------------------------------------------------------------------===//
 
   /// Reads the activation of a key.
-  std::string activation(const Names &names, llvm::StringRef fallback = "silu");
+  std::string activation(const Names &names, llvm::StringRef fallback = "silu",
+                         ModelConfig *where = nullptr);
   /// Reads rope_parameters, or rope_theta and rope_scaling.
   std::string rope(const RopeDefaults &defaults = {});
   /// The mscale correction that yarn makes to the scale of scores (DeepSeek).
@@ -186,7 +212,12 @@ public:
   std::string attention(const AttentionText &text);
   std::string mla(const MlaText &text);
   std::string glu(const GluText &text);
+  std::string route(const RouteText &text);
   std::string experts(const ExpertsText &text);
+  /// Norms of q and k, as further arguments of an attention.
+  std::vector<std::string> qkNorms(llvm::StringRef over,
+                                   llvm::StringRef q = "q_norm",
+                                   llvm::StringRef k = "k_norm") const;
   /// `rms_norm(x, "name", eps = eps)`.
   std::string norm(llvm::StringRef input, llvm::StringRef name) const;
 
@@ -210,6 +241,10 @@ public:
   // The text
   //===--------------------------------------------------------------------===//
 
+  /// Attention and feed-forward part, each added to what it was given after a
+  /// norm. `feedForward` is statements that add to `x` and read `f`.
+  void preNormLayer(const std::string &attention,
+                    const std::string &feedForward);
   /// Statements of a layer, appended to those before.
   void layer(const std::string &text) { layerText += text + "\n"; }
   void block(const std::string &text) { blockText += text + "\n"; }
@@ -219,7 +254,7 @@ public:
   std::string carried = "x";    ///< names that layers hand on
   std::string layersAt;         ///< prefix of a layer's names
   std::string finalNorm;        ///< of `x`
-  std::string headName;         ///< weight of the last map
+  std::string headMap;          ///< the last map, as an expression
   std::string logits = "$head"; ///< what is returned; `$head` is the last map
 
   /// The whole file; `weights` are the patterns to write.
@@ -233,8 +268,10 @@ private:
   std::string expertNames(const ExpertsText &text, FusedExperts &names);
   bool fusedViews(const ExpertsText &text, const std::string &fused,
                   const std::string &down, FusedExperts &names);
-  std::string scaling(ModelConfig &rope, llvm::StringRef type, int64_t dims);
-  void readHead(bool tied);
+  std::string scaling(ModelConfig &rope, llvm::StringRef type, int64_t dims,
+                      bool shortMagnitudes);
+  std::string longRope(ModelConfig &rope, int64_t dims, int64_t before,
+                       bool shortMagnitudes);
 
   std::string name, dtype = "f32";
   int64_t contextLimit, context = 0;

@@ -23,23 +23,47 @@ static void append(std::string &text, llvm::ArrayRef<std::string> more) {
       text += ", " + argument;
 }
 
-std::string Decoder::activation(const Names &names, StringRef fallback) {
-  std::string word = config.word(names, fallback);
+std::string Decoder::activation(const Names &names, StringRef fallback,
+                                ModelConfig *where) {
+  ModelConfig &source = where ? *where : config;
+  std::string word = source.word(names, fallback);
   if (word == "silu" || word == "swish")
     return "silu";
   if (word == "gelu_pytorch_tanh" || word == "gelu_new")
     return "gelu(tanh)";
   if (word == "gelu" || word == "relu" || word == "relu2")
     return word;
-  config.unsupported(names, "activation '" + word + "' is not built");
+  source.unsupported(names, "activation '" + word + "' is not built");
   return "silu";
 }
 
+std::vector<std::string> Decoder::qkNorms(StringRef over, StringRef q,
+                                          StringRef k) const {
+  std::vector<std::string> result;
+  for (auto [argument, name] : {std::pair("q_norm", q), std::pair("k_norm", k)})
+    result.push_back((Twine(argument) + " = rms_norm(\"self_attn." + name +
+                      ".weight\", eps = eps, over = " + over + ")")
+                         .str());
+  return result;
+}
+
+void Decoder::preNormLayer(const std::string &attention,
+                           const std::string &feedForward) {
+  layer("n = " + norm("x", "input_layernorm.weight"));
+  layer("x = x + " + attention);
+  layer("f = " + norm("x", "post_attention_layernorm.weight"));
+  layer(feedForward);
+}
+
 std::string Decoder::attention(const AttentionText &t) {
-  std::string text = "attention(" + t.input +
-                     ", heads = heads, kv_heads = kv_heads, head_dim = head, "
-                     "mask = " +
-                     t.mask + ", rope = " + t.rope;
+  if (head * heads != hidden && !config.has("head_dim"))
+    config.unsupported({"num_attention_heads", "n_heads"},
+                       "the hidden size " + Twine(hidden) +
+                           " is no multiple of the " + Twine(heads) +
+                           " attention heads");
+  std::string text =
+      "attention(" + t.input + ", heads = heads, kv_heads = " + t.kvHeads +
+      ", head_dim = " + t.head + ", mask = " + t.mask + ", rope = " + t.rope;
   text += ", q = " + affine(t.at + t.q, t.qkvBias);
   text += ", k = " + affine(t.at + t.k, t.qkvBias);
   text += ", v = " + affine(t.at + t.v, t.qkvBias);
@@ -77,6 +101,16 @@ std::string Decoder::mla(const MlaText &t) {
           ", o = " + affine(t.at + "o_proj", t.bias);
   append(text, t.more);
   return text + ")";
+}
+
+std::string Decoder::route(const RouteText &t) {
+  std::string text = "route(linear(" + t.input + ", " + t.gate +
+                     ", to = " + t.count + (t.f32 ? ", dtype = f32" : "") +
+                     "), score = " + t.score + ", rank = " + t.rank;
+  if (!t.groups.empty())
+    text += ", groups = " + t.groups;
+  return text + ", select = " + t.select + ", weigh = " + t.weigh +
+         ", renorm = " + t.renorm + ", scale = " + t.scale + ")";
 }
 
 std::string Decoder::glu(const GluText &t) {

@@ -27,7 +27,36 @@ static double mscaleOf(double scale, double mscale) {
   return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
 }
 
-std::string Decoder::scaling(ModelConfig &rope, StringRef type, int64_t dims) {
+std::string Decoder::longRope(ModelConfig &rope, int64_t dims, int64_t before,
+                              bool shortMagnitudes) {
+  std::vector<double> shorts = rope.reals("short_factor"),
+                      longs = rope.reals("long_factor");
+  for (auto [key, list] :
+       {std::pair("short_factor", &shorts), std::pair("long_factor", &longs)})
+    if (static_cast<int64_t>(list->size()) != dims / 2)
+      rope.unsupported(key, Twine("'") + key + "' must have " +
+                                Twine(dims / 2) + " numbers, found " +
+                                Twine(list->size()));
+  std::string first = constant("short_factor", listText(shorts));
+  std::string text = "longrope(short = " + first + ", long = ";
+  if (shortMagnitudes)
+    return text + first + ", original = " + spell(before) +
+           ", magnitude = " + spell(rope.real("short_mscale")) +
+           ", long_magnitude = " + spell(rope.real("long_mscale")) + ")";
+  double factor = rope.real(
+      "factor", static_cast<double>(config.size("max_position_embeddings")) /
+                    static_cast<double>(before));
+  double magnitude =
+      factor <= 1 ? 1.0
+                  : std::sqrt(1 + std::log(factor) / std::log(double(before)));
+  return text + constant("long_factor", listText(longs)) +
+         ", original = " + spell(before) +
+         ", magnitude = " + spell(rope.real("attention_factor", magnitude)) +
+         ")";
+}
+
+std::string Decoder::scaling(ModelConfig &rope, StringRef type, int64_t dims,
+                             bool shortMagnitudes) {
   auto original = [&] {
     // Beside the object it wins over the one inside.
     if (config.has("original_max_position_embeddings")) {
@@ -75,29 +104,8 @@ std::string Decoder::scaling(ModelConfig &rope, StringRef type, int64_t dims) {
       text += ", truncate = false";
     return text + ", magnitude = " + spell(magnitude) + ")";
   }
-  if (type == "longrope" || type == "su") {
-    int64_t before = original();
-    double factor = rope.real(
-        "factor", static_cast<double>(config.size("max_position_embeddings")) /
-                      static_cast<double>(before));
-    double magnitude =
-        factor <= 1
-            ? 1.0
-            : std::sqrt(1 + std::log(factor) / std::log(double(before)));
-    magnitude = rope.real("attention_factor", magnitude);
-    std::vector<double> shorts = rope.reals("short_factor"),
-                        longs = rope.reals("long_factor");
-    for (auto [key, list] :
-         {std::pair("short_factor", &shorts), std::pair("long_factor", &longs)})
-      if (static_cast<int64_t>(list->size()) != dims / 2)
-        rope.unsupported(StringRef(key),
-                         Twine("'") + key + "' must have " + Twine(dims / 2) +
-                             " numbers, found " + Twine(list->size()));
-    return "longrope(short = " + constant("short_factor", listText(shorts)) +
-           ", long = " + constant("long_factor", listText(longs)) +
-           ", original = " + spell(before) +
-           ", magnitude = " + spell(magnitude) + ")";
-  }
+  if (type == "longrope" || type == "su")
+    return longRope(rope, dims, original(), shortMagnitudes);
   rope.unsupported({"rope_type", "type"},
                    "rotary positions of type '" + type + "' are not built");
   return "";
@@ -106,6 +114,9 @@ std::string Decoder::scaling(ModelConfig &rope, StringRef type, int64_t dims) {
 std::string Decoder::rope(const RopeDefaults &defaults) {
   std::optional<ModelConfig> rope = config.child("rope_parameters");
   std::optional<ModelConfig> old = config.child("rope_scaling");
+  if (rope && old)
+    config.unsupported("rope_scaling", "expected either 'rope_parameters' or "
+                                       "'rope_scaling', found both");
   if (!rope)
     rope = std::move(old);
   std::optional<ModelConfig> nested;
@@ -124,6 +135,14 @@ std::string Decoder::rope(const RopeDefaults &defaults) {
     rope->neutral({"rope_type", "type"});
   }
   int64_t whole = defaults.dims ? defaults.dims : head;
+  if (defaults.ntkAlpha && rope && type == "dynamic" && rope->has("alpha")) {
+    double d = static_cast<double>(whole);
+    theta *= std::pow(rope->real("alpha"), d / (d - 2));
+    type = "default";
+    // Of the scaling that alpha replaces.
+    rope->neutral(
+        {"factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"});
+  }
   auto dims = static_cast<int64_t>(static_cast<double>(whole) * partial);
   std::string text =
       "rope(theta = " + spell(theta) + ", style = " + defaults.style.str();
@@ -136,8 +155,9 @@ std::string Decoder::rope(const RopeDefaults &defaults) {
   } else {
     if (dims != whole)
       text += ", dims = " + spell(dims);
-    if (type != "default" && type != "mrope")
-      text += ", scaling = " + scaling(*rope, type, dims);
+    if (type != "default")
+      text +=
+          ", scaling = " + scaling(*rope, type, dims, defaults.shortMagnitudes);
   }
   if (rope)
     rope->reportUnread();

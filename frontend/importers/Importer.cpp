@@ -14,6 +14,8 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <set>
+
 using namespace moec;
 using namespace moec::importers;
 using llvm::StringRef;
@@ -22,22 +24,11 @@ using llvm::Twine;
 /// Where composite models keep the configuration of their decoder.
 static constexpr StringRef textKeys[] = {"text_config", "llm_config",
                                          "language_config"};
-/// What a composite model says besides, about other parts than the decoder.
-static constexpr StringRef otherParts[] = {"vision_config",
-                                           "audio_config",
-                                           "image_token_id",
-                                           "image_token_index",
-                                           "video_token_id",
-                                           "audio_token_id",
-                                           "boi_token_index",
-                                           "eoi_token_index",
-                                           "boi_token_id",
-                                           "eoi_token_id",
-                                           "vision_start_token_id",
-                                           "vision_end_token_id",
-                                           "audio_start_token_id",
-                                           "audio_end_token_id",
-                                           "vision_soft_tokens_per_image"};
+/// Whether a key of a composite model is about other parts than the decoder.
+static bool isOfOtherParts(StringRef key) {
+  return key.ends_with("_config") || key.ends_with("_token_id") ||
+         key.ends_with("_token_index") || key == "vision_soft_tokens_per_image";
+}
 
 namespace {
 class CheckpointImport {
@@ -53,6 +44,7 @@ private:
   std::optional<JsonValue> readConfig();
   const JsonValue *chooseDecoder(JsonValue &root);
   const ModelFamily *chooseFamily(const JsonValue &decoder);
+  void ignoreOtherParts(Decoder &decoder);
   std::string modelName(const ModelFamily &family) const;
   std::vector<std::string> weightPatterns() const;
   std::optional<std::string> canonical(const std::string &text);
@@ -99,10 +91,9 @@ const JsonValue *CheckpointImport::chooseDecoder(JsonValue &root) {
   if (!text)
     return &root;
   ModelConfig outer(root, "", SourceRange(), diagnostics);
-  for (StringRef key : textKeys)
-    outer.neutral(key);
-  for (StringRef key : otherParts)
-    outer.neutral(key);
+  for (const JsonMember &member : root.members)
+    if (isOfOtherParts(member.key))
+      outer.neutral(StringRef(member.key));
   for (StringRef key : {"dtype", "torch_dtype", "tie_word_embeddings"}) {
     outer.neutral(key);
     if (const JsonMember *shared = root.find(key)) {
@@ -139,6 +130,31 @@ const ModelFamily *CheckpointImport::chooseFamily(const JsonValue &decoder) {
       .suggest(type->value.range, closestName(name, known))
       .hint(type->value.range, "known are " + llvm::join(known, ", "));
   return nullptr;
+}
+
+/// The tensors of a composite model that are not of its decoder, by the first
+/// parts of their names.
+void CheckpointImport::ignoreOtherParts(Decoder &decoder) {
+  std::set<std::string> patterns;
+  tensors.forEach([&](const TensorInfo &tensor) {
+    StringRef name = tensor.name, rest = name;
+    bool inside = rest.consume_front(decoder.prefix);
+    StringRef part = rest.split('.').first;
+    if (name.ends_with("lm_head.weight") ||
+        (inside &&
+         (part == "layers" || part == "embed_tokens" || part == "norm")))
+      return;
+    if (!inside) {
+      part = name.split('.').first;
+      if (part == "model")
+        part = name.take_front(name.find('.', part.size() + 1));
+      patterns.insert((part + ".*").str());
+    } else {
+      patterns.insert(decoder.prefix + (part + ".*").str());
+    }
+  });
+  for (const std::string &pattern : patterns)
+    decoder.ignore(pattern);
 }
 
 std::string CheckpointImport::modelName(const ModelFamily &family) const {
@@ -195,6 +211,8 @@ std::optional<std::string> CheckpointImport::run() {
                        "quantised checkpoints are not read");
   Decoder decoder(config, tensors, modelName(*family), options.context);
   family->describe(decoder);
+  if (object != &*root)
+    ignoreOtherParts(decoder);
   config.neutral("quantization_config");
   config.reportUnread();
   if (diagnostics.hasErrors())
@@ -206,4 +224,10 @@ std::optional<std::string>
 moec::importCheckpoint(StringRef folder, const CheckpointOptions &options,
                        SourceManager &sources, Diagnostics &diagnostics) {
   return CheckpointImport(folder, options, sources, diagnostics).run();
+}
+
+void moec::printModelFamilies(llvm::raw_ostream &os) {
+  for (const ModelFamily *family : modelFamilies())
+    os << llvm::join(family->modelTypes, ", ") << ": " << family->summary
+       << '\n';
 }

@@ -13,6 +13,10 @@
 #include <optional>
 #include <string>
 
+namespace llvm {
+class raw_ostream;
+} // namespace llvm
+
 namespace moec {
 
 struct CheckpointOptions {
@@ -30,6 +34,10 @@ std::optional<std::string> importCheckpoint(llvm::StringRef folder,
                                             const CheckpointOptions &options,
                                             SourceManager &sources,
                                             Diagnostics &diagnostics);
+
+/// Prints the families of models that there is an importer for, one a line:
+/// the values of `model_type` and what sets the family apart.
+void printModelFamilies(llvm::raw_ostream &os);
 
 } // namespace moec
 

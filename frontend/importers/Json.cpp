@@ -112,19 +112,40 @@ bool JsonParser::string(std::string &result) {
   return true;
 }
 
+/// The grammar of numbers, which the library does not insist on.
+static bool isNumber(StringRef text) {
+  auto digits = [&] {
+    size_t before = text.size();
+    text = text.drop_while(llvm::isDigit);
+    return text.size() != before;
+  };
+  text.consume_front("-");
+  if (!text.consume_front("0") && !digits())
+    return false;
+  if (text.consume_front(".") && !digits())
+    return false;
+  if (text.consume_front_insensitive("e")) {
+    if (!text.consume_front("+"))
+      text.consume_front("-");
+    if (!digits())
+      return false;
+  }
+  return text.empty();
+}
+
 bool JsonParser::number(JsonValue &result) {
   size_t begin = position;
   while (llvm::isAlnum(peek()) || (peek() && StringRef("+-.").contains(peek())))
     ++position;
   StringRef spelling = text.slice(begin, position);
-  llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(spelling);
   std::optional<double> real;
-  if (parsed) {
-    real = parsed->getAsNumber();
-    if (auto integer = parsed->getAsInteger())
-      result.integer = *integer;
-  } else {
-    llvm::consumeError(parsed.takeError());
+  if (isNumber(spelling)) {
+    if (llvm::Expected<llvm::json::Value> value = llvm::json::parse(spelling)) {
+      real = value->getAsNumber();
+      result.integer = value->getAsInteger();
+    } else {
+      llvm::consumeError(value.takeError());
+    }
   }
   if (spelling == "NaN")
     real = std::nan("");

@@ -1,4 +1,4 @@
-"""Copies a checkpoint with changes, for tests of what is refused.
+"""Copies a checkpoint with changes.
 
     variant.py FROM TO [CHANGE ...]
 
@@ -9,12 +9,15 @@
     with:TENSOR=2x3       one more
     shape:TENSOR=2x3      another shape
     rename:TENSOR=TENSOR  another name
+    copy:TENSOR=TENSOR    the same numbers under another name, too
+    nest                  as the decoder of a composite model
     shards                in three files with an index
     index:TENSOR=FILE     an entry of the index (after shards); FILE may be "" for none
 """
 
 import json
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -58,12 +61,24 @@ def main():
             tensors[key] = numbers(value)
         elif kind == "rename":
             tensors[value] = tensors.pop(key)
+        elif kind == "copy":
+            tensors[value] = tensors[key]
+        elif kind == "nest":
+            config = {"architectures": ["Outer"], "model_type": "outer", "image_token_id": 7,
+                      "tie_word_embeddings": config.pop("tie_word_embeddings"),
+                      "text_config": config, "vision_config": {"depth": 3}}
+            tensors = {name.replace("model.", "model.language_model.", 1): tensor
+                       for name, tensor in tensors.items()}
+            tensors["model.visual.patch.weight"] = numbers("3x4")
+            tensors["projector.weight"] = numbers("2")
         elif kind == "shards":
             shards = 3
         elif kind == "index":
             index[key] = value
         else:
             raise SystemExit(f"no change '{kind}'")
+    if (source / "logits.safetensors").exists():
+        shutil.copy(source / "logits.safetensors", target)
     text = json.dumps(config, indent=2)
     for old, new in replaced:
         assert old in text, f"'{old}' is not in config.json"

@@ -67,9 +67,7 @@ static void qwen3(Decoder &d) {
   attention.qkvBias = attention.oBias =
       d.config.boolean("attention_bias", false);
   attention.mask = qwenMask(d);
-  attention.more = {
-      "q_norm = rms_norm(\"self_attn.q_norm.weight\", eps = eps, over = head)",
-      "k_norm = rms_norm(\"self_attn.k_norm.weight\", eps = eps, over = head)"};
+  attention.more = d.qkNorms("head");
   describe(d, attention, {});
 }
 
