@@ -541,4 +541,39 @@ TEST_P(AttentionTest, InfiniteScores) {
         checkRow(c, content, t, &found[t * attention.outWidth]));
 }
 
+/// Any heads, widths, types, masks and batches.
+TEST_P(AttentionTest, Drawn) {
+  const char *types[] = {"f32", "bf16", "f16"};
+  for (unsigned seed = 0; seed < 5; ++seed) {
+    Random random(seed + 1000 * unsigned(level().size()));
+    Config c;
+    c.kvHeads = random.integer(1, 4);
+    c.heads = c.kvHeads * random.integer(1, 1 + 24 / c.kvHeads);
+    c.size = random.integer(1, 150);
+    c.valueSize = random.integer(1, 150);
+    c.type = types[random.integer(0, 2)];
+    c.compute = types[random.integer(0, 1)];
+    int64_t mask = random.integer(0, 3);
+    (mask == 1 ? c.window : c.chunk) = mask == 3 ? 0 : random.integer(1, 150);
+    if (mask == 0)
+      c.chunk = 0;
+    c.full = mask == 3;
+    c.sinks = random.integer(0, 1) != 0;
+    c.softcap = random.integer(0, 3) == 0 ? 3 : 0;
+    c.paged = random.integer(0, 2) > 0;
+    c.valuesInKeys =
+        c.paged && c.size >= c.valueSize && random.integer(0, 1) != 0;
+    std::vector<Sequence> sequences = {{0, 3}};
+    int64_t left = 200;
+    for (int64_t n = random.integer(1, 4); n > 0; --n) {
+      int64_t cached = c.paged ? random.integer(0, 150) : 0;
+      int64_t fresh = random.integer(0, std::min(left, 200 - cached));
+      left -= fresh;
+      sequences.push_back({cached, fresh});
+    }
+    SCOPED_TRACE("seed " + text(seed));
+    ASSERT_NO_FATAL_FAILURE(check(c, sequences));
+  }
+}
+
 MOEC_FOR_LEVELS(AttentionTest);
