@@ -37,8 +37,9 @@ std::map<int, double> distributionOf(const moe_sampling_options &options,
   const Distribution found = sampler.distribution(rowOf(logits), history);
   std::map<int, double> result;
   for (size_t i = 0; i < found.size(); ++i) {
-    if (i)
+    if (i) {
       EXPECT_LT(found.id(i - 1), found.id(i));
+    }
     result[found.id(i)] = found.probability(i);
   }
   return result;
