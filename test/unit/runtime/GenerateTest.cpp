@@ -238,7 +238,8 @@ TEST_F(Generation, Refusals) {
   EXPECT_EQ(generator.size(), 0u);
   EXPECT_FALSE(generator.step());
   // What a step refuses comes out of step().
-  generator.add({input("text", {int{FAKE_ID_FAILS}})});
+  const Tokens failing = {FAKE_ID_FAILS};
+  generator.add({input("text", failing)});
   EXPECT_FAILURE(generator.step(), MOE_ERROR_SYSTEM, "");
 }
 
