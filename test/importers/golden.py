@@ -8,8 +8,10 @@ tokens, and the logits that Hugging Face transformers computes in float32: of a 
 decode steps, and from score, which has no cache:
 
 - computed in f32, within 2e-5 in norm, with the same largest logit in every row;
-- computed in bf16 (--bf16), within 2e-2 in norm. Where rounding changes the experts of a
-  token the row says nothing about the importer, so the median over the rows is compared.
+- computed in bf16 (--bf16), within 2e-2 in norm. Rounding changes the experts of some tokens,
+  and then their rows, and those of later tokens, say nothing about the importer; a mistake of
+  the importer is in every row. So the first quartile of the rows of score is compared, and
+  prefill and decode with score.
 
 --all also compiles for every level of instructions, and compares the artifact with that of
 the text `moec import` prints, byte for byte.
@@ -107,17 +109,22 @@ class Goldens:
 
     @staticmethod
     def judge(result, scores, steps, found, wanted):
-        typical = np.max if result.compute == "f32" else np.median
+        exact = result.compute == "f32"
+        typical = np.max if exact else lambda errors: np.quantile(errors, 0.25)
         result.prefill, result.decode, result.score = (
             steps[0], typical(steps[1:]), typical(scores))
-        worst = max(result.decode, result.score)
-        if result.compute == "f32":
-            worst = max(worst, result.prefill)
+        limit = TOLERANCE[result.compute]
+        # The cache against itself: the last rows of score, and those of the steps.
+        tokens, rows = len(scores), len(steps)
+        apart = relative(found[tokens:], found[tokens - rows : tokens]).max()
+        worst = max(result.score, apart)
+        if exact:
+            worst = max(worst, result.prefill, result.decode)
             wrong = (found.argmax(axis=1) != wanted.argmax(axis=1)).sum()
             if wrong:
                 result.fault = f"{wrong} rows have another largest logit"
-        if not worst <= TOLERANCE[result.compute]:
-            result.fault = f"error {worst:.1e}, at most {TOLERANCE[result.compute]:.0e}"
+        if not worst <= limit:
+            result.fault = f"error {worst:.1e}, at most {limit:.0e}"
 
 
 def main():
