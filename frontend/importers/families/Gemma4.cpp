@@ -18,7 +18,12 @@ struct GlobalHeads {
 static GlobalHeads globalHeads(Decoder &d, const Schedule &narrow) {
   ModelConfig &c = d.config;
   bool shares = c.boolean("attention_k_eq_v", false);
-  GlobalHeads heads{c.size("global_head_dim", 512),
+  // What is absent is the same everywhere, in a checkpoint of transformers 5,
+  // or 512, in one from before. The norms of q tell.
+  llvm::ArrayRef<int64_t> norm =
+      d.shapeInLayer((!narrow).first(), "self_attn.q_norm.weight");
+  GlobalHeads heads{c.size("global_head_dim",
+                           norm.size() == 1 && norm[0] > 0 ? norm[0] : 512),
                     c.size("num_global_key_value_heads", d.kvHeads)};
   if (!shares)
     heads.kvHeads = d.kvHeads;
