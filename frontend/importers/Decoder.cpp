@@ -335,6 +335,19 @@ declarations(StringRef item, StringRef text,
   return result.empty() ? "" : result + "\n";
 }
 
+/// The item that says what ends a text; empty for nothing.
+std::string Decoder::stopItem() const {
+  int64_t vocab = 0;
+  for (const auto &[name, value] : dims)
+    if (name == "vocab")
+      llvm::StringRef(value).getAsInteger(10, vocab);
+  std::vector<std::string> ids;
+  for (int64_t id : stopTokens)
+    if (id >= 0 && id < vocab)
+      ids.push_back(spell(id));
+  return ids.empty() ? "" : "stop_tokens " + llvm::join(ids, ", ") + "\n";
+}
+
 std::string Decoder::finish(llvm::ArrayRef<std::string> weights) {
   dim("context", context);
   ignore("*.rotary_emb.inv_freq");
@@ -359,6 +372,7 @@ std::string Decoder::finish(llvm::ArrayRef<std::string> weights) {
     text += "keep f32 for \"" + pattern + "\"\n";
   for (const std::string &pattern : ignores)
     text += "ignore \"" + pattern + "\"\n";
+  text += stopItem();
   text += "dtype " + dtype + "\n";
   std::string constantText = declarations("const", body, constants);
   text += declarations("dim", body + constantText, dims);

@@ -171,6 +171,7 @@ public:
   void readDtype();
   /// The last map: tied to the embeddings or of its own.
   void readHead(bool tied);
+  std::string stopItem() const;
 
   /// Declares a size or a constant; those that the text does not name are not
   /// printed. Returns the name.
@@ -249,12 +250,13 @@ public:
   void layer(const std::string &text) { layerText += text + "\n"; }
   void block(const std::string &text) { blockText += text + "\n"; }
 
-  std::string embedding;        ///< of `ids`
-  std::string before;           ///< statements before the layers
-  std::string carried = "x";    ///< names that layers hand on
-  std::string layersAt;         ///< prefix of a layer's names
-  std::string finalNorm;        ///< of `x`
-  std::string headMap;          ///< the last map, as an expression
+  std::vector<int64_t> stopTokens; ///< ids that end a text
+  std::string embedding;           ///< of `ids`
+  std::string before;              ///< statements before the layers
+  std::string carried = "x";       ///< names that layers hand on
+  std::string layersAt;            ///< prefix of a layer's names
+  std::string finalNorm;           ///< of `x`
+  std::string headMap;             ///< the last map, as an expression
   std::string logits = "$head"; ///< what is returned; `$head` is the last map
 
   /// The whole file; `weights` are the patterns to write.

@@ -42,9 +42,13 @@ public:
 
 private:
   std::optional<JsonValue> readConfig();
+  std::optional<JsonValue> readObject(const std::string &path);
   const JsonValue *chooseDecoder(JsonValue &root);
   const ModelFamily *chooseFamily(const JsonValue &decoder);
   void ignoreOtherParts(Decoder &decoder);
+  void addStopTokens(const JsonValue &object, Decoder &decoder);
+  void readStopTokens(const JsonValue &root, const JsonValue &text,
+                      Decoder &decoder);
   std::string modelName(const ModelFamily &family) const;
   std::vector<std::string> weightPatterns() const;
   std::optional<std::string> canonical(const std::string &text);
@@ -64,13 +68,18 @@ private:
 } // namespace
 
 std::optional<JsonValue> CheckpointImport::readConfig() {
-  std::string path = pathOf("config.json"), reason;
+  std::string path = pathOf("config.json");
   if (!llvm::sys::fs::exists(path)) {
     diagnostics.error(DiagId::E637, DiagnosticPlace::wholeFile(folder),
                       "expected a checkpoint with config.json, found no such "
                       "file in the folder");
     return std::nullopt;
   }
+  return readObject(path);
+}
+
+std::optional<JsonValue> CheckpointImport::readObject(const std::string &path) {
+  std::string reason;
   std::optional<FileId> file = sources.addFile(path, reason);
   if (!file) {
     diagnostics.error(DiagId::E637, DiagnosticPlace::wholeFile(path),
@@ -157,6 +166,45 @@ void CheckpointImport::ignoreOtherParts(Decoder &decoder) {
     decoder.ignore(pattern);
 }
 
+/// Takes `eos_token_id`, a number or a list of them. Checkpoints name ids that
+/// their vocabulary lacks (-1, those of a larger tokenizer); they never come.
+void CheckpointImport::addStopTokens(const JsonValue &object,
+                                     Decoder &decoder) {
+  const JsonMember *member = object.find("eos_token_id");
+  if (!member || member->value.kind == JsonValue::Kind::Null)
+    return;
+  llvm::ArrayRef<JsonValue> ids = member->value;
+  if (member->value.kind == JsonValue::Kind::Array)
+    ids = member->value.elements;
+  for (const JsonValue &id : ids) {
+    if (!id.integer) {
+      diagnostics.error(DiagId::E632, member->keyRange,
+                        "expected 'eos_token_id' to be an integer or a list of "
+                        "integers, found " +
+                            describe(id) + " in it");
+      return;
+    }
+    if (!llvm::is_contained(decoder.stopTokens, *id.integer))
+      decoder.stopTokens.push_back(*id.integer);
+  }
+}
+
+/// What ends a text: generation_config.json says it where there is one, as
+/// transformers' generate() has it, the configuration otherwise.
+void CheckpointImport::readStopTokens(const JsonValue &root,
+                                      const JsonValue &text, Decoder &decoder) {
+  std::string path = pathOf("generation_config.json");
+  if (llvm::sys::fs::exists(path)) {
+    std::optional<JsonValue> generation = readObject(path);
+    if (!generation)
+      return;
+    addStopTokens(*generation, decoder);
+  }
+  for (const JsonValue *object : {&text, &root})
+    if (decoder.stopTokens.empty())
+      addStopTokens(*object, decoder);
+}
+
 std::string CheckpointImport::modelName(const ModelFamily &family) const {
   llvm::SmallString<256> path(folder);
   llvm::sys::fs::make_absolute(path);
@@ -213,6 +261,7 @@ std::optional<std::string> CheckpointImport::run() {
   family->describe(decoder);
   if (object != &*root)
     ignoreOtherParts(decoder);
+  readStopTokens(*root, *object, decoder);
   config.neutral("quantization_config");
   config.reportUnread();
   if (diagnostics.hasErrors())
