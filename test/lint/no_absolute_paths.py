@@ -5,8 +5,8 @@ import re
 
 import lint
 
-# /usr, /etc and /tmp are the same on every Debian.
-PATH = re.compile(r"""(?<![\w.:/}*%$])/(work|home|root|mnt|opt|srv|data)"""
+# /usr and /etc are the same on every Debian. Scratch is asked for when it is needed.
+PATH = re.compile(r"""(?<![\w.:/}*%$])/(work|home|root|mnt|opt|srv|data|tmp)"""
                   r"""(/|(?=["'\s]))""")
 
 # The samples below are put together, so that this file has no such path either.
@@ -30,4 +30,5 @@ lint.main(
           "b.md": "see docs/home/x and https://a.org/home/b\n"},
     bad=[{"a.sh": f"cd {SEPARATOR}work{SEPARATOR}tree\n"},
          {"a.cpp": f'open("{SEPARATOR}data{SEPARATOR}x");\n'},
+         {"a.md": f"--work={SEPARATOR}tmp{SEPARATOR}x\n"},
          {"docs/a.md": f"in `{SEPARATOR}home{SEPARATOR}me`\n"}])

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <numeric>
 #include <sstream>
 #include <zlib.h>
@@ -406,7 +407,9 @@ TEST_F(MoeRun, BadInputs) {
               "expected an index below 2, found 2");
   expectError({"--raw", "image=" + damaged}, 1, "cannot read");
   expectError({"--raw", "image=" + shortened}, 1, "cut short");
-  expectError({"--raw", "image=/tmp"}, 1, "'/tmp': cannot read");
+  const std::string aFolder = std::filesystem::temp_directory_path();
+  expectError({"--raw", "image=" + aFolder}, 1,
+              "'" + aFolder + "': cannot read");
   expectError({"--raw", "text=" + idx}, 1, "expected a raw modality");
   expectError({"--raw", idx}, 1, "expected NAME=FILE");
   expectError({"--raw", "sound=" + idx}, 1,

@@ -2,6 +2,8 @@
 
 #include "test/tools/ToolTestSupport.h"
 
+#include "test/lib/TemporaryFolder.h"
+
 #include <gtest/gtest.h>
 
 #include <cctype>
@@ -137,13 +139,7 @@ ToolResult moe::test::runTool(const std::string &program,
   return result;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name =
-      std::filesystem::temp_directory_path() / "moe-tools-XXXXXX";
-  const char *created = mkdtemp(name.data());
-  EXPECT_NE(created, nullptr);
-  path = created ? created : ".";
-}
+TemporaryFolder::TemporaryFolder() : path(moec::test::makeTemporaryFolder()) {}
 
 TemporaryFolder::~TemporaryFolder() {
   std::error_code ignored;

@@ -17,6 +17,15 @@ static SharedExpertLayers feedForward(Decoder &d, const Schedule &sparse,
   return layers;
 }
 
+/// A layer whose networks have the names that DeepSeek-V3's have.
+static void writeLayer(Decoder &d, const AttentionText &attention,
+                       const Schedule &sparse) {
+  d.preNormLayer(
+      d.attention(attention),
+      sharedExpertStatements(
+          d, feedForward(d, sparse, "mlp.gate.e_score_correction_bias")));
+}
+
 static void glm(Decoder &d) {
   ModelConfig &c = d.config;
   d.readCommon();
@@ -29,10 +38,7 @@ static void glm(Decoder &d) {
   attention.rope = d.rope(rope);
   if (c.boolean("use_qk_norm", false))
     attention.more = d.qkNorms("head");
-  d.preNormLayer(d.attention(attention),
-                 sharedExpertStatements(
-                     d, feedForward(d, layersWithExperts(d),
-                                    "mlp.gate.e_score_correction_bias")));
+  writeLayer(d, attention, layersWithExperts(d));
 }
 
 static void dots(Decoder &d) {
@@ -51,10 +57,7 @@ static void dots(Decoder &d) {
   attention.mask = d.choose(
       narrow, "narrow", "window(" + spell(c.size("sliding_window", 4096)) + ")",
       "causal");
-  d.preNormLayer(d.attention(attention),
-                 sharedExpertStatements(
-                     d, feedForward(d, layersWithExperts(d),
-                                    "mlp.gate.e_score_correction_bias")));
+  writeLayer(d, attention, layersWithExperts(d));
 }
 
 static void solar(Decoder &d) {
@@ -67,10 +70,7 @@ static void solar(Decoder &d) {
   rope.theta = 1e6;
   rope.takesPartial = true;
   attention.rope = d.rope(rope);
-  d.preNormLayer(d.attention(attention),
-                 sharedExpertStatements(
-                     d, feedForward(d, d.allLayers(),
-                                    "mlp.gate.e_score_correction_bias")));
+  writeLayer(d, attention, d.allLayers());
 }
 
 /// Global layers have no positions where others have windows.

@@ -3,6 +3,7 @@
 #include "ArtifactTestSupport.h"
 
 #include "compiler/driver/Registration.h"
+#include "test/lib/TemporaryFolder.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Parser/Parser.h"
@@ -59,11 +60,7 @@ MemorySource::data(const TensorInfo &tensor) const {
                                                 tensor.byteSize());
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string model =
-      (std::filesystem::temp_directory_path() / "moec-test-XXXXXX").string();
-  path = mkdtemp(model.data());
-}
+TemporaryFolder::TemporaryFolder() : path(makeTemporaryFolder()) {}
 
 TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path); }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <elf.h>
+#include <filesystem>
 #include <memory>
 #include <random>
 #include <sys/stat.h>
@@ -137,7 +138,8 @@ TEST(Load, VerifyFindsAChangedEmbeddedWeight) {
 
 TEST(Load, NotAnArtifact) {
   EXPECT_EQ(loadFailure("/nonexistent/model.so").status, MOE_ERROR_NOT_FOUND);
-  EXPECT_EQ(loadFailure("/tmp").status, MOE_ERROR_BAD_ARTIFACT);
+  EXPECT_EQ(loadFailure(std::filesystem::temp_directory_path()).status,
+            MOE_ERROR_BAD_ARTIFACT);
   const FakeArtifact artifact;
   const auto failureWith = [&](std::vector<uint8_t> bytes) {
     artifact.write(bytes);

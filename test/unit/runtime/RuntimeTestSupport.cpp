@@ -2,6 +2,8 @@
 
 #include "test/unit/runtime/RuntimeTestSupport.h"
 
+#include "test/lib/TemporaryFolder.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -27,11 +29,7 @@ void moe::test::writeFile(const std::string &path,
 }
 
 FakeArtifact::FakeArtifact(Kind kind) {
-  std::string name =
-      std::filesystem::temp_directory_path() / "moert-test-XXXXXX";
-  const char *created = mkdtemp(name.data());
-  EXPECT_NE(created, nullptr);
-  folder = created ? created : ".";
+  folder = moec::test::makeTemporaryFolder();
   artifactPath = folder + "/fake.so";
   const std::string source = FAKE_DIR;
   write(readFile(
