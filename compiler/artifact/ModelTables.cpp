@@ -124,7 +124,8 @@ GlobalVariable *TableBuilder::addModel(GlobalVariable *manifest,
       ConstantStruct::getAnon({i64(sizeof(moe_model_v1)), i32(MOE_ABI_VERSION),
                                i32(numVariants), i32(/*num_segments=*/1),
                                i32(/*reserved=*/0), manifest,
-                               i64(manifestBytes), variants, segments}),
+                               i64(manifestBytes), variants, segments,
+                               i64(/*num_device_levels=*/0), null()}),
       "moe.model");
 }
 
