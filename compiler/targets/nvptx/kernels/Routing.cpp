@@ -4,7 +4,6 @@
 #include "passes/target/StepFunctions.h"
 #include "runtime/abi/moe_abi.h"
 
-#include "mlir/Dialect/Math/IR/Math.h"
 
 #include <cstddef>
 
@@ -82,7 +81,7 @@ static void buildPlan(CodeBuilder &b, Value tokens, Value ids, Value rows,
            Value isMine = b.create<arith::AndIOp>(
                isThere, isEqual(b, b.load(ids, safe, i32), wanted));
            Value mask = ballot(b, isMine);
-           Value count = b.create<math::CtPopOp>(mask);
+           Value count = b.create<LLVM::CtPopOp>(i32, mask);
            b.ifThen(isEqual(b, lane, b.i64(0)),
                     [&] { b.store(count, shared, warp); });
            syncBlock(b);
@@ -95,7 +94,8 @@ static void buildPlan(CodeBuilder &b, Value tokens, Value ids, Value rows,
            }
            syncBlock(b);
            Value inWarp =
-               b.create<math::CtPopOp>(b.create<arith::AndIOp>(mask, below));
+               b.create<LLVM::CtPopOp>(
+               i32, b.create<arith::AndIOp>(mask, below));
            b.ifThen(isMine, [&] {
              Value row = b.add(place, inWarp);
              Value token =
