@@ -11,9 +11,9 @@ using namespace moec::nvptx;
 
 Value nvptx::intrinsic(CodeBuilder &b, StringRef name, Type result,
                        ValueRange operands) {
-  auto call = b.create<LLVM::CallIntrinsicOp>(
-      result ? TypeRange(result) : TypeRange(),
-      b.getStringAttr("llvm.nvvm." + name), operands);
+  StringAttr full = b.getStringAttr("llvm.nvvm." + name);
+  auto call = result ? b.create<LLVM::CallIntrinsicOp>(result, full, operands)
+                     : b.create<LLVM::CallIntrinsicOp>(full, operands);
   return result ? call.getResult(0) : Value();
 }
 
@@ -96,6 +96,26 @@ Value nvptx::asGlobal(CodeBuilder &b, Value pointer) {
   auto type = LLVM::LLVMPointerType::get(b.getContext(), kGlobal);
   return b.create<LLVM::AddrSpaceCastOp>(
       b.ptrType(), b.create<LLVM::AddrSpaceCastOp>(type, pointer));
+}
+
+Value nvptx::loadWide(CodeBuilder &b, Value pointer, Type element,
+                      int64_t count) {
+  VectorType type = b.vectorOf(element, count);
+  Type storage = CodeBuilder::storageType(type);
+  Value value = b.create<LLVM::LoadOp>(storage, pointer,
+                                       count * CodeBuilder::byteSize(element));
+  return storage == type ? value
+                         : b.create<arith::BitcastOp>(type, value).getResult();
+}
+
+void nvptx::storeWide(CodeBuilder &b, Value vector, Value pointer) {
+  auto type = cast<VectorType>(vector.getType());
+  Type storage = CodeBuilder::storageType(type);
+  if (storage != type)
+    vector = b.create<arith::BitcastOp>(storage, vector);
+  b.create<LLVM::StoreOp>(vector, pointer,
+                          type.getNumElements() *
+                              CodeBuilder::byteSize(type.getElementType()));
 }
 
 Value nvptx::ceilDiv(CodeBuilder &b, Value value, int64_t by) {
