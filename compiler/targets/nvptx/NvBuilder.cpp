@@ -100,6 +100,26 @@ Value nvptx::asGlobal(CodeBuilder &b, Value pointer) {
       b.ptrType(), b.create<LLVM::AddrSpaceCastOp>(type, pointer));
 }
 
+Value nvptx::loadWide(CodeBuilder &b, Value pointer, Type element,
+                      int64_t count) {
+  VectorType type = b.vectorOf(element, count);
+  Type storage = CodeBuilder::storageType(type);
+  Value value = b.create<LLVM::LoadOp>(storage, pointer,
+                                       count * CodeBuilder::byteSize(element));
+  return storage == type ? value
+                         : b.create<arith::BitcastOp>(type, value).getResult();
+}
+
+void nvptx::storeWide(CodeBuilder &b, Value vector, Value pointer) {
+  auto type = cast<VectorType>(vector.getType());
+  Type storage = CodeBuilder::storageType(type);
+  if (storage != type)
+    vector = b.create<arith::BitcastOp>(storage, vector);
+  b.create<LLVM::StoreOp>(vector, pointer,
+                          type.getNumElements() *
+                              CodeBuilder::byteSize(type.getElementType()));
+}
+
 Value nvptx::ceilDiv(CodeBuilder &b, Value value, int64_t by) {
   return b.div(b.add(value, by - 1), by);
 }

@@ -55,6 +55,10 @@ Value sharedMemory(CodeBuilder &b);
 /// loaded, so that access does not go through the generic address space.
 Value asGlobal(CodeBuilder &b, Value pointer);
 
+/// `count` elements that are aligned to their size, at most 16 bytes.
+Value loadWide(CodeBuilder &b, Value pointer, Type element, int64_t count);
+void storeWide(CodeBuilder &b, Value vector, Value pointer);
+
 /// `value` / `by`, rounded up.
 Value ceilDiv(CodeBuilder &b, Value value, int64_t by);
 
