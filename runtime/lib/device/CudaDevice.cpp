@@ -190,7 +190,7 @@ absl::Status PinnedMemory::reserve(uint64_t wanted) {
   const CudaScope scope(*device);
   MOE_RETURN_IF_ERROR(scope.status());
   const absl::Status status =
-      MOE_CUDA_CALL(*device, cuMemHostAlloc, &base, wanted, 0);
+      MOE_CUDA_CALL(*device, cuMemAllocHost, &base, wanted);
   if (!status.ok()) {
     base = nullptr;
     return status;

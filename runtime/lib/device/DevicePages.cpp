@@ -20,15 +20,13 @@ absl::StatusOr<void *> DevicePages::grow(size_t state, uint64_t bytes) {
   DeviceMemory larger(device);
   MOE_RETURN_IF_ERROR(larger.reserve(bytes, "the cache pages of a session"));
   // Pages that no token was written to hold zeros, as on the processor.
-  constexpr uint64_t kWord = sizeof(uint32_t);
-  const uint64_t words = (bytes - held.size()) / kWord;
   if (held.size())
     MOE_RETURN_IF_ERROR(MOE_CUDA_CALL(*device, cuMemcpyDtoDAsync,
                                       larger.address(), held.address(),
                                       held.size(), stream.get()));
-  MOE_RETURN_IF_ERROR(MOE_CUDA_CALL(*device, cuMemsetD32Async,
-                                    larger.address() + held.size(), 0, words,
-                                    stream.get()));
+  MOE_RETURN_IF_ERROR(MOE_CUDA_CALL(*device, cuMemsetD8Async,
+                                    larger.address() + held.size(), 0,
+                                    bytes - held.size(), stream.get()));
   MOE_RETURN_IF_ERROR(stream.synchronize());
   held = std::move(larger);
   ++moved;

@@ -4,6 +4,8 @@
 
 #include "runtime/lib/device/DeviceModel.h"
 #include "runtime/lib/device/DevicePages.h"
+#include "runtime/lib/device/DeviceTrace.h"
+#include "runtime/lib/device/GraphCache.h"
 #include "runtime/lib/device/StepStaging.h"
 
 namespace moe::rt {
@@ -13,7 +15,10 @@ namespace moe::rt {
 ///
 /// A step is: pages that are written to copied, one copy to the device, the
 /// launches of the generated code, one copy back. The host waits at the end
-/// and nowhere else.
+/// and nowhere else. The launches of a step whose sizes come for the second
+/// time are captured as a graph and replayed from then on. MOE_CUDA_GRAPHS=0 in
+/// the environment forbids that; MOE_CUDA_SYNC=1 waits after every launch, so
+/// that an error is that of the kernel it names.
 class DeviceSession {
 public:
   static absl::StatusOr<std::unique_ptr<DeviceSession>>
@@ -35,7 +40,11 @@ public:
   /// of generated code that ends with a status of its own puts it into
   /// `stepStatus`.
   absl::Status run(const moe_variant_v1 &code, const moe_host_v1 *host,
-                   void *const *states, int32_t &stepStatus);
+                   void *const *states, bool traced, int32_t &stepStatus);
+  /// Whether steps can be traced.
+  bool canTrace() const { return device().driver().hasEvents(); }
+  /// Of the last step, which was traced; until the next one.
+  moe_trace trace() const { return stamps.describe(); }
 
   /// Results of the last step in the memory of the host, until the next one.
   const float *output(size_t index) const;
@@ -48,6 +57,8 @@ public:
     uint64_t cache, scratch, outputs, batch;
   };
   Memory memory() const;
+  /// A failure for want of memory, with what the session has of it.
+  absl::Status withPlan(const absl::Status &status) const;
 
   /// moe_host_v1.launch.
   static int32_t launchEntry(const moe_step_v1 *step,
@@ -55,8 +66,14 @@ public:
 
 private:
   DeviceSession(const DeviceModel &model, const ModelDescription &description);
+  DeviceAddresses addresses() const;
+  absl::Status queueStep(const moe_variant_v1 &code, int32_t &stepStatus);
+  absl::Status upload();
+  absl::Status launchAll(const moe_variant_v1 &code, int32_t &stepStatus);
+  absl::Status launchGraph(const moe_variant_v1 &code, int32_t &stepStatus);
+  absl::Status capture(const moe_variant_v1 &code, GraphCache::Entry &entry,
+                       int32_t &stepStatus);
   absl::Status launch(const moe_launch_v1 &launch);
-  absl::Status runLaunches(const moe_variant_v1 &code, int32_t &stepStatus);
   CudaDevice &device() const { return *loaded.device(); }
 
   const DeviceModel &loaded;
@@ -68,7 +85,15 @@ private:
   DeviceMemory deviceStaging;
   DeviceMemory deviceResults;
   DeviceMemory scratch;
-  absl::Status launched; // of the step that runs
+  GraphCache graphs;
+  bool usesGraphs;
+  const bool waitsForLaunches;
+  // What the graphs have in them.
+  DeviceAddresses graphAddresses = {};
+  uint64_t graphMoves = 0;
+  DeviceTrace stamps;
+  bool tracing = false;  // the step that runs
+  absl::Status launched; // likewise
   std::vector<void *> parameters;
 };
 

@@ -31,6 +31,12 @@ struct DeviceAddresses {
   uint64_t scratch;
   uint64_t weightTable;
   uint64_t constants;
+
+  bool operator==(const DeviceAddresses &other) const {
+    return staging == other.staging && results == other.results &&
+           scratch == other.scratch && weightTable == other.weightTable &&
+           constants == other.constants;
+  }
 };
 
 class StepStaging {
@@ -49,6 +55,8 @@ public:
   /// For the generated code; `host` and `device` are left to the caller. Until
   /// the next layOut.
   moe_step_v1 &step() { return hostStep; }
+
+  const DeviceBatch &batch() const { return given; }
 
   /// Where things lie in the results.
   uint64_t output(size_t index) const { return results.outputs[index]; }

@@ -244,16 +244,16 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (!pages.ok())
     return pages.status();
   MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
-  if (batch.trace && device)
-    return unsupported("expected a batch without trace, which a step on a "
-                       "device does not keep, found one with");
+  if (batch.trace && device && !device->canTrace())
+    return unsupported("expected a batch without trace, for the driver has no "
+                       "events, found one with");
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
                                     batch.routing_out != 0, outputs));
   if (batch.routing_out) {
     MOE_RETURN_IF_ERROR(routingExport.prepare(builder.batch().extents.tokens));
     builder.setRouting(routingExport.io());
   }
-  if (batch.trace && !stepTrace)
+  if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
   MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
   published = &function;
@@ -377,15 +377,17 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
                                     uint64_t pages, bool routed,
                                     StructArray<moe_output> outputs) {
   const moe_extents_v1 &extents = builder.batch().extents;
-  MOE_RETURN_IF_ERROR(pool.reserve(pages));
+  const absl::Status reserved = pool.reserve(pages);
+  if (!reserved.ok())
+    return device ? device->withPlan(reserved) : reserved;
   const uint64_t scratchBytes = model->code(variant).scratch_bytes(&extents);
   if (device) {
     uint64_t columns = 0;
     for (size_t i = 0; i < batchSequences.size(); ++i)
       columns = std::max(
           columns, pagesFor(batchSequences[i]->length + builder.tokensOf(i)));
-    MOE_RETURN_IF_ERROR(device->prepare(builder.batch(), function, routed,
-                                        columns, scratchBytes));
+    MOE_RETURN_IF_ERROR(device->withPlan(device->prepare(
+        builder.batch(), function, routed, columns, scratchBytes)));
   } else {
     MOE_RETURN_IF_ERROR(scratch.grow(scratchBytes));
   }
@@ -412,7 +414,7 @@ absl::Status Session::run(uint32_t variant, bool traced) {
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
   int32_t status = MOE_STEP_OK;
-  const absl::Status ran = device ? runOnDevice(variant, status)
+  const absl::Status ran = device ? runOnDevice(variant, traced, status)
                                   : runOnHost(variant, traced, status);
   const bool done = ran.ok() && status == MOE_STEP_OK;
   for (size_t i = 0; i < batchSequences.size(); ++i) {
@@ -430,7 +432,7 @@ absl::Status Session::run(uint32_t variant, bool traced) {
   lastVariant = variant;
   // A step that has happened does not fail for want of its stamps.
   traceKept = traced;
-  if (traced)
+  if (traced && !device)
     traceStatus = stepTrace->finish(model->path());
   return absl::OkStatus();
 }
@@ -454,9 +456,10 @@ absl::Status Session::runOnHost(uint32_t variant, bool traced,
   return absl::OkStatus();
 }
 
-absl::Status Session::runOnDevice(uint32_t variant, int32_t &status) {
+absl::Status Session::runOnDevice(uint32_t variant, bool traced,
+                                  int32_t &status) {
   return device->run(model->code(variant), model->host(), pool.pointers(),
-                     status);
+                     traced, status);
 }
 
 void Session::collectResults() {
@@ -516,7 +519,7 @@ absl::Status Session::trace(moe_trace *into) {
   if (!traceKept)
     return invalidArgument("expected a last step with trace");
   MOE_RETURN_IF_ERROR(traceStatus);
-  moe_trace described = stepTrace->describe();
+  moe_trace described = device ? device->trace() : stepTrace->describe();
   described.variant = lastVariant;
   return writeInfo(described, into);
 }

@@ -76,7 +76,7 @@ private:
   /// `traced` keeps the time stamps in `stepTrace`.
   absl::Status run(uint32_t variant, bool traced);
   absl::Status runOnHost(uint32_t variant, bool traced, int32_t &status);
-  absl::Status runOnDevice(uint32_t variant, int32_t &status);
+  absl::Status runOnDevice(uint32_t variant, bool traced, int32_t &status);
   /// Gives what a device has computed to the caller and the session.
   void collectResults();
   moe_output describeOutput(uint64_t index) const;

@@ -273,8 +273,8 @@ FAKE_API int cuMemFree_v2(uint64_t pointer) {
   state.memory.erase(found);
   return Success;
 }
-FAKE_API int cuMemHostAlloc(void **pointer, size_t bytes, unsigned) {
-  ENTER(cuMemHostAlloc);
+FAKE_API int cuMemAllocHost_v2(void **pointer, size_t bytes) {
+  ENTER(cuMemAllocHost_v2);
   std::vector<uint8_t> block(bytes);
   *pointer = block.data();
   state.pinned[reinterpret_cast<uintptr_t>(*pointer)] = {std::move(block),
@@ -319,14 +319,13 @@ FAKE_API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes,
     return Success;
   });
 }
-FAKE_API int cuMemsetD32Async(uint64_t to, unsigned value, size_t count,
-                              void *stream) {
-  ENTER(cuMemsetD32Async);
-  if (!onDevice(to, count * sizeof(value)))
+FAKE_API int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes,
+                             void *stream) {
+  ENTER(cuMemsetD8Async);
+  if (!onDevice(to, bytes))
     return InvalidValue;
   return enqueue(stream, [=] {
-    for (size_t i = 0; i < count; ++i)
-      std::memcpy(hostOf(to) + i * sizeof(value), &value, sizeof(value));
+    std::memset(hostOf(to), value, bytes);
     return Success;
   });
 }
