@@ -218,7 +218,7 @@ Launches nvptx::plainAttentionLaunches(const AttentionShape &shape) {
   launch.threads = kThreads;
   launch.sharedBytes = PlainAttention::getSharedBytes(shape);
   launch.grid = [heads = shape.heads](CodeBuilder &host, Value rows) {
-    return lineGrid(host.mul(rows, heads), host);
+    return lineGrid(host, host.mul(rows, heads));
   };
   launch.emit = [shape](const KernelArguments &arguments, CodeBuilder &b,
                         KernelModule &) {
