@@ -114,18 +114,16 @@ LogicalResult DeviceCode::finish() {
   return success();
 }
 
-Value moec::target::buildLaunch(CodeBuilder &b, Value step,
-                                const DeviceCode::Launch &launch, Value rows,
-                                ValueRange arguments) {
-  Value values = b.stack((1 + arguments.size()) * sizeof(uint64_t));
-  Value record = b.stack(sizeof(moe_launch_v1));
+LaunchBuilder::LaunchBuilder(CodeBuilder &b, Value step, int64_t most)
+    : b(b), step(step), values(b.stack((1 + most) * sizeof(uint64_t))),
+      record(b.stack(sizeof(moe_launch_v1))), status(b.i32(0)) {}
+
+void LaunchBuilder::launch(const DeviceCode::Launch &launch, Value rows,
+                           ValueRange operands) {
   Type i32 = b.getI32Type();
   b.store(rows, values);
-  for (auto [i, argument] : llvm::enumerate(arguments)) {
-    Value word = isa<LLVM::LLVMPointerType>(argument.getType())
-                     ? b.create<LLVM::PtrToIntOp>(b.getI64Type(), argument)
-                           .getResult()
-                     : argument;
+  for (auto [i, operand] : llvm::enumerate(operands)) {
+    Value word = b.create<LLVM::PtrToIntOp>(b.getI64Type(), operand);
     b.store(word, b.field(values, (1 + i) * sizeof(uint64_t)));
   }
   auto set = [&](Value value, size_t offset) {
@@ -137,12 +135,14 @@ Value moec::target::buildLaunch(CodeBuilder &b, Value step,
   for (auto [i, blocks] : llvm::enumerate(launch.grid(b, rows)))
     set(b.createOrFold<arith::TruncIOp>(i32, blocks),
         offsetof(moe_launch_v1, grid) + i * sizeof(uint32_t));
-  set(b.i32(1 + arguments.size()), offsetof(moe_launch_v1, num_args));
+  set(b.i32(1 + operands.size()), offsetof(moe_launch_v1, num_args));
   set(values, offsetof(moe_launch_v1, args));
   Value start =
       b.load(b.field(abi::getHost(b, step), offsetof(moe_host_v1, launch)),
              b.ptrType());
   auto type = LLVM::LLVMFunctionType::get(i32, {b.ptrType(), b.ptrType()});
-  return b.create<LLVM::CallOp>(type, ValueRange{start, step, record})
-      .getResult();
+  Value result =
+      b.create<LLVM::CallOp>(type, ValueRange{start, step, record})
+          .getResult();
+  status = b.create<arith::OrIOp>(status, result);
 }

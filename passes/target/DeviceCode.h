@@ -51,11 +51,23 @@ private:
   std::map<std::vector<int32_t>, int64_t> knownConstants;
 };
 
-/// Host code that launches a kernel with `arguments`, addresses and i64, and
-/// gives the host's status, an i32.
-mlir::Value buildLaunch(CodeBuilder &host, mlir::Value step,
-                        const DeviceCode::Launch &launch, mlir::Value rows,
-                        mlir::ValueRange arguments);
+/// Builds the launches of one step function. They share the memory in which
+/// arguments are handed over.
+class LaunchBuilder {
+public:
+  /// `most` arguments of a launch.
+  LaunchBuilder(CodeBuilder &host, mlir::Value step, int64_t most);
+
+  /// Launches a kernel on rows and operands' addresses.
+  void launch(const DeviceCode::Launch &launch, mlir::Value rows,
+              mlir::ValueRange operands);
+  /// 0, or what launches that failed have returned, an i32.
+  mlir::Value getStatus() const { return status; }
+
+private:
+  CodeBuilder &b;
+  mlir::Value step, values, record, status;
+};
 
 } // namespace moec::target
 

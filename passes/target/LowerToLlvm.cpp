@@ -192,8 +192,8 @@ private:
   LogicalResult lowerKernel(Operation *op, CodeBuilder &b, Value step,
                             Value worker, Extents &extents);
   FailureOr<SharedKernel> getKernel(const KernelRequest &request);
-  LogicalResult launchKernels(const KernelRequest &request, CodeBuilder &b,
-                              Value step, Value rows, ValueRange operands);
+  LogicalResult launchKernels(const KernelRequest &request, Value rows,
+                              ValueRange operands);
   FailureOr<std::string> getName(const KernelRequest &request,
                                  StringRef structure);
 
@@ -205,8 +205,8 @@ private:
   /// Of a device level; the functions are then its host code.
   std::optional<DeviceCode> device;
   llvm::StringMap<SmallVector<DeviceCode::Launch>> launches;
-  /// What the launches of the present step function have returned, or'ed.
-  Value launchStatus;
+  /// Of the present step function.
+  std::optional<LaunchBuilder> launcher;
   KernelTable table;
   llvm::StringMap<SharedKernel> kernels;
   llvm::StringMap<unsigned> kernelNames;
@@ -288,10 +288,15 @@ LogicalResult LevelLowering::lowerToLaunches(func::FuncOp step,
   function.setLinkage(LLVM::Linkage::External);
   Block &entry = function.getBody().front();
   CodeBuilder b(parallel.getLoc(), &entry);
-  launchStatus = b.i32(0);
-  if (failed(lowerBody(parallel, b, entry.getArgument(0), Value())))
+  // Operands, and the states that attributes name.
+  unsigned most = 0;
+  for (Operation &op : parallel.getBody().front())
+    most = std::max(most, op.getNumOperands() + 2);
+  launcher.emplace(b, entry.getArgument(0), most);
+  if (mlir::failed(lowerBody(parallel, b, entry.getArgument(0), Value())))
     return failure();
-  Value failed = b.compare(arith::CmpIPredicate::ne, launchStatus, b.i32(0));
+  Value failed = b.compare(arith::CmpIPredicate::ne,
+                           launcher->getStatus(), b.i32(0));
   b.create<LLVM::ReturnOp>(b.select(failed, b.i32(MOE_STEP_LAUNCH_FAILED),
                                     b.i32(MOE_STEP_OK)));
   return success();
@@ -490,7 +495,7 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
   arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
   if (device) {
     table.addKernel(op, 0);
-    return launchKernels(request, b, step, arguments[2],
+    return launchKernels(request, arguments[2],
                          ArrayRef<Value>(arguments).drop_front(3));
   }
   FailureOr<SharedKernel> kernel = getKernel(request);
@@ -522,7 +527,6 @@ static std::string printStructure(const KernelRequest &request) {
 }
 
 LogicalResult LevelLowering::launchKernels(const KernelRequest &request,
-                                           CodeBuilder &b, Value step,
                                            Value rows, ValueRange operands) {
   std::string structure = printStructure(request);
   auto known = launches.find(structure);
@@ -540,8 +544,7 @@ LogicalResult LevelLowering::launchKernels(const KernelRequest &request,
     ++numShared;
   }
   for (const DeviceCode::Launch &launch : known->second)
-    launchStatus = b.create<arith::OrIOp>(
-        launchStatus, buildLaunch(b, step, launch, rows, operands));
+    launcher->launch(launch, rows, operands);
   return success();
 }
 

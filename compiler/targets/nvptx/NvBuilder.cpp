@@ -11,10 +11,12 @@ using namespace moec::nvptx;
 
 Value nvptx::intrinsic(CodeBuilder &b, StringRef name, Type result,
                        ValueRange operands) {
-  StringAttr full = b.getStringAttr("llvm.nvvm." + name);
-  auto call = result ? b.create<LLVM::CallIntrinsicOp>(result, full, operands)
-                     : b.create<LLVM::CallIntrinsicOp>(full, operands);
-  return result ? call.getResult(0) : Value();
+  auto full = b.getStringAttr("llvm.nvvm." + name);
+  if (!result) {
+    b.create<LLVM::CallIntrinsicOp>(full, operands);
+    return Value();
+  }
+  return b.create<LLVM::CallIntrinsicOp>(result, full, operands).getResult(0);
 }
 
 /// A special register, as i64. Sizes are far below 2^31.
