@@ -2,6 +2,7 @@
 #include "compiler/targets/nvptx/RowBody.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <limits>
@@ -25,17 +26,34 @@ static int64_t bytesOf(Type element, int64_t count) {
   return llvm::alignTo(count * CodeBuilder::byteSize(element), 16);
 }
 
-int64_t RowBody::boundSharedBytes(Block &body) {
-  int64_t bytes = 0;
-  for (Operation &op : body) {
-    for (Value result : op.getResults())
-      if (isRow(result) && CodeBuilder::isMemoryType(elementOf(result)))
-        bytes += bytesOf(elementOf(result), countOf(result));
-    // Keys, or the summands.
-    if (isa<row::TopKOp, row::ArgmaxOp, row::ReduceOp>(op))
-      bytes += countOf(op.getOperand(0)) * sizeof(int64_t) + 16;
-  }
-  return bytes;
+/// Which rows get memory shows when a body is built: it is, into a module that is
+/// thrown away.
+FailureOr<int64_t> RowBody::measureSharedBytes(Block &body,
+                                               const target::IsaLevel &level,
+                                               int64_t group,
+                                               bool materialized) {
+  Location loc = body.getParentOp()->getLoc();
+  MLIRContext *context = loc.getContext();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
+  target::KernelModule functions(*module, level);
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(context), {LLVM::LLVMPointerType::get(context)});
+  LLVM::LLVMFuncOp func = functions.createFunction(loc, "measured", type);
+  Block &entry = func.getBody().front();
+  CodeBuilder b(loc, &entry);
+  Value anywhere = entry.getArgument(0);
+  RowBody rowBody(b, functions, anywhere, group, threadId(b));
+  for (Value argument : body.getArguments())
+    rowBody.bind(argument, anywhere);
+  if (failed(rowBody.run(body)))
+    return failure();
+  if (materialized)
+    rowBody.materialize(body.getTerminator()->getOperands());
+  for (Value value : body.getTerminator()->getOperands())
+    rowBody.store(value, anywhere);
+  if (failed(rowBody.getStatus()))
+    return failure();
+  return rowBody.usedBytes;
 }
 
 int64_t RowBody::getWidth(Block &body) {

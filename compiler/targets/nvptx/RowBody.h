@@ -24,14 +24,17 @@ namespace moec::nvptx {
 
 class RowBody {
 public:
-  /// `shared` is memory of the group for at least boundSharedBytes(); `group`
-  /// threads, 32 or all of the block, of which this is `member`.
+  /// `shared` is memory of the group for measureSharedBytes(); `group` threads,
+  /// 32 or all of the block, of which this is `member`.
   RowBody(CodeBuilder &b, target::KernelModule &module, Value shared,
           int64_t group, Value member)
       : b(b), module(module), shared(shared), group(group), member(member) {}
 
-  /// More than what the rows of a body, arguments excepted, can take.
-  static int64_t boundSharedBytes(mlir::Block &body);
+  /// The shared memory that a body needs, and its yielded rows if they are
+  /// materialised; failure after an error where it cannot be built.
+  static mlir::FailureOr<int64_t>
+  measureSharedBytes(mlir::Block &body, const target::IsaLevel &level,
+                     int64_t group, bool materialized);
   /// The most elements of a row of the body.
   static int64_t getWidth(mlir::Block &body);
 

@@ -22,22 +22,35 @@ struct RowShape {
 };
 } // namespace
 
-static FailureOr<RowShape> getShape(Operation *op, Block &body) {
+static FailureOr<RowShape> getShape(const KernelRequest &request, Block &body,
+                                    bool materialized) {
   constexpr int64_t kWide = 512, kBlock = 256, kRowsOfBlock = 4;
   // What leaves room for several blocks on a processor.
   constexpr int64_t kFewBytes = 32 * 1024;
   RowShape shape;
-  shape.sharedBytes = llvm::alignTo(RowBody::boundSharedBytes(body), 128);
+  if (RowBody::getWidth(body) >= kWide)
+    shape.group = kBlock;
+  FailureOr<int64_t> bytes = RowBody::measureSharedBytes(
+      body, request.level, shape.group, materialized);
+  if (failed(bytes))
+    return failure();
+  shape.sharedBytes = llvm::alignTo(*bytes, 128);
   if (shape.sharedBytes > kMaxSharedBytes)
-    return op->emitOpError("needs ")
+    return request.op->emitOpError("needs ")
            << shape.sharedBytes << " bytes of shared memory for the rows of its "
            << "body, more than the " << kMaxSharedBytes
            << " of target 'nvptx'";
-  if (RowBody::getWidth(body) >= kWide)
-    shape.group = kBlock;
-  else if (shape.sharedBytes * kRowsOfBlock <= kFewBytes)
+  if (shape.group == kWarp && shape.sharedBytes * kRowsOfBlock <= kFewBytes)
     shape.together = kRowsOfBlock;
   return shape;
+}
+
+/// A body may read all of an in before it has written an out: when they are one
+/// buffer, results wait in shared memory.
+static bool isInPlace(moex::RowwiseOp op) {
+  return llvm::any_of(op.getOuts(), [&](Value out) {
+    return llvm::is_contained(op.getIns(), out);
+  });
 }
 
 /// Builds `body` for the row of this thread's group; `bind` gives arguments
@@ -80,7 +93,7 @@ static DeviceLaunch createLaunch(const RowShape &shape) {
 FailureOr<Launches> nvptx::rowwiseLaunches(const KernelRequest &request) {
   auto op = cast<moex::RowwiseOp>(request.op);
   Block &body = op.getBody().front();
-  FailureOr<RowShape> shape = getShape(op, body);
+  FailureOr<RowShape> shape = getShape(request, body, isInPlace(op));
   if (failed(shape))
     return failure();
   DeviceLaunch launch = createLaunch(*shape);
@@ -89,10 +102,6 @@ FailureOr<Launches> nvptx::rowwiseLaunches(const KernelRequest &request) {
                                                KernelModule &module) mutable {
     Block &body = op.getBody().front();
     unsigned numIns = op.getIns().size();
-    // A body may read all of an in before it has written an out.
-    bool isInPlace = llvm::any_of(op.getOuts(), [&](Value out) {
-      return llvm::is_contained(op.getIns(), out);
-    });
     auto bind = [&](RowBody &rowBody, Value row) {
       for (auto [i, argument] : llvm::enumerate(body.getArguments())) {
         MemRefType type = request.operands[i].type;
@@ -108,7 +117,7 @@ FailureOr<Launches> nvptx::rowwiseLaunches(const KernelRequest &request) {
     };
     auto finish = [&](RowBody &rowBody, Value row) {
       OperandRange yielded = body.getTerminator()->getOperands();
-      if (isInPlace)
+      if (isInPlace(op))
         rowBody.materialize(yielded);
       for (auto [i, value] : llvm::enumerate(yielded))
         rowBody.store(value,
@@ -121,7 +130,7 @@ FailureOr<Launches> nvptx::rowwiseLaunches(const KernelRequest &request) {
 
 FailureOr<DeviceLaunch> nvptx::routeLaunch(const KernelRequest &request) {
   auto op = cast<moex::RouteSortOp>(request.op);
-  FailureOr<RowShape> shape = getShape(op, op.getBody().front());
+  FailureOr<RowShape> shape = getShape(request, op.getBody().front(), /*materialized=*/false);
   if (failed(shape))
     return failure();
   DeviceLaunch launch = createLaunch(*shape);
