@@ -48,8 +48,8 @@ CodeBuilder::Values nvptx::loadMatrices(CodeBuilder &b, Value shared,
                                         bool transposed) {
   StringRef name = transposed ? "ldmatrix.sync.aligned.m8n8.x4.trans.b16"
                               : "ldmatrix.sync.aligned.m8n8.x4.b16";
-  return unpack(b, intrinsic(b, name, structOf(b.getI32Type(), 4),
-                             asShared(b, shared)));
+  return unpack(
+      b, intrinsic(b, name, structOf(b.getI32Type(), 4), asShared(b, shared)));
 }
 
 CodeBuilder::Values nvptx::multiplyTiles(CodeBuilder &b, ValueRange a,
@@ -62,7 +62,7 @@ CodeBuilder::Values nvptx::multiplyTiles(CodeBuilder &b, ValueRange a,
 }
 
 Value nvptx::packBf16(CodeBuilder &b, Value low, Value high) {
-  Value pair = intrinsic(b, "ff2bf16x2.rn", b.vectorOf(b.getBF16Type(), 2),
-                         {high, low});
+  Value pair =
+      intrinsic(b, "ff2bf16x2.rn", b.vectorOf(b.getBF16Type(), 2), {high, low});
   return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
 }

@@ -20,9 +20,9 @@ void commitCopies(CodeBuilder &b);
 void waitCopies(CodeBuilder &b, int64_t pending);
 
 /// Four 8x8 matrices of 16-bit numbers (ldmatrix.x4): lane i gives the address
-/// of row i mod 8 of matrix i / 8, 16 bytes. Of each matrix a lane gets elements
-/// 2 (lane mod 4) and the next of row lane / 4, as an i32. With `transposed`
-/// rows and columns are exchanged.
+/// of row i mod 8 of matrix i / 8, 16 bytes. Of each matrix a lane gets
+/// elements 2 (lane mod 4) and the next of row lane / 4, as an i32. With
+/// `transposed` rows and columns are exchanged.
 CodeBuilder::Values loadMatrices(CodeBuilder &b, Value shared,
                                  bool transposed = false);
 

@@ -1,14 +1,15 @@
 //===- MmaGemm.cpp - Matrix products on tensor cores of sm_80 -------------===//
 //
-// Tiles of rows by columns of each weight, walked along the contraction index in
-// stages of shared memory that cp.async fills ahead. Rows are gathered while
+// Tiles of rows by columns of each weight, walked along the contraction index
+// in stages of shared memory that cp.async fills ahead. Rows are gathered while
 // they are copied; rows of f32 go through registers, where they are rounded.
-// Biases, the epilogue over all weights and rounding happen on the accumulators.
+// Biases, the epilogue over all weights and rounding happen on the
+// accumulators.
 //
 // Weights lie in #moeq.row_blocks<16, 2>: per 16 columns of out (a block) one
-// line of 16 words for each pair of contraction indices. A word is what one lane
-// gives mma as a part of B, and four adjacent words are the same part of four
-// products: product j of a group of 32 columns takes from lane 4 g + t the
+// line of 16 words for each pair of contraction indices. A word is what one
+// lane gives mma as a part of B, and four adjacent words are the same part of
+// four products: product j of a group of 32 columns takes from lane 4 g + t the
 // column 16 (g / 4) + 4 (g mod 4) + j. So B needs no ldmatrix, and a lane ends
 // up with 8 adjacent columns of a row.
 //
@@ -68,8 +69,7 @@ public:
         width(request.operands[outIndex].getRowElements()),
         numWeights(op.getWeights().size()),
         rowTiles(tile.rows / tile.warpRows / 16),
-        groups(tile.columns / tile.warpColumns / kGroup),
-        f32(b.getF32Type()) {}
+        groups(tile.columns / tile.warpColumns / kGroup), f32(b.getF32Type()) {}
 
   LogicalResult build();
 
@@ -94,8 +94,7 @@ private:
   bool isAsync() const { return xType.isBF16(); }
   int64_t getSum(int64_t weight, int64_t rowTile, int64_t group,
                  int64_t product) const {
-    return (((weight * rowTiles + rowTile) * groups + group) * 4 + product) *
-           4;
+    return (((weight * rowTiles + rowTile) * groups + group) * 4 + product) * 4;
   }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value bytesFrom(Value pointer, Value offset) {
@@ -159,7 +158,8 @@ void MmaGemm::prepareRows(Value row) {
 }
 
 void MmaGemm::prepareWeights() {
-  int64_t blockChunks = tile.depth * 2, perWeight = tile.columns / 16 * blockChunks;
+  int64_t blockChunks = tile.depth * 2,
+          perWeight = tile.columns / 16 * blockChunks;
   Value firstBlock = b.div(firstColumn, 16);
   int64_t numBlocks = llvm::divideCeil(width, 16);
   for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
@@ -209,7 +209,8 @@ CodeBuilder::Values MmaGemm::loadRows(Value index) {
   Value zero = b.constant(b.vectorOf(f32, 4), 0.0);
   for (const Chunk &chunk : rowChunks) {
     Value isInside = b.lessThan(b.add(index, chunk.index), b.i64(depth));
-    Value from = b.element(chunk.from, b.select(isInside, index, b.i64(0)), f32);
+    Value from =
+        b.element(chunk.from, b.select(isInside, index, b.i64(0)), f32);
     // The first stage may be longer than a row.
     Value isThere = both(chunk.isThere, isInside);
     if (tile.depth > depth)
@@ -244,8 +245,7 @@ void MmaGemm::storeRows(ValueRange values, Value slot) {
 CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   Values next(sums.begin(), sums.end());
   Value warpRow = b.rem(warp, tile.warpRows);
-  Value warpColumn =
-      b.rem(b.div(warp, tile.warpRows), tile.warpColumns);
+  Value warpColumn = b.rem(b.div(warp, tile.warpRows), tile.warpColumns);
   Value warpDepth = b.div(warp, tile.warpRows * tile.warpColumns);
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
   int64_t share = tile.depth / tile.warpDepth;
@@ -260,8 +260,8 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   Type i32 = b.getI32Type();
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
-    Value chunk = b.add(b.mul(warpDepth, share / 8),
-                        b.add(b.div(lane, 16), k / 8));
+    Value chunk =
+        b.add(b.mul(warpDepth, share / 8), b.add(b.div(lane, 16), k / 8));
     for (int64_t m = 0; m < rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
@@ -346,8 +346,8 @@ CodeBuilder::Values MmaGemm::walk() {
 void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
   Type type = request.operands[outIndex].getElementType();
   int64_t count = sums[0].size();
-  Value to = b.element(rowPointer(b, request, arguments, outIndex, row), column,
-                       type);
+  Value to =
+      b.element(rowPointer(b, request, arguments, outIndex, row), column, type);
   auto compute = [&](int64_t i) -> Value {
     SmallVector<Value> values;
     for (const Values &weight : sums)
@@ -393,8 +393,8 @@ void MmaGemm::finish(Value row, ValueRange sums) {
   column = b.add(column, b.mul(t, 8));
   for (int64_t m = 0; m < rowTiles; ++m)
     for (int64_t half : {0, 1}) {
-      Value inTile = b.add(b.mul(warpRow, rowTiles * 16),
-                           b.add(g, m * 16 + half * 8));
+      Value inTile =
+          b.add(b.mul(warpRow, rowTiles * 16), b.add(g, m * 16 + half * 8));
       b.ifThen(b.lessThan(inTile, rows), [&] {
         for (int64_t group = 0; group < groups; ++group) {
           SmallVector<Values> run(numWeights);
@@ -442,8 +442,8 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           Value total = b.load(shared, place, f32);
           for (int64_t other = 1; other < warps; ++other)
             total = b.create<arith::AddFOp>(
-                total, b.load(shared, b.add(place, other * count * kWarp),
-                              f32));
+                total,
+                b.load(shared, b.add(place, other * count * kWarp), f32));
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(group, kGroup));
@@ -532,10 +532,22 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
   // experts several work at once.
   bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
   MmaTile few = {"few", 16, isWide ? 64 : 32, 128, 5, 1, 1, 4};
-  MmaTile some = {"some", 64, 128 / numWeights, 32, 4,
-                  numWeights == 1 ? 2 : 4, numWeights == 1 ? 4 : 2, 1};
-  MmaTile many = {"many", 128, 128 / numWeights, 32, 4,
-                  numWeights == 1 ? 2 : 4, numWeights == 1 ? 4 : 2, 1};
+  MmaTile some = {"some",
+                  64,
+                  128 / numWeights,
+                  32,
+                  4,
+                  numWeights == 1 ? 2 : 4,
+                  numWeights == 1 ? 4 : 2,
+                  1};
+  MmaTile many = {"many",
+                  128,
+                  128 / numWeights,
+                  32,
+                  4,
+                  numWeights == 1 ? 2 : 4,
+                  numWeights == 1 ? 4 : 2,
+                  1};
   while (few.stages * few.getStageBytes(numWeights) > kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
@@ -563,14 +575,12 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
     launch.threads = tile.getThreads();
     launch.sharedBytes = tile.stages * tile.getStageBytes(numWeights);
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
-      Value average =
-          experts ? ceilDiv(host, rows, experts) : rows;
+      Value average = experts ? ceilDiv(host, rows, experts) : rows;
       Value isThis = host.create<arith::AndIOp>(
           host.lessThan(host.i64(low), average),
           host.compare(arith::CmpIPredicate::sle, average, host.i64(high)));
-      Value count = experts
-                        ? countSegmentTiles(host, rows, experts, tile.rows)
-                        : ceilDiv(host, rows, tile.rows);
+      Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
+                            : ceilDiv(host, rows, tile.rows);
       return {host.select(isThis, count, host.i64(0)),
               host.i64(llvm::divideCeil(width, tile.columns)), host.i64(1)};
     };
