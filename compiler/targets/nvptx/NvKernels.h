@@ -11,6 +11,8 @@
 
 #include "dialects/moex/MoexDialect.h"
 
+#include <optional>
+
 namespace moec::nvptx {
 
 using target::DeviceLaunch;
@@ -70,6 +72,8 @@ mlir::FailureOr<Launches> stateAppendLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches>
 sequenceLengthsLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> gemmLaunches(const KernelRequest &request);
+/// gemmLaunches() on tensor cores, where that is possible.
+std::optional<Launches> mmaGemmLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> attentionLaunches(const KernelRequest &request);
 
 } // namespace moec::nvptx

@@ -438,6 +438,8 @@ FailureOr<Launches> nvptx::gemmLaunches(const KernelRequest &request) {
   for (int64_t i = 0; i < numWeights; ++i)
     if (failed(WeightReader::check(request, 1 + i, op.getCompute())))
       return failure();
+  if (std::optional<Launches> launches = mmaGemmLaunches(request))
+    return *launches;
   int64_t width = cast<MemRefType>(op.getOut().getType()).getDimSize(1);
   DeviceLaunch launch;
   launch.threads = kThreads;
