@@ -9,8 +9,8 @@
 // BOTH-SAME: isa = "sm_80"
 // BOTH-SAME: isa = "avx512"
 // BOTH: module @moe_device__sm_80
-// BOTH: llvm.func @f_step__avx512
 // BOTH: llvm.func @f_step__sm_80
+// BOTH: llvm.func @f_step__avx512
 
 #zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
 #tokens = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
