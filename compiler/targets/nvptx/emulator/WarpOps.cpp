@@ -61,7 +61,7 @@ void executeExit(Thread &thread, const Site &, char *) {
 void synchroniseWarp(Warp &warp, const Site &, uint32_t lanes) {
   std::vector<Thread *> threads;
   forEach(lanes, [&](unsigned lane) { threads.push_back(warp.lanes[lane]); });
-  SharedMemory::get().synchronise(threads, threads);
+  SharedMemory::get().clocks.synchronise(threads, threads);
 }
 
 enum class Shuffle { Idx, Up, Down, Bfly };
