@@ -306,6 +306,7 @@ bool moec::emu::bindWarpOp(StringRef name, Op &op) {
                 .Case("match.all.sync.i64p", executeMatchAll<uint64_t>)
                 .Case("elect.sync", executeElect)
                 .Default(nullptr);
-  op.maskOperand = 0;
+  if (op.warp)
+    op.maskOperand = 0;
   return op.warp != nullptr;
 }
