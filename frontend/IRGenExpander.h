@@ -282,6 +282,8 @@ private:
                       llvm::StringRef formula,
                       llvm::SmallVector<DimSource, 2> dims);
   Operand elementwise(const ast::BinaryExpr &binary, Operand lhs, Operand rhs);
+  Operand withStored(const ast::BinaryExpr &binary, const Operand &value,
+                     const Operand &stored, bool isLeft);
   bool sameStreams(const ast::BinaryExpr &binary, const Operand &lhs,
                    const Operand &rhs, int64_t width);
   Operand negate(const Operand &operand, SourceRange range);
@@ -314,6 +316,7 @@ private:
   std::optional<std::vector<std::string>>
   attentionStates(const BoundCall &call,
                   llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  bool biasKeys(const BoundCall &call, AttentionParts &parts);
   mlir::Value attend(const BoundCall &call, AttentionParts &parts);
   mlir::Value projectOutput(const BoundCall &call, mlir::Value x,
                             mlir::Value output, Precision precision);
