@@ -176,6 +176,8 @@ public:
   /// The last map: tied to the embeddings or of its own.
   void readHead(bool tied);
   std::string stopItem() const;
+  /// Tokens that the model takes, after readSizes.
+  int64_t contextLength() const { return context; }
 
   /// Declares a size or a constant; those that the text does not name are not
   /// printed. Returns the name.

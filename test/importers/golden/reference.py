@@ -10,7 +10,8 @@ Some keys there are no keys of the configuration: "_dtype" is the type in which 
 stored (float32), "_layout" is "original" (as checkpoints were published, the default) or
 "fused" (as transformers 5 holds them), "_model_type" what is written into config.json for
 models that use the class of another, "_composite" the keys around the decoder's, which are
-then those of its "text_config"; the model still reads text.
+then those of its "text_config"; the model still reads text. "_steps": the prefill is
+computed token by token, for classes that mix tokens where there are several (Doge).
 
 Every parameter is drawn at random, norms around one and biases around zero but never at
 it, so that nothing drops out of the comparison. Weights are rounded to the type in which
@@ -136,6 +137,7 @@ class Built:
         self.dtype = getattr(torch, ours.get("_dtype", "float32"))
         self.fused = ours.get("_layout", "original") == "fused"
         self.model_type = ours.get("_model_type")
+        self.steps = ours.get("_steps", False)
         composite = ours.get("_composite")
         self.config = make_config(family, values, composite)
         loader = AutoModelForImageTextToText if composite else AutoModelForCausalLM
@@ -157,10 +159,12 @@ class Built:
         margins = []
         with torch.no_grad(), selections(margins):
             # All at once first: most draws are not clear.
-            self.judge(margins, self.model(self.tokens[None], use_cache=False).logits[0])
-            if self.clear():
-                self.logits = self.run()
-                self.judge(margins, self.logits)
+            if not self.steps:
+                self.judge(margins, self.model(self.tokens[None], use_cache=False).logits[0])
+            if self.steps or self.clear():
+                logits = self.run()
+                self.judge(margins, logits)
+                self.logits = logits if self.clear() else None
 
     def judge(self, margins, logits):
         best = logits.float().topk(2, dim=-1).values
@@ -169,9 +173,10 @@ class Built:
         self.finite = bool(torch.isfinite(logits).all())
 
     def run(self):
-        out = self.model(self.tokens[None, :PREFILL], use_cache=True)
+        first = 1 if self.steps else PREFILL
+        out = self.model(self.tokens[None, :first], use_cache=True)
         rows, cache = [out.logits[0]], out.past_key_values
-        for t in range(PREFILL, PREFILL + STEPS):
+        for t in range(first, PREFILL + STEPS):
             out = self.model(self.tokens[None, t : t + 1], past_key_values=cache,
                              use_cache=True, position_ids=torch.tensor([[t]]))
             cache = out.past_key_values
