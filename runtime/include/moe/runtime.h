@@ -464,7 +464,8 @@ MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
                                            moe_routing *routing);
 
 /* When the participants of a step reached its barriers, which cut the step into
- * intervals. What runs in interval i of a variant is in Variant.kernels of the
+ * intervals; on a device there is one participant, and each launch is an
+ * interval. What runs in interval i of a variant is in Variant.kernels of the
  * manifest. Of the session, valid until its next step. */
 typedef struct moe_trace {
   uint64_t size;
