@@ -3,6 +3,7 @@
 #include "compiler/driver/Options.h"
 
 #include "compiler/plugin/BuildIdentity.h"
+#include "compiler/targets/TargetBackend.h"
 #include "frontend/Diagnostics.h"
 #include "frontend/SpellCheck.h"
 #include "frontend/importers/Importer.h"
@@ -368,6 +369,17 @@ static std::optional<int> setCode(const CommandLine &line,
   if (!line.activations.empty())
     formats += "activations=" + line.activations;
   std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
+  for (const std::string &name : line.targets) {
+    if (lookupTargetBackend(name))
+      continue;
+    std::string known = llvm::join(
+        llvm::map_range(
+            getTargetBackends(),
+            [](const TargetBackend *target) { return target->getName(); }),
+        ", ");
+    return usage("--target: expected some of " + known + ", found '" + name +
+                 "'");
+  }
   if (!line.targets.empty()) {
     std::string names = "target=" + llvm::join(line.targets, ",");
     lowering += names + " ";
