@@ -51,7 +51,7 @@ private:
 
   absl::Status loadCode(const std::string &path);
   absl::Status loadImage(const std::string &path);
-  absl::Status loadPtx(const DeviceImage &image);
+  absl::Status loadPtx(const moe_level_image &image);
   absl::Status findKernels(const std::string &path);
   absl::Status upload(const std::string &path, const ModelDescription &model,
                       const WeightStore &store);
