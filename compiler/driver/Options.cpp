@@ -368,8 +368,11 @@ static std::optional<int> setCode(const CommandLine &line,
   if (!line.activations.empty())
     formats += "activations=" + line.activations;
   std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
-  if (!line.targets.empty())
-    lowering += "target=" + llvm::join(line.targets, ",") + " ";
+  if (!line.targets.empty()) {
+    std::string names = "target=" + llvm::join(line.targets, ",");
+    lowering += names + " ";
+    options.pipeline.passOptions["assign-layouts"] = names;
+  }
   std::vector<std::string> levels(line.levels.begin(), line.levels.end());
   levels.insert(levels.end(), line.gpuArchs.begin(), line.gpuArchs.end());
   if (!levels.empty())

@@ -123,7 +123,7 @@ public:
                 const KernelEmitter &emitter, const IsaLevel &level)
       : declarations(declarations), emitter(emitter), level(level),
         hostLevel(getHostLevel(level)), functions(module, hostLevel),
-        table(declarations) {
+        table(declarations, emitter.getName()) {
     if (level.isDevice())
       device.emplace(module, emitter, level);
   }
@@ -146,7 +146,8 @@ public:
 
   /// The kernels of the step function lowered last.
   KernelTable takeKernelTable() {
-    return std::exchange(table, KernelTable(declarations));
+    return std::exchange(table,
+                         KernelTable(declarations, emitter.getName()));
   }
 
   unsigned numKernels = 0, numShared = 0;
@@ -390,13 +391,14 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
         return viewed;
       })
       .Case([&](moex::WeightOp weight) -> FailureOr<Memory> {
-        FailureOr<KernelOperand> operand =
-            describeWeight(op, weight.getWeight(), type);
+        StringRef name =
+            declarations.resolve(emitter.getName(), weight.getWeight());
+        FailureOr<KernelOperand> operand = describeWeight(op, name, type);
         if (failed(operand))
           return failure();
         result.operand = *operand;
         result.pointer = abi::getWeight(
-            b, step, declarations.weightOrdinals.lookup(weight.getWeight()));
+            b, step, declarations.weightOrdinals.lookup(name));
         return result;
       })
       .Case([&](moex::ExpertWeightsOp weights) -> FailureOr<Memory> {
@@ -413,8 +415,9 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
             return op->emitOpError("expected a weight of role '")
                    << weights.getRole() << "' in expert " << e << " of @"
                    << weights.getTable() << ", found none";
-          FailureOr<KernelOperand> operand =
-              describeWeight(op, symbol.getValue(), type);
+          StringRef name =
+              declarations.resolve(emitter.getName(), symbol.getValue());
+          FailureOr<KernelOperand> operand = describeWeight(op, name, type);
           if (failed(operand))
             return failure();
           if (e > 0 && (operand->layout != result.operand.layout ||
@@ -423,8 +426,7 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
                                    "experts of @")
                    << weights.getTable() << ", found another in expert " << e;
           result.operand = *operand;
-          ordinals.push_back(
-              declarations.weightOrdinals.lookup(symbol.getValue()));
+          ordinals.push_back(declarations.weightOrdinals.lookup(name));
         }
         result.operand.kind = KernelOperand::Experts;
         if (device) {

@@ -112,21 +112,34 @@ private:
   SmallVector<IsaLevel> levels = createLevels();
 };
 
+/// Matrices of 16-bit numbers lie in groups of 8 columns by 64 rows: 8 x 8 pieces
+/// of 128 adjacent bytes, which ldmatrix and wgmma take as they are, and which a
+/// bulk copy brings as a whole. Everything else lies as for a processor.
+class NvTargetModel : public CpuTargetModel {
+public:
+  bool isDevice() const override { return true; }
+  WeightLayoutAttrInterface layoutFor(QuantFormatAttrInterface format,
+                                      WeightUse use) const override {
+    if (use == WeightUse::Matmul && !format.getScaleType() &&
+        CodeBuilder::isSmallFloat(format.getStorageType()))
+      return moeq::RowBlocksLayoutAttr::get(format.getContext(), 64, 8);
+    return CpuTargetModel::layoutFor(format, use);
+  }
+};
+
 class NvBackend : public TargetBackend {
 public:
   StringRef getName() const override { return "nvptx"; }
   StringRef getDescription() const override {
     return "NVIDIA devices from sm_80 on";
   }
-  // Weights lie as a processor wants them: a word of two columns is what a lane
-  // of mma.sync takes, and an artifact for both holds them once.
   const TargetModel &getModel() const override { return model; }
   const target::KernelEmitter &getKernelEmitter() const override {
     return emitter;
   }
 
 private:
-  CpuTargetModel model;
+  NvTargetModel model;
   NvEmitter emitter;
 };
 
