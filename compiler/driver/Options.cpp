@@ -392,10 +392,10 @@ static std::optional<int> setCode(const CommandLine &line,
   options.artifact.device.kernelIr = line.kernelIr;
   if (line.ptxas.getNumOccurrences()) {
     std::string name = line.ptxas.empty() ? "ptxas" : line.ptxas.getValue();
+    // A name with a folder is taken as it is.
     auto found = llvm::sys::findProgramByName(name);
-    if (!found)
-      return usage("--ptxas: cannot find '" + name +
-                   "': " + found.getError().message());
+    if (!found || !llvm::sys::fs::can_execute(*found))
+      return usage("--ptxas: cannot find '" + name + "' as a program");
     options.artifact.device.ptxas = *found;
   }
   options.pipeline.fuse = !line.noFuse;
