@@ -186,11 +186,11 @@ LogicalResult GemmBuilder::buildTiles() {
   SegmentTile place = findSegmentTile(b, segments, b.i64(experts), kRows, tile);
   b.ifThen(place.isThere, [&] {
     for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(
-          expertPointer(b, arguments, 1 + i, place.expert));
+      matrices.push_back(asGlobal(
+          b, expertPointer(b, arguments, 1 + i, place.expert)));
     for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(expertPointer(b, arguments, 1 + numWeights + i,
-                                     place.expert));
+      biases.push_back(asGlobal(
+          b, expertPointer(b, arguments, 1 + numWeights + i, place.expert)));
     buildTile(place.row, place.rows);
   });
   return status;
