@@ -142,6 +142,7 @@ CUresult cuMemGetInfo_v2(size_t *freeBytes, size_t *total);
 CUresult cuMemAlloc_v2(CUdeviceptr *at, size_t bytes);
 CUresult cuMemFree_v2(CUdeviceptr at);
 CUresult cuMemAllocHost_v2(void **at, size_t bytes);
+CUresult cuMemHostAlloc(void **at, size_t bytes, unsigned flags);
 CUresult cuMemFreeHost(void *at);
 CUresult cuModuleLoadDataEx(CUmodule *module, const void *image,
                             unsigned numOptions, CUjit_option *options,
@@ -160,6 +161,8 @@ CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes);
 CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes,
                          CUstream stream);
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count,
+                          CUstream stream);
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
                             int value);
 CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute,

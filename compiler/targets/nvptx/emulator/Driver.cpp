@@ -168,7 +168,9 @@ CUresult Driver::execute(Command &command) {
   if (auto *fill = std::get_if<Fill>(&command)) {
     if (CUresult code = checkDevice(fill->to, fill->bytes))
       return code;
-    std::memset(reinterpret_cast<void *>(fill->to), fill->value, fill->bytes);
+    auto *to = reinterpret_cast<uint8_t *>(fill->to);
+    for (uint64_t i = 0; i < fill->bytes; ++i)
+      to[i] = static_cast<uint8_t>(fill->value >> i % 4 * 8);
     return CUDA_SUCCESS;
   }
   CUevent event = std::get<CUevent>(command);

@@ -271,6 +271,10 @@ CUresult cuMemAllocHost_v2(void **at, size_t bytes) {
   return CUDA_SUCCESS;
 }
 
+CUresult cuMemHostAlloc(void **at, size_t bytes, unsigned) {
+  return cuMemAllocHost_v2(at, bytes);
+}
+
 CUresult cuMemFreeHost(void *at) {
   EMU_ENTER(cuMemFreeHost);
   if (CUresult code = driver.drainAll())

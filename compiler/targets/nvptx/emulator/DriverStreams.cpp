@@ -117,8 +117,18 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes,
   EMU_ENTER(cuMemsetD8Async);
   Fill fill;
   fill.to = to;
-  fill.value = value;
+  fill.value = value * 0x01010101u;
   fill.bytes = bytes;
+  return driver.submit(stream, fill);
+}
+
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count,
+                          CUstream stream) {
+  EMU_ENTER(cuMemsetD32Async);
+  Fill fill;
+  fill.to = to;
+  fill.value = value;
+  fill.bytes = count * sizeof(value);
   return driver.submit(stream, fill);
 }
 

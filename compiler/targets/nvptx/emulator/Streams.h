@@ -34,7 +34,7 @@ struct Copy {
 };
 struct Fill {
   uint64_t to = 0, bytes = 0;
-  uint8_t value = 0;
+  uint32_t value = 0; ///< repeated, the lowest byte first
 };
 using Command = std::variant<Launch, Copy, Fill, CUevent>;
 
