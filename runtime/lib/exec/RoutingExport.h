@@ -16,6 +16,8 @@ public:
 
   /// Makes room for the tokens of a step; until then nothing is chosen.
   absl::Status prepare(uint64_t tokens);
+  /// Takes what a device has written into arrays like these.
+  void assign(const int32_t *fromIds, const float *fromWeights);
   /// For the batch of that step.
   const moe_routing_io_v1 *io() const { return &arrays; }
   /// What router `index`, below that of the model, chose.
