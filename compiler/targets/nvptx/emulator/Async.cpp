@@ -21,11 +21,6 @@ Clocks &getClocks() { return SharedMemory::get().clocks; }
 
 } // namespace
 
-Async &Async::get() {
-  static Async *async = new Async;
-  return *async;
-}
-
 void Async::beginBlock(Block &block) {
   threads.assign(block.getThreads().size(), {});
   warps.assign(block.getWarps().size(), {});

@@ -58,7 +58,10 @@ struct Mbarrier {
 
 class Async {
 public:
-  static Async &get();
+  static Async &get() {
+    static Async *async = new Async;
+    return *async;
+  }
 
   void beginBlock(Block &block);
   /// Complains about what is still under way.

@@ -176,12 +176,13 @@ void Block::schedule() {
     ready[pick] = ready.back();
     ready.pop_back();
     currentThread = next;
-    moe_emu_switch(&scheduler, next->context);
+    switchContext(scheduler, next->context);
   }
 }
 
 void Block::enter() {
   Thread &thread = *currentThread;
+  beginContext(thread.block->scheduler);
   const Launch &launch = *thread.block->launch;
   launch.kernel->entry(const_cast<char *>(launch.argumentBytes.data()),
                        launch.argumentOffsets.data());
@@ -190,7 +191,7 @@ void Block::enter() {
 
 void Block::wait(Thread &thread, const Site &site) {
   thread.site = &site;
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler);
 }
 
 void Block::wake(Thread &thread) {
@@ -224,7 +225,7 @@ void Block::exit(Thread &thread) {
   for (Thread *other : thread.warp->lanes)
     if (other && other->state == State::Collective && isCollected(*other))
       execute(*other);
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 
@@ -235,8 +236,7 @@ void Block::setFailure(CUresult theCode, std::string message) {
 
 void Block::fail(CUresult theCode, std::string message) {
   setFailure(theCode, std::move(message));
-  void *ignored;
-  moe_emu_switch(&ignored, scheduler);
+  switchContext(currentThread->context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 

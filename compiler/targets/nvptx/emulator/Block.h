@@ -41,7 +41,7 @@ struct Thread {
   Warp *warp;
   uint32_t index; // in the block
   State state;
-  void *context;     // saved stack pointer
+  Context context;
   const Site *site;  // where it waits
   char *buffer;      // of the operation it waits in
   uint32_t mask;     // Collective: which lanes
@@ -154,7 +154,7 @@ private:
   std::vector<Thread *> ready;
   NamedBarrier barriers[numNamedBarriers];
   StackPool stacks;
-  void *scheduler = nullptr; // saved stack pointer
+  Context scheduler;
   uint64_t random = 1;
   uint32_t alive = 0, blockNumber = 0, sharedBytes = 0;
   uint64_t spins = 0; // polls since anything happened

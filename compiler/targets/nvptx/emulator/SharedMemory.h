@@ -22,7 +22,11 @@ namespace emu {
 
 class SharedMemory {
 public:
-  static SharedMemory &get();
+  static SharedMemory &get() {
+    // Never destroyed, as the driver's state.
+    static SharedMemory *memory = new SharedMemory;
+    return *memory;
+  }
   static constexpr uint32_t arenaBytes = 256 << 10;
 
   /// 0 where the host has no room for it.
@@ -67,7 +71,6 @@ private:
                    uint32_t bytes, const char *what);
   template <Access kind>
   void track(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes);
-  void noteRead(unsigned slot, Epoch now, uint32_t at);
   [[noreturn]] void reportRace(Thread &thread, const Site &site, uint32_t at,
                                uint32_t bytes, Access access, Epoch other,
                                bool otherWrote);
@@ -79,7 +82,8 @@ private:
     uint8_t reads[arenaBytes];  // under way from the byte
     uint8_t isAtomic[arenaBytes];
     uint8_t isGeneric[arenaBytes]; // written by ordinary means
-    const Site *writeSite[arenaBytes], *readSite[arenaBytes];
+    // Of 4 bytes each.
+    const Site *writeSite[arenaBytes / 4], *readSite[arenaBytes / 4];
   };
 
   uint64_t base = 0;
