@@ -277,12 +277,35 @@ bool Block::isCollected(const Thread &thread) const {
   return true;
 }
 
-void Block::execute(Thread &thread) {
-  uint32_t lanes = thread.mask & thread.warp->alive;
-  thread.site->op->warp(*thread.warp, *thread.site, lanes);
+bool Block::isGroupCollected(const Thread &thread) const {
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  for (unsigned i = first; i < first + groupWarps; ++i) {
+    const Thread &other = *warps[i].lanes[0];
+    if (other.state != State::Collective || other.site != thread.site ||
+        !isCollected(other))
+      return false;
+  }
+  return true;
+}
+
+void Block::execute(Warp &warp, const Site &site, uint32_t lanes) {
+  site.op->warp(warp, site, lanes);
   for (unsigned lane = 0; lane < warpSize; ++lane)
     if (lanes >> lane & 1)
-      wake(*thread.warp->lanes[lane]);
+      wake(*warp.lanes[lane]);
+}
+
+void Block::execute(Thread &thread) {
+  const Site &site = *thread.site;
+  if (!site.op->ofWarpgroup)
+    return execute(*thread.warp, site, thread.mask & thread.warp->alive);
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  if (first + groupWarps > warps.size())
+    failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+           "wgmma by less than a warpgroup of 128 threads");
+  if (isGroupCollected(thread))
+    for (unsigned i = first; i < first + groupWarps; ++i)
+      execute(warps[i], site, warps[i].alive);
 }
 
 void Block::collect(Thread &thread, const Site &site, char *buffer) {

@@ -27,6 +27,7 @@ struct Kernel;
 
 constexpr unsigned warpSize = 32;
 constexpr unsigned maxThreads = 1024;
+constexpr unsigned groupWarps = 4; // of a warpgroup
 constexpr unsigned numNamedBarriers = 16;
 
 enum class State : uint8_t { Ready, Collective, Barrier, Mbarrier, Exited };
@@ -142,6 +143,8 @@ private:
   void runBlock(uint32_t x, uint32_t y, uint32_t z);
   void schedule();
   bool isCollected(const Thread &thread) const;
+  bool isGroupCollected(const Thread &thread) const;
+  void execute(Warp &warp, const Site &site, uint32_t lanes);
   void execute(Thread &thread);
   void complete(NamedBarrier &barrier, bool aligned);
   void checkAligned(const NamedBarrier &barrier);

@@ -84,7 +84,7 @@ void SharedMemory::reportRace(Thread &thread, const Site &site, uint32_t at,
                      (otherWrote ? "was written" : "was read") + " by ";
   what += slot < thread.block->getThreads().size()
               ? "thread " + std::to_string(slot)
-              : std::string("an asynchronous copy");
+              : std::string("an asynchronous operation");
   what += " and nothing orders the two";
   if (otherSite)
     what += " (there: `" + otherSite->text + "`" +
@@ -125,9 +125,8 @@ void SharedMemory::checkFree(Thread &thread, const Site &site, uint32_t offset,
 
 template <Access kind>
 void SharedMemory::track(Thread &thread, const Site &site, uint32_t offset,
-                         uint32_t bytes) {
+                         uint32_t bytes, Epoch now) {
   unsigned slot = thread.index;
-  Epoch now = clocks.now(slot);
   // Neighbours mostly have the same epochs; what was found of one is kept.
   Epoch orderedWriter = 0, orderedReader = 0, seenReader = 0;
   bool isForgotten = true; // seenReader is ordered before this access
@@ -166,13 +165,14 @@ void SharedMemory::access(Thread &thread, const Site &site, uint32_t offset,
     return;
   if (numCopies | numReads)
     checkFree(thread, site, offset, bytes, access);
+  Epoch now = clocks.now(thread.index);
   switch (access) {
   case Access::Load:
-    return track<Access::Load>(thread, site, offset, bytes);
+    return track<Access::Load>(thread, site, offset, bytes, now);
   case Access::Store:
-    return track<Access::Store>(thread, site, offset, bytes);
+    return track<Access::Store>(thread, site, offset, bytes, now);
   case Access::Atomic:
-    return track<Access::Atomic>(thread, site, offset, bytes);
+    return track<Access::Atomic>(thread, site, offset, bytes, now);
   }
 }
 
@@ -205,7 +205,7 @@ void SharedMemory::beginCopy(Thread &thread, const Site &site, uint32_t offset,
   checkFree(thread, site, offset, bytes, Access::Store);
   if (proxy)
     checkFenced(thread, site, offset, bytes, "an asynchronous copy overwrites");
-  track<Access::Store>(thread, site, offset, bytes);
+  track<Access::Store>(thread, site, offset, bytes, clocks.now(thread.index));
   for (uint32_t at = offset; at < offset + bytes; ++at)
     ++shadow->copies[at];
   numCopies += bytes;
@@ -228,11 +228,11 @@ void SharedMemory::endCopy(const Site &site, uint32_t offset, uint32_t bytes,
 }
 
 void SharedMemory::beginRead(Thread &thread, const Site &site, uint32_t offset,
-                             uint32_t bytes) {
+                             uint32_t bytes, unsigned slot) {
   if (!isTracking)
     return;
   checkFree(thread, site, offset, bytes, Access::Load);
-  track<Access::Load>(thread, site, offset, bytes);
+  track<Access::Load>(thread, site, offset, bytes, clocks.now(slot));
   checkFenced(thread, site, offset, bytes, "the asynchronous proxy reads");
   for (uint32_t at = offset; at < offset + bytes; ++at)
     ++shadow->reads[at];

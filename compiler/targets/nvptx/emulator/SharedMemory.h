@@ -53,9 +53,9 @@ public:
                bool generic);
   /// The asynchronous proxy reads for the thread: checks as for a read, and
   /// that a proxy fence followed what was written by ordinary means. The bytes
-  /// must stay until endRead.
+  /// must stay until endRead. The read is noted under `slot`.
   void beginRead(Thread &thread, const Site &site, uint32_t offset,
-                 uint32_t bytes);
+                 uint32_t bytes, unsigned slot);
   void endRead(uint32_t offset, uint32_t bytes);
   /// fence.proxy.async by the thread.
   void fenceProxy(Thread &thread);
@@ -70,7 +70,8 @@ private:
   void checkFenced(Thread &thread, const Site &site, uint32_t offset,
                    uint32_t bytes, const char *what);
   template <Access kind>
-  void track(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes);
+  void track(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes,
+             Epoch now);
   [[noreturn]] void reportRace(Thread &thread, const Site &site, uint32_t at,
                                uint32_t bytes, Access access, Epoch other,
                                bool otherWrote);
