@@ -67,6 +67,15 @@ TEST_F(BasicTest, ReducesInSharedMemory) {
   }
 }
 
+TEST_F(BasicTest, ReportsAMissingBarrier) {
+  CUfunction reduce = get(load(without(text, "barrier")), "reduce");
+  expectFailure(reduce, 1, 128, {upload(ramp(128)), allocate(4)},
+                CUDA_ERROR_LAUNCH_FAILED,
+                {"kernel `reduce`, block (0, 0, 0), thread (",
+                 "race on shared memory: ", " of 4 bytes at shared offset ",
+                 "by thread ", "nothing orders the two (there: `"});
+}
+
 TEST_F(BasicTest, ShufflesAndReadsConstants) {
   std::vector<int> in(64);
   std::iota(in.begin(), in.end(), 0);

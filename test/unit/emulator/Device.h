@@ -44,7 +44,8 @@ protected:
   /// Launches with arguments of 64 bits and waits.
   CUresult launch(CUfunction function, unsigned blocks, unsigned threads,
                   std::vector<uint64_t> arguments, unsigned sharedBytes = 0);
-  /// launch() must fail with this code; the message holds each of `parts`.
+  /// launch() must fail with this code; the message holds each of `parts`, of
+  /// one written "this|that" either.
   void expectFailure(CUfunction function, unsigned blocks, unsigned threads,
                      std::vector<uint64_t> arguments, CUresult code,
                      const std::vector<std::string> &parts,

@@ -1,5 +1,6 @@
 //===- Block.cpp - Running the threads of a block -------------------------===//
 #include "compiler/targets/nvptx/emulator/Block.h"
+#include "compiler/targets/nvptx/emulator/Async.h"
 #include "compiler/targets/nvptx/emulator/Module.h"
 #include "compiler/targets/nvptx/emulator/Settings.h"
 #include "compiler/targets/nvptx/emulator/SharedMemory.h"
@@ -138,22 +139,25 @@ void Block::runBlock(uint32_t x, uint32_t y, uint32_t z) {
     barrier.waiting.clear();
   }
   spins = 0;
-  SharedMemory::get().beginBlock(*this);
+  SharedMemory::get().beginBlock();
+  Async::get().beginBlock(*this);
   schedule();
   if (code == CUDA_SUCCESS)
-    SharedMemory::get().endBlock(*this);
+    Async::get().endBlock(*this);
 }
 
 void Block::schedule() {
   while (alive && code == CUDA_SUCCESS) {
     if (ready.empty() || spins > 1000 * (ready.size() + 1)) {
-      if (!SharedMemory::get().completeSomething(*this)) {
+      if (!Async::get().completeSomething(*this)) {
         reportDeadlock();
         return;
       }
       spins = 0;
       continue;
     }
+    if (!Async::get().isIdle() && draw() % 16 == 0)
+      Async::get().completeSomething(*this);
     size_t pick = ready.size() == 1 ? 0 : draw() % ready.size();
     Thread *next = ready[pick];
     ready[pick] = ready.back();
@@ -211,9 +215,13 @@ void Block::exit(Thread &thread) {
   __builtin_unreachable();
 }
 
-void Block::fail(CUresult theCode, std::string message) {
+void Block::setFailure(CUresult theCode, std::string message) {
   code = theCode;
   failure = std::move(message);
+}
+
+void Block::fail(CUresult theCode, std::string message) {
+  setFailure(theCode, std::move(message));
   void *ignored;
   moe_emu_switch(&ignored, scheduler);
   __builtin_unreachable();
@@ -355,7 +363,7 @@ void Block::checkAligned(const NamedBarrier &barrier) {
 void Block::complete(NamedBarrier &barrier, bool aligned) {
   if (aligned)
     checkAligned(barrier);
-  SharedMemory::get().synchronise(barrier.arrived, barrier.waiting);
+  SharedMemory::get().clocks.synchronise(barrier.arrived, barrier.waiting);
   for (Thread *thread : barrier.waiting) {
     uint32_t trueOnes = barrier.predicates;
     switch (BarrierKind(thread->mask)) {
@@ -406,9 +414,8 @@ void Block::reportDeadlock() {
       where = "wait for other lanes at " + describePlace(*thread.site);
       break;
     case State::Mbarrier:
-      where = "wait for " +
-              SharedMemory::get().describeMbarrier(thread.resource) + ", " +
-              describePlace(*thread.site);
+      where = "wait for " + Async::get().describeMbarrier(thread.resource) +
+              ", " + describePlace(*thread.site);
       break;
     case State::Ready:
       where = thread.site ? "poll at " + describePlace(*thread.site)

@@ -109,6 +109,10 @@ public:
   /// Blocks the current fiber in the state that it has been given.
   void wait(Thread &thread, const Site &site);
   void noteProgress() { spins = 0; }
+  /// fail() for those who are on no fiber, or have nothing left to do there.
+  void setFailure(CUresult code, std::string message);
+  /// A fence over the whole device by one of the threads.
+  void fenceDevice() {}
 
   std::string describe(const Thread &thread) const;
   const Launch &getLaunch() const { return *launch; }

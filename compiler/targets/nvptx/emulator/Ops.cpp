@@ -18,8 +18,7 @@ std::string hex(uint64_t value) {
   return text;
 }
 
-std::string describeAccess(const Site &site, uint64_t address, uint64_t bytes,
-                           Access access) {
+std::string describeAccess(uint64_t address, uint64_t bytes, Access access) {
   const char *verb = access == Access::Load    ? "read"
                      : access == Access::Store ? "write"
                                                : "atomic access";
@@ -46,55 +45,33 @@ std::string describeNearest(uint64_t address) {
   return std::to_string(address - region->base) + " bytes into " + what;
 }
 
-void checkShared(Thread &thread, const Site &site, uint64_t address,
-                 uint64_t bytes, Access access) {
-  SharedMemory &shared = SharedMemory::get();
-  uint64_t offset = address - shared.getBase();
-  if (offset > thread.sharedBytes || bytes > thread.sharedBytes - offset) {
-    std::string where = offset < SharedMemory::arenaBytes
-                            ? "shared offset " + std::to_string(offset)
-                            : hex(address) + ", which is not shared memory";
-    thread.block->failAt(
-        thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
-        "shared " + describeAccess(site, address, bytes, access) +
-            " is out of bounds: " + where + ", the block has " +
-            std::to_string(thread.sharedBytes) + " bytes");
-  }
-  shared.access(thread, site, uint32_t(offset), uint32_t(bytes), access);
+void checkAlignment(Thread &thread, const Site &site, uint64_t address,
+                    uint64_t bytes, uint64_t align, Access access) {
+  if (address & (align - 1))
+    thread.block->failAt(thread, site, CUDA_ERROR_MISALIGNED_ADDRESS,
+                         describeAccess(address, bytes, access) +
+                             " is misaligned: expected a multiple of " +
+                             std::to_string(align));
 }
 
-void checkGlobal(Thread &thread, Site &site, uint64_t address, uint64_t bytes,
-                 Access access) {
-  DeviceMemory &memory = DeviceMemory::get();
-  if (site.generation != memory.getGeneration() || !site.region ||
-      !site.region->contains(address, bytes)) {
-    site.region = memory.find(address);
-    site.generation = memory.getGeneration();
-    if (!site.region || !site.region->contains(address, bytes)) {
-      std::string what = "global " +
-                         describeAccess(site, address, bytes, access) +
-                         " is out of bounds: " + describeNearest(address);
-      if (SharedMemory::get().contains(address))
-        what += " (the address is of shared memory)";
-      thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
-                           std::move(what));
-    }
-  }
-  if (access != Access::Load && site.region->isConstant)
-    thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
-                         describeAccess(site, address, bytes, access) +
-                             " of a constant: " + describeNearest(address));
+void checkAccess(Thread &thread, const Site &site, uint64_t at,
+                 uint64_t bytes) {
+  if (site.space == Space::Shared ||
+      (site.space == Space::Generic && SharedMemory::get().contains(at)))
+    checkShared(thread, site, at, bytes, site.align, site.access);
+  else if (site.space != Space::Generic || !thread.block->isOnStack(thread, at))
+    checkGlobal(thread, site, at, bytes, site.align, site.access);
 }
 
 extern "C" {
 
 void moe_emu_access_bytes(Site *site, uint64_t address, uint64_t bytes) {
   if (bytes)
-    checkAccess(*currentThread, *site, address, bytes, site->access);
+    checkAccess(*currentThread, *site, address, bytes);
 }
 
 void moe_emu_access(Site *site, uint64_t address) {
-  checkAccess(*currentThread, *site, address, site->bytes, site->access);
+  checkAccess(*currentThread, *site, address, site->bytes);
 }
 
 void moe_emu_local(Site *site, uint64_t address, uint64_t base, uint64_t bytes,
@@ -166,19 +143,51 @@ template <typename F> void *address(F *function) {
 
 } // namespace
 
-void moec::emu::checkAccess(Thread &thread, Site &site, uint64_t at,
-                            uint64_t bytes, Access access) {
-  bool isInShared = SharedMemory::get().contains(at);
-  if (site.space == Space::Shared ||
-      (site.space == Space::Generic && isInShared))
-    checkShared(thread, site, at, bytes, access);
-  else if (site.space != Space::Generic || !thread.block->isOnStack(thread, at))
-    checkGlobal(thread, site, at, bytes, access);
-  if (at & (site.align - 1))
-    thread.block->failAt(thread, site, CUDA_ERROR_MISALIGNED_ADDRESS,
-                         describeAccess(site, at, bytes, access) +
-                             " is misaligned: expected a multiple of " +
-                             std::to_string(site.align));
+void moec::emu::checkSharedBounds(Thread &thread, const Site &site,
+                                  uint64_t address, uint64_t bytes,
+                                  uint64_t align, Access access) {
+  uint64_t offset = address - SharedMemory::get().getBase();
+  if (offset > thread.sharedBytes || bytes > thread.sharedBytes - offset) {
+    std::string where = offset < SharedMemory::arenaBytes
+                            ? "shared offset " + std::to_string(offset)
+                            : hex(address) + ", which is not shared memory";
+    thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
+                         "shared " + describeAccess(address, bytes, access) +
+                             " is out of bounds: " + where +
+                             ", the block has " +
+                             std::to_string(thread.sharedBytes) + " bytes");
+  }
+  checkAlignment(thread, site, address, bytes, align, access);
+}
+
+void moec::emu::checkShared(Thread &thread, const Site &site, uint64_t address,
+                            uint64_t bytes, uint64_t align, Access access) {
+  checkSharedBounds(thread, site, address, bytes, align, access);
+  SharedMemory::get().access(thread, site, getSharedOffset(address),
+                             uint32_t(bytes), access);
+}
+
+void moec::emu::checkGlobal(Thread &thread, const Site &site, uint64_t address,
+                            uint64_t bytes, uint64_t align, Access access) {
+  DeviceMemory &memory = DeviceMemory::get();
+  if (site.generation != memory.getGeneration() || !site.region ||
+      !site.region->contains(address, bytes)) {
+    site.region = memory.find(address);
+    site.generation = memory.getGeneration();
+    if (!site.region || !site.region->contains(address, bytes)) {
+      std::string what = "global " + describeAccess(address, bytes, access) +
+                         " is out of bounds: " + describeNearest(address);
+      if (SharedMemory::get().contains(address))
+        what += " (the address is of shared memory)";
+      thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
+                           std::move(what));
+    }
+  }
+  if (access != Access::Load && site.region->isConstant)
+    thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
+                         describeAccess(address, bytes, access) +
+                             " of a constant: " + describeNearest(address));
+  checkAlignment(thread, site, address, bytes, align, access);
 }
 
 std::vector<std::pair<const char *, void *>> moec::emu::getHostSymbols() {
@@ -202,5 +211,6 @@ std::vector<std::pair<const char *, void *>> moec::emu::getHostSymbols() {
 
 bool moec::emu::bindOp(llvm::StringRef name, const llvm::FunctionType &type,
                        Op &op) {
-  return bindBarrierOp(name, op) || bindWarpOp(name, op);
+  return bindBarrierOp(name, op) || bindWarpOp(name, op) ||
+         bindMatrixOp(name, op) || bindAsyncOp(name, type, op);
 }

@@ -30,13 +30,25 @@ bool bindOp(llvm::StringRef name, const llvm::FunctionType &type, Op &op);
 
 bool bindBarrierOp(llvm::StringRef name, Op &op);
 bool bindWarpOp(llvm::StringRef name, Op &op);
+bool bindMatrixOp(llvm::StringRef name, Op &op);
+bool bindAsyncOp(llvm::StringRef name, const llvm::FunctionType &type, Op &op);
 
 /// Functions that compiled code calls: symbol and address.
 std::vector<std::pair<const char *, void *>> getHostSymbols();
 
-/// The check of an access; the implementation behind moe_emu_access.
-void checkAccess(Thread &thread, Site &site, uint64_t address, uint64_t bytes,
-                 Access access);
+/// Checks an access before it happens: bounds, alignment, races.
+void checkShared(Thread &thread, const Site &site, uint64_t address,
+                 uint64_t bytes, uint64_t align, Access access);
+void checkGlobal(Thread &thread, const Site &site, uint64_t address,
+                 uint64_t bytes, uint64_t align, Access access);
+/// Bounds and alignment only: of what an asynchronous operation will access.
+void checkSharedBounds(Thread &thread, const Site &site, uint64_t address,
+                       uint64_t bytes, uint64_t align, Access access);
+
+inline uint32_t getSharedOffset(uint64_t address) {
+  // The arena is aligned to its size.
+  return uint32_t(address & 0x3ffff);
+}
 
 } // namespace emu
 } // namespace moec

@@ -55,8 +55,8 @@ struct Site {
   std::string function;
 
   /// The region found here last; valid while `generation` is the memory's.
-  Region *region = nullptr;
-  uint32_t generation = 0;
+  mutable Region *region = nullptr;
+  mutable uint32_t generation = 0;
 };
 
 template <typename T>

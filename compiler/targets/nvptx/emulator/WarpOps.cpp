@@ -61,7 +61,7 @@ void executeExit(Thread &thread, const Site &, char *) {
 void synchroniseWarp(Warp &warp, const Site &, uint32_t lanes) {
   std::vector<Thread *> threads;
   forEach(lanes, [&](unsigned lane) { threads.push_back(warp.lanes[lane]); });
-  SharedMemory::get().synchronise(threads, threads);
+  SharedMemory::get().clocks.synchronise(threads, threads);
 }
 
 enum class Shuffle { Idx, Up, Down, Bfly };
@@ -306,6 +306,7 @@ bool moec::emu::bindWarpOp(StringRef name, Op &op) {
                 .Case("match.all.sync.i64p", executeMatchAll<uint64_t>)
                 .Case("elect.sync", executeElect)
                 .Default(nullptr);
-  op.maskOperand = 0;
+  if (op.warp)
+    op.maskOperand = 0;
   return op.warp != nullptr;
 }
