@@ -160,9 +160,9 @@ absl::Status DeviceMemory::reserve(uint64_t wanted, const char *what) {
   if (result == cuda::OutOfMemory) {
     base = 0;
     const CudaDevice::Memory memory = device->memory();
-    return outOfMemory(device->describe(), ": ", what, " need ", wanted,
-                       " bytes of its memory, ", memory.free, " of ",
-                       memory.total, " are free");
+    return outOfMemory(device->describe(), ": ", what, ": expected ", wanted,
+                       " bytes of free memory, found ", memory.free, " of ",
+                       memory.total);
   }
   if (result != Success) {
     base = 0;

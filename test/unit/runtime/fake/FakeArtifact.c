@@ -7,6 +7,7 @@
 #include "runtime/abi/moe_abi.h"
 #include "test/unit/runtime/fake/FakeModel.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -191,7 +192,8 @@ static uint64_t scratchBytes(const moe_extents_v1 *extents) {
   }
 STEP(0, 1)
 STEP(1, 1)
-STEP(2, 1) STEP(3, 1) STEP(4, 0) STEP(5, 0) STEP(6, 0)
+STEP(2, 1)
+STEP(3, 1) STEP(4, 0) STEP(5, 0) STEP(6, 0)
 
 #ifdef FAKE_DEVICE
 #include "test/unit/runtime/fake/FakeDeviceCode.h"
@@ -249,5 +251,8 @@ const moe_model_v1 *moe_model_query_v1(uint32_t max_abi,
   if (max_abi < MOE_ABI_VERSION || host->size < sizeof(*host) ||
       !host->parallel || !host->barrier || !host->launch)
     return 0;
+#ifdef FAKE_DEVICE
+  damageLevels();
+#endif
   return &model;
 }

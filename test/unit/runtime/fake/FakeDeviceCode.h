@@ -174,7 +174,45 @@ static const moe_device_image_v1 images[] = {
    images,                                                                     \
    &constant,                                                                  \
    sizeof(constant)}
-static const moe_device_level_v1 levels[] = {LEVEL("sm_80", 8, 0, 1),
-                                             LEVEL("sm_90a", 9, 1, 2)};
+static moe_device_level_v1 levels[] = {LEVEL("sm_80", 8, 0, 1),
+                                       LEVEL("sm_90a", 9, 1, 2)};
+
+/* Does to the tables what FAKE_DAMAGE in the environment says. */
+static void damageLevels(void) {
+  const char *damage = getenv("FAKE_DAMAGE");
+  static moe_kernel_v1 kernel = {sizeof(kernel), "store", 32, 0};
+  static moe_device_image_v1 bad = {sizeof(bad), MOE_IMAGE_PTX, 0, 3, "abc"};
+  moe_device_level_v1 *level = &levels[FAKE_SM90A];
+  if (!damage)
+    return;
+  if (!strcmp(damage, "size"))
+    level->size = 8;
+  if (!strcmp(damage, "name"))
+    level->name = "sm_100a";
+  if (!strcmp(damage, "no name"))
+    level->name = 0;
+  if (!strcmp(damage, "no kernels"))
+    level->kernels = 0;
+  if (!strcmp(damage, "threads"))
+    kernel.threads = 2000;
+  if (!strcmp(damage, "kernel name"))
+    kernel.name = "unheard of";
+  if (!strcmp(damage, "threads") || !strcmp(damage, "kernel name")) {
+    level->kernels = &kernel;
+    level->num_kernels = 1;
+  }
+  if (!strcmp(damage, "text"))
+    level->images = &bad;
+  if (!strcmp(damage, "no data"))
+    bad.data = 0;
+  if (!strcmp(damage, "text") || !strcmp(damage, "no data")) {
+    level->images = &bad;
+    level->num_images = 1;
+  }
+  if (!strcmp(damage, "constants"))
+    level->constants = 0;
+  if (!strcmp(damage, "kernels"))
+    level->num_kernels = 1;
+}
 
 #endif /* MOEC_TEST_UNIT_RUNTIME_FAKE_FAKEDEVICECODE_H */
