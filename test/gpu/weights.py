@@ -106,7 +106,8 @@ class Weights:
         if weight["dtype"] != "bf16" or weight["format"] != "plain":
             raise RuntimeError(f"weight '{name}': expected plain bf16, found "
                                f"{weight['format']} {weight['dtype']}")
-        codes = self.tensor(name, weight["shape"])
+        # Copies for a target in another layout are named after both.
+        codes = self.tensor(name.removesuffix(".nvptx"), weight["shape"])
         if weight["layout"] != "row_major":
             found = LAYOUT.fullmatch(weight["layout"])
             if not found:
