@@ -112,21 +112,26 @@ class Layer:
         self.library.call("moe_session_get_device", self.session, byref(info))
         return info
 
-    def step(self, x, rows=None, routing=False, trace=TRACE_NONE):
-        """Results for the rows of `x`, or for `rows` of them: f32 [rows, width]."""
+    def run(self, x, routing=False, trace=TRACE_NONE):
+        """One step for the rows of `x`; the results stay in the session's buffer."""
         x = np.ascontiguousarray(x, np.float32)
         given = Input(modality=b"vector", dtype=F32, data=x.ctypes.data, count=x.size)
         item = Item(inputs=ctypes.pointer(given), num_inputs=1)
-        if rows is not None:
-            wanted = (c_uint32 * max(len(rows), 1))(*rows)
-            item.rows, item.num_rows = wanted, len(rows)
         batch = Batch(items=ctypes.pointer(item), num_items=1, routing_out=routing, trace=trace)
         output = Output()
         self.library.call("moe_step", self.session, b"score", byref(batch), byref(output),
                           c_uint64(1))
-        if not output.rows:
-            return np.zeros((0, output.width), np.float32)
+        return output
+
+    def step(self, x, routing=False):
+        """Results f32 [rows of x, width]."""
+        output = self.run(x, routing)
         return np.ctypeslib.as_array(output.data, (output.rows, output.width)).copy()
+
+    def time(self, x, trace):
+        """Stamps of a step with `trace`."""
+        self.run(x, trace=trace)
+        return self.stamps()
 
     def routing(self):
         """ids and weights [tokens, slots] of the last step."""
