@@ -279,10 +279,7 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
   };
   // The steps of one of the three, in the order of published models: OLMoE
   // clips what is normed.
-  auto project = [&](StringRef param, int64_t heads, int64_t dim,
-                     StringRef formula) -> Value {
-    Value rows =
-        projection(call, param, formula, x, heads * dim, parts.precision);
+  auto finish = [&](StringRef param, Value rows, int64_t dim) -> Value {
     std::string name = (param + "_norm").str();
     bool isValue = param == "v", isLate = normAfterRope && !isValue;
     if (rows && !isLate)
@@ -294,8 +291,19 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
       rows = rotate(loc(parts.rope->range), rows, *parts.rope, dim);
     return isLate ? partNorm(call, name, rows, dim, element) : rows;
   };
-  parts.query =
-      project("q", parts.heads, parts.headDim, "heads * head_dim x hidden");
+  auto project = [&](StringRef param, int64_t heads, int64_t dim,
+                     StringRef formula) -> Value {
+    Value rows =
+        projection(call, param, formula, x, heads * dim, parts.precision);
+    return rows ? finish(param, rows, dim) : Value();
+  };
+  parts.query = parts.routing
+                    ? routedQueries(call, x, parts,
+                                    [&](Value rows) {
+                                      return finish("q", rows, parts.headDim);
+                                    })
+                    : project("q", parts.heads, parts.headDim,
+                              "heads * head_dim x hidden");
   parts.key = project("k", parts.kvHeads, parts.headDim,
                       "kv_heads * head_dim x hidden");
   parts.value = project("v", parts.kvHeads, parts.valueDim,
@@ -303,6 +311,44 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
   if (!parts.query || !parts.key || !parts.value)
     return false;
   parts.query = scaleQueries(call, parts.query, parts);
+  return true;
+}
+
+/// `key_bias`: one more element of each key head, which meets one over the
+/// scale in the queries.
+bool Expander::biasKeys(const BoundCall &call, AttentionParts &parts) {
+  if (!isGiven(call, "key_bias"))
+    return true;
+  const ast::Expr &expr = *call.get("key_bias");
+  if (parts.softcap) {
+    notBuilt(expr.range, "'key_bias' beside 'softcap'");
+    return false;
+  }
+  Operand bias = stream(call, "key_bias");
+  if (!bias)
+    return false;
+  if (width(bias.value) != parts.kvHeads) {
+    diagnostics.error(DiagId::E302, expr.range,
+                      "expected a 'key_bias' of " + Twine(parts.kvHeads) +
+                          " numbers, one for each key head, found " +
+                          Twine(width(bias.value)));
+    return false;
+  }
+  Location where = loc(expr.range);
+  Type element = parts.precision.element;
+  auto join = [&](Value rows, Value more, int64_t heads) -> Value {
+    return nn::ConcatOp::create(builder, where,
+                                streamType(width(rows) + heads, element), rows,
+                                more, heads);
+  };
+  Value unit = map(where, bias.value, parts.heads, element,
+                   [&](OpBuilder &b, ValueRange) -> Value {
+                     return arith::ConstantOp::create(
+                         b, where, b.getF32FloatAttr(1.0 / parts.scale));
+                   });
+  parts.key =
+      join(parts.key, convert(where, bias.value, element), parts.kvHeads);
+  parts.query = join(parts.query, unit, parts.heads);
   return true;
 }
 
@@ -399,13 +445,15 @@ Operand Expander::buildAttention(const BoundCall &call) {
     return Operand();
   Operand x = stream(call, "x");
   AttentionParts parts;
-  if (!x || !readAttention(call, parts) ||
-      !projectAttention(call, x.value, parts))
+  if (!x || !readAttention(call, parts) || !readRouting(call, parts) ||
+      !projectAttention(call, x.value, parts) || !biasKeys(call, parts))
     return recover(x);
   Value output = attend(call, parts);
   if (output)
     output = gateOutput(call, x.value, output, parts);
   if (output)
-    output = projectOutput(call, x.value, output, parts.precision);
+    output = parts.routing
+                 ? routedOutput(call, x.value, output, parts)
+                 : projectOutput(call, x.value, output, parts.precision);
   return output ? Operand::ofValue(output) : recover(x);
 }

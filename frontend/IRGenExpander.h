@@ -163,6 +163,7 @@ private:
   struct FeedForward;
   struct ExpertKind;
   struct ExpertSet;
+  struct RoleUse;
   struct Arm;
   struct StageChoice;
   struct StageList;
@@ -282,6 +283,8 @@ private:
                       llvm::StringRef formula,
                       llvm::SmallVector<DimSource, 2> dims);
   Operand elementwise(const ast::BinaryExpr &binary, Operand lhs, Operand rhs);
+  Operand withStored(const ast::BinaryExpr &binary, const Operand &value,
+                     const Operand &stored, bool isLeft);
   bool sameStreams(const ast::BinaryExpr &binary, const Operand &lhs,
                    const Operand &rhs, int64_t width);
   Operand negate(const Operand &operand, SourceRange range);
@@ -311,12 +314,28 @@ private:
                            const AttentionParts &parts);
   mlir::Value gateOutput(const BoundCall &call, mlir::Value x,
                          mlir::Value output, const AttentionParts &parts);
-  std::optional<std::vector<std::string>> attentionStates(
-      const BoundCall &call,
-      llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  std::optional<std::vector<std::string>>
+  attentionStates(const BoundCall &call,
+                  llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  bool biasKeys(const BoundCall &call, AttentionParts &parts);
   mlir::Value attend(const BoundCall &call, AttentionParts &parts);
   mlir::Value projectOutput(const BoundCall &call, mlir::Value x,
                             mlir::Value output, Precision precision);
+
+  // IRGenAttentionExperts.cpp.
+  bool readRouting(const BoundCall &call, AttentionParts &parts);
+  std::optional<std::string> mapTable(const RoleUse &use,
+                                      const RoutingValue &routing);
+  mlir::Value mapSlot(const BoundCall &call, llvm::StringRef table,
+                      mlir::Value input, const RoutingValue &routing,
+                      int64_t slot, mlir::RankedTensorType type,
+                      mlir::Type compute);
+  mlir::Value
+  routedQueries(const BoundCall &call, mlir::Value x,
+                const AttentionParts &parts,
+                llvm::function_ref<mlir::Value(mlir::Value)> finish);
+  mlir::Value routedOutput(const BoundCall &call, mlir::Value x,
+                           mlir::Value output, const AttentionParts &parts);
 
   // IRGenMla.cpp.
   Operand buildMla(const BoundCall &call);
@@ -335,9 +354,8 @@ private:
                 std::optional<Rope> &rope);
   bool readScaling(const ast::Expr &expr, double theta, int64_t dims,
                    RotaryParameters &parameters);
-  std::optional<std::vector<float>> factors(const BoundCall &call,
-                                            llvm::StringRef param,
-                                            int64_t count);
+  std::optional<std::vector<float>>
+  factors(const BoundCall &call, llvm::StringRef param, int64_t count);
   std::optional<bool> flag(const BoundCall &call, llvm::StringRef param);
   mlir::Value rotaryTable(const RotaryParameters &parameters);
   mlir::Value rotate(mlir::Location where, mlir::Value rows, const Rope &rope,
@@ -349,7 +367,7 @@ private:
   Operand limitSlots(const BoundCall &call, Operand routing);
   bool tableOperand(const StageChoice &choice, RoutingStageAttrInterface stage,
                     llvm::SmallVectorImpl<mlir::Value> &operands);
-  mlir::Value logits(const BoundCall &call);
+  mlir::Value logits(const BoundCall &call, llvm::StringRef param = "logits");
   bool checkStageOrder(const ast::CallExpr &call);
   bool reportMissingStages(const BoundCall &call);
   bool readStages(const BoundCall &call, StageList &stages);
@@ -388,11 +406,15 @@ private:
                    int64_t id, ExpertSet &set);
   ExpertKind *kindOf(const BoundCall &call, const FeedForward &expert,
                      ExpertSet &set);
-  mlir::FlatSymbolRefAttr expertWeight(const BoundCall &call,
-                                       llvm::StringRef param,
-                                       const WeightTerm &term,
-                                       llvm::ArrayRef<DimSource> dims,
-                                       int64_t id);
+  mlir::FlatSymbolRefAttr
+  expertWeight(const BoundCall &call, llvm::StringRef param,
+               llvm::StringRef formula, const WeightTerm &term,
+               llvm::ArrayRef<DimSource> dims, int64_t id);
+  void addRole(llvm::SmallVectorImpl<mlir::NamedAttribute> &roles,
+               llvm::StringRef role, const RoleUse &use, const WeightMap &map,
+               int64_t id);
+  std::optional<FeedForward> linearExpert(const BoundCall &call,
+                                          int64_t hidden);
   bool checkCoverage(const BoundCall &call, const RoutingValue &routing,
                      ExpertSet &set);
   bool placeVirtuals(ExpertSet &set);

@@ -55,8 +55,9 @@ OperationSpec attention() {
            optional("clip", K::Number),
            optional("gate", K::Weight),
            optional("gate_per", K::Choice),
+           optional("key_bias", K::Value),
            optional("dtype", K::Choice),
-           notBuilt("route"),
+           optional("route", K::Routing),
            notBuilt("within"),
            notBuilt("over")}};
 }
@@ -176,6 +177,8 @@ std::vector<OperationSpec> makeOperations() {
       function("gelu"),
       function("relu"),
       function("relu2"),
+      function("exp"),
+      function("softplus"),
       {"softcap", {operand("x", K::Value), operand("cap", K::Number)}},
       routing(),
       experts,

@@ -159,6 +159,8 @@ typedef struct moe_model_info {
   uint32_t num_stop_tokens;
   const int32_t *stop_tokens; /* [num_stop_tokens] ids that end a generated
                                  text, as the source says */
+  uint32_t num_levels;        /* of code for devices */
+  uint32_t reserved;
 } moe_model_info;
 
 typedef struct moe_modality_info {
@@ -223,6 +225,37 @@ typedef struct moe_router_info {
   uint32_t reserved;
 } moe_router_info;
 
+/* Forms in which an artifact holds the kernels of a level. */
+typedef uint32_t moe_image;
+enum { MOE_PTX = 1, MOE_CUBIN = 2, MOE_LLVM_IR = 3 };
+
+typedef struct moe_level_image {
+  moe_image kind; /* others may follow */
+  uint32_t reserved;
+  uint64_t bytes;
+  const void *data;
+} moe_level_image;
+
+typedef struct moe_level_kernel {
+  const char *name;
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* most dynamic shared memory of a block */
+} moe_level_kernel;
+
+/* The model's code for devices of one level. */
+typedef struct moe_level_info {
+  uint64_t size;
+  const char *name;                            /* "sm_80", "sm_90a" */
+  uint32_t capability_major, capability_minor; /* at least, */
+  uint32_t exact;                              /* or, if not 0, exactly */
+  uint32_t num_kernels;
+  uint32_t num_images;
+  uint32_t reserved;
+  uint64_t constant_bytes;
+  const moe_level_kernel *kernels; /* [num_kernels] */
+  const moe_level_image *images;   /* [num_images] */
+} moe_level_info;
+
 MOE_API moe_status moe_model_get_info(const moe_model *model,
                                       moe_model_info *info);
 MOE_API moe_status moe_model_get_modality(const moe_model *model,
@@ -240,6 +273,8 @@ MOE_API moe_status moe_model_get_variant(const moe_model *model, uint32_t index,
                                          moe_variant_info *info);
 MOE_API moe_status moe_model_get_router(const moe_model *model, uint32_t index,
                                         moe_router_info *info);
+MOE_API moe_status moe_model_get_level(const moe_model *model, uint32_t index,
+                                       moe_level_info *info);
 /* Ordinal of the entry `name`; the error of an unknown name lists them all. */
 MOE_API moe_status moe_model_find_entry(const moe_model *model,
                                         const char *name, uint32_t *index);
@@ -438,7 +473,8 @@ MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
                                            moe_routing *routing);
 
 /* When the participants of a step reached its barriers, which cut the step into
- * intervals. What runs in interval i of a variant is in Variant.kernels of the
+ * intervals; on a device there is one participant, and each launch is an
+ * interval. What runs in interval i of a variant is in Variant.kernels of the
  * manifest; MOE_TRACE_STEP makes one interval of one participant. Of the session,
  * valid until its next step. */
 typedef struct moe_trace {

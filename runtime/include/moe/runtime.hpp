@@ -290,6 +290,12 @@ public:
     check(moe_model_get_router(handle.get(), index, &result));
     return result;
   }
+  /// Code for devices.
+  moe_level_info level(std::uint32_t index) const {
+    auto result = detail::sized<moe_level_info>();
+    check(moe_model_get_level(handle.get(), index, &result));
+    return result;
+  }
   moe_model *get() const { return handle.get(); }
 
 private:

@@ -81,7 +81,7 @@ func.func @f() {
 // moe.expert_table C1: body
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
-// expected-error@+1 {{expected body "glu" or "mlp", found "film"}}
+// expected-error@+1 {{expected body "glu", "mlp" or "linear", found "film"}}
 moe.expert_table @e body = "film" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
 
 // -----
@@ -492,6 +492,42 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
 
 // -----
 
+// moe.product_keys C1
+func.func @f(%z: tensor<?x65536xf32>) {
+  // expected-error@+1 {{expected at most 2147483647 experts, found 65536 rows of 65536}}
+  %i, %w = moe.product_keys %z, %z k = 1 weigh = "softmax" : tensor<?x65536xf32>, tensor<?x65536xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C2: no slots
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected k of at least 1, found 0}}
+  %i, %w = moe.product_keys %z, %z k = 0 weigh = "softmax" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C2
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected k from 1 to 4, the number of experts, found 5}}
+  %i, %w = moe.product_keys %z, %z k = 5 weigh = "softmax" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C3
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected weigh to be softmax, sigmoid or identity, found 'max'}}
+  %i, %w = moe.product_keys %z, %z k = 1 weigh = "max" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
 // moe.select_routing C1
 func.func @f(%k: tensor<?xi8>, %a: tensor<?x2xi32>, %c: tensor<?x2xf32>, %e: tensor<?x1xf32>) {
   // expected-error@+1 {{expected one different modality, one offset and one weights operand for each of 2 arms}}
@@ -583,6 +619,37 @@ func.func @f(%z: tensor<?x8xf32>) {
 func.func @f(%z: tensor<?x8xf32>) {
   // expected-error@+1 {{expected a share from 0 to 1, found 2}}
   %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) skip(#moe.ratio_skip<2.0, renorm = "sum">) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.expert_table C2: linear experts of one width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @v : tensor<16x64xbf16> from [#moe.tensor<"v">]
+// expected-error@+1 {{expert 1: expected 'up' of width 16 and the table's hidden size, found 'tensor<16x64xbf16>'}}
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>, #moe.expert<width = 16, weights = {up = @v}>]
+
+// -----
+
+// moe.experts C2: slot
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected a slot from 0 to 1, found 2}}
+  %r = moe.experts @e %x routed(%i, %w) act = identity compute = f32 {slot = 2 : i64} : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.experts C3: linear experts
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected no activation of linear experts, found silu}}
+  %r = moe.experts @e %x routed(%i, %w) act = silu compute = f32 : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x32xf32>
   return
 }
 

@@ -33,6 +33,7 @@ void Async::beginBlock(Block &block) {
   deferred.clear();
   mbarriers.clear();
   numSlots = 0;
+  beginWgmma();
 }
 
 void Async::endBlock(Block &block) {

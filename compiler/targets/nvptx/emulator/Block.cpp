@@ -1,6 +1,7 @@
 //===- Block.cpp - Running the threads of a block -------------------------===//
 #include "compiler/targets/nvptx/emulator/Block.h"
 #include "compiler/targets/nvptx/emulator/Async.h"
+#include "compiler/targets/nvptx/emulator/DeviceMemory.h"
 #include "compiler/targets/nvptx/emulator/Module.h"
 #include "compiler/targets/nvptx/emulator/Settings.h"
 #include "compiler/targets/nvptx/emulator/SharedMemory.h"
@@ -16,6 +17,10 @@ using llvm::Twine;
 Thread *moec::emu::currentThread = nullptr;
 
 namespace {
+
+// A shadow of device memory: 8 bits of stamp, 24 of block number.
+constexpr unsigned blockBits = 24;
+constexpr uint32_t mostStamp = (1u << (32 - blockBits)) - 1;
 
 std::string describePlace(const Site &site) {
   std::string text = "`" + site.text + "`";
@@ -83,17 +88,25 @@ CUresult Block::run(const Launch &theLaunch, uint64_t seed,
     deadline = std::chrono::steady_clock::now() +
                std::chrono::seconds(settings.timeoutSeconds);
   SharedMemory::get().beginLaunch(sharedBytes, unsigned(count));
+  if (stamp++ == mostStamp) {
+    DeviceMemory::get().clearWriters();
+    stamp = 1;
+  }
   std::vector<uint32_t> order(launch->grid[0] * launch->grid[1] *
                               size_t(launch->grid[2]));
   for (size_t i = 0; i < order.size(); ++i)
     order[i] = uint32_t(i);
   for (size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1], order[draw() % i]);
+  released.assign(order.size(), false);
   for (uint32_t number : order) {
     blockNumber = number;
+    isFenced = true;
+    hasAcquired = false;
     uint32_t plane = number / launch->grid[0];
     runBlock(number % launch->grid[0], plane % launch->grid[1],
              plane / launch->grid[1]);
+    released[number] = isFenced;
     if (code != CUDA_SUCCESS)
       break;
   }
@@ -385,6 +398,46 @@ void Block::complete(NamedBarrier &barrier, bool aligned) {
   barrier.expected = barrier.predicates = 0;
   barrier.arrived.clear();
   barrier.waiting.clear();
+}
+
+//===----------------------------------------------------------------------===//
+// Races between blocks
+//===----------------------------------------------------------------------===//
+
+void Block::trackBlocks(Thread &thread, const Site &site, Region &region,
+                        uint64_t offset, uint64_t bytes, Access access) {
+  if (access == Access::Store)
+    isFenced = false;
+  hasAcquired |= access == Access::Atomic;
+  if (site.releases)
+    isFenced = true;
+  if (released.size() < 2 || released.size() > (1u << blockBits))
+    return;
+  if (access != Access::Store && !region.writers)
+    return;
+  uint32_t *writers = DeviceMemory::getWriters(region);
+  if (!writers)
+    return;
+  uint32_t mine = stamp << blockBits | blockNumber;
+  for (uint64_t at = offset; at < offset + bytes; ++at) {
+    uint32_t other = writers[at];
+    if (other != mine && other >> blockBits == stamp) {
+      uint32_t number = other & ((1u << blockBits) - 1);
+      if (hasAcquired && released[number])
+        continue;
+      failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+             "race between blocks: " +
+                 std::string(access == Access::Load    ? "read"
+                             : access == Access::Store ? "write"
+                                                       : "atomic access") +
+                 " of " + std::to_string(bytes) + " bytes of global memory, " +
+                 std::to_string(at) + " bytes into the allocation of " +
+                 std::to_string(region.bytes) + ", which block number " +
+                 std::to_string(number) + " of the same launch writes");
+    }
+    if (access == Access::Store)
+      writers[at] = mine;
+  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -112,7 +112,18 @@ public:
   /// fail() for those who are on no fiber, or have nothing left to do there.
   void setFailure(CUresult code, std::string message);
   /// A fence over the whole device by one of the threads.
-  void fenceDevice() {}
+  void fenceDevice() { isFenced = true; }
+  /// An access to global memory, within `region`: complains where another block
+  /// of the launch has written there and nothing orders the two.
+  void trackBlocks(Thread &thread, const Site &site, Region &region,
+                   uint64_t offset, uint64_t bytes, Access access);
+  /// Called at each access; keeps threads that poll, and time, going.
+  void countAccess(Thread &thread, const Site &site) {
+    if (++accesses % 65536 == 0 && hasDeadline)
+      checkTime();
+    if (site.polls && accesses % 64 == 0)
+      spin(thread, site);
+  }
 
   std::string describe(const Thread &thread) const;
   const Launch &getLaunch() const { return *launch; }
@@ -147,6 +158,13 @@ private:
   uint64_t random = 1;
   uint32_t alive = 0, blockNumber = 0, sharedBytes = 0;
   uint64_t spins = 0; // polls since anything happened
+  uint64_t accesses = 0;
+  /// Who wrote what, for trackBlocks: the shadow of a byte holds stamp and
+  /// block. A block publishes its writes by a fence after them, and sees those
+  /// of others after an atomic access.
+  uint32_t stamp = 0;
+  bool isFenced = true, hasAcquired = false;
+  std::vector<bool> released; // by block number
   std::chrono::steady_clock::time_point deadline;
   bool hasDeadline = false;
   CUresult code = CUDA_SUCCESS;

@@ -50,8 +50,10 @@ struct Site {
   Access access = Access::Load;
   Space space = Space::Generic;
   uint32_t bytes = 0, align = 1;
-  std::string text;     // the instruction
-  std::string location; // file:line:column, or ""
+  bool polls = false;    // may wait for another thread to write there
+  bool releases = false; // an atomic that publishes what was written before
+  std::string text;      // the instruction
+  std::string location;  // file:line:column, or ""
   std::string function;
 
   /// The region found here last; valid while `generation` is the memory's.

@@ -483,8 +483,8 @@ LogicalResult MmaGemm::build() {
     return status;
   }
   int64_t experts = request.operands[1].type.getDimSize(0);
-  SegmentTile place = findSegmentTile(b, arguments.pointers[next], experts,
-                                      tile.rows, blockId(b));
+  SegmentTile place = findSegmentTile(b, arguments.pointers[next],
+                                      b.i64(experts), tile.rows, blockId(b));
   b.ifThen(place.isThere, [&] {
     for (int64_t i = 0; i < numWeights; ++i)
       matrices.push_back(expertPointer(b, arguments, 1 + i, place.expert));
