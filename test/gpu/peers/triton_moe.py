@@ -22,7 +22,8 @@ CHUNK = 256  # rows that one program sorts
 
 
 @triton.jit
-def router_kernel(logits, ids, weights, experts, EXPERTS: tl.constexpr, SLOTS: tl.constexpr):
+def router_kernel(logits, ids, weights, experts, EXPERTS: tl.constexpr, SLOTS: tl.constexpr,
+                  WIDE: tl.constexpr):
     """Softmax, the largest scores with ties to the lowest expert, sum 1."""
     token = tl.program_id(0).to(tl.int64)
     e = tl.arange(0, EXPERTS)
@@ -30,18 +31,17 @@ def router_kernel(logits, ids, weights, experts, EXPERTS: tl.constexpr, SLOTS: t
     z = tl.exp(z - tl.max(z, 0))
     score = z / tl.sum(z, 0)
     left = tl.where(e < experts, score, -1.0)
-    total = 0.0
+    s = tl.arange(0, WIDE)
+    chosen = tl.zeros((WIDE,), tl.int32)
+    values = tl.zeros((WIDE,), tl.float32)
     for slot in range(SLOTS):
         best = tl.argmax(left, 0, tie_break_left=True)
-        value = tl.max(left, 0)
-        total += value
-        tl.store(ids + token * SLOTS + slot, best.to(tl.int32))
-        tl.store(weights + token * SLOTS + slot, value)
+        chosen = tl.where(s == slot, best, chosen)
+        values = tl.where(s == slot, tl.max(left, 0), values)
         left = tl.where(e == best, -1.0, left)
-    tl.debug_barrier()
-    for slot in range(SLOTS):
-        at = weights + token * SLOTS + slot
-        tl.store(at, tl.load(at) / total)
+    at = token * SLOTS + s
+    tl.store(ids + at, chosen, s < SLOTS)
+    tl.store(weights + at, values / tl.sum(values, 0), s < SLOTS)
 
 
 @triton.jit
@@ -109,7 +109,7 @@ def sort_kernel(ids, sorted_rows, block_expert, rows, experts, blocks, EXPERTS: 
         b = first + tl.arange(0, BLOCKS)
         before = tl.sum((ends[None, :] <= b[:, None]).to(tl.int32), 1)
         tl.store(block_expert + b, tl.where(before < experts, before, -1), b < blocks)
-    start = tl.sum(tl.where(e[:, None] == bins[None, :], ((ends - own) * BM)[None, :], 0), 1)
+    start = tl.gather((ends - own) * BM, e, 0)
     earlier = (e[:, None] == e[None, :]) & (i[None, :] < i[:, None])
     rank = tl.sum(earlier.to(tl.int32), 1)
     tl.store(sorted_rows + start + rank, i, i < rows)
@@ -127,11 +127,11 @@ def tile_of(columns, blocks, BN: tl.constexpr, GROUP: tl.constexpr):
     return first + inside % high, inside // high
 
 
-@triton.jit
-def up_kernel(x, w, out, sorted_rows, block_expert, rows, blocks, width, depth,
-              SLOTS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+@triton.jit(do_not_specialize=["rows", "blocks", "slots"])
+def up_kernel(x, w, out, sorted_rows, block_expert, rows, blocks, slots, width, depth,
+              BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
               GROUP: tl.constexpr, EVEN: tl.constexpr):
-    """out[row] = silu(gate x[row / SLOTS]) * up x; w is [expert, gate then up, depth]."""
+    """out[row] = silu(gate x[row / slots]) * up x; w is [expert, gate then up, depth]."""
     m, n = tile_of(width, blocks, BN, GROUP)
     expert = tl.load(block_expert + m).to(tl.int64)
     if expert < 0:
@@ -140,7 +140,7 @@ def up_kernel(x, w, out, sorted_rows, block_expert, rows, blocks, width, depth,
     is_row = row < rows
     column = n * BN + tl.arange(0, BN)
     k = tl.arange(0, BK)
-    a_at = x + (row // SLOTS).to(tl.int64)[:, None] * depth + k[None, :]
+    a_at = x + (row // slots).to(tl.int64)[:, None] * depth + k[None, :]
     safe = tl.where(column < width, column, 0)
     g_at = w + expert * 2 * width * depth + safe[None, :].to(tl.int64) * depth + k[:, None]
     u_at = g_at + width.to(tl.int64) * depth
@@ -166,7 +166,7 @@ def up_kernel(x, w, out, sorted_rows, block_expert, rows, blocks, width, depth,
              is_row[:, None] & (column < width)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "blocks"])
 def down_kernel(act, w, out, weights, sorted_rows, block_expert, rows, blocks, width, depth,
                 BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
                 EVEN: tl.constexpr):
@@ -278,7 +278,8 @@ class TritonMoe:
         logits = torch.nn.functional.linear(f, router)
         router_kernel[(self.tokens,)](logits, self.ids, self.weights, self.experts,
                                       EXPERTS=triton.next_power_of_2(self.experts),
-                                      SLOTS=self.slots)
+                                      SLOTS=self.slots,
+                                      WIDE=triton.next_power_of_2(self.slots))
 
     def sort(self):
         bm = self.up.bm
@@ -306,9 +307,8 @@ class TritonMoe:
         up, down = self.up, self.down
         up_kernel[(self.blocks * triton.cdiv(self.width, up.bn),)](
             f, w13, self.act, self.sorted_rows, self.block_expert, self.rows, self.blocks,
-            self.width, self.hidden, SLOTS=self.slots, BM=up.bm, BN=up.bn, BK=up.bk,
-            GROUP=up.group, EVEN=self.hidden % up.bk == 0, num_warps=up.warps,
-            num_stages=up.stages)
+            self.slots, self.width, self.hidden, BM=up.bm, BN=up.bn, BK=up.bk, GROUP=up.group,
+            EVEN=self.hidden % up.bk == 0, num_warps=up.warps, num_stages=up.stages)
         down_kernel[(self.blocks * triton.cdiv(self.hidden, down.bn),)](
             self.act, w2, self.parts, self.weights, self.sorted_rows, self.block_expert,
             self.rows, self.blocks, self.hidden, self.width, BM=down.bm, BN=down.bn, BK=down.bk,
@@ -324,8 +324,9 @@ class TritonMoe:
         return self.multiply(f, w13, w2, residual)
 
     def tune(self, seconds, *arguments):
-        """Takes the configurations for which `seconds(function)` is least: first the
-        one for both products, then another for the second."""
+        """Takes the configurations for which `seconds(function)` is least: first that of
+        the first product, which has two sums and therefore no wide tiles, then that of
+        the second."""
         def time(up, down):
             try:
                 self.use(up, down)
@@ -333,9 +334,8 @@ class TritonMoe:
             except triton.runtime.errors.OutOfResources:
                 return float("inf")
         choices = configs(self.rows, self.experts)
-        best = min(choices, key=lambda c: time(c, c))
-        same = [c for c in choices if c.bm == best.bm]
-        second = min(same, key=lambda c: time(best, c))
+        best = min((c for c in choices if c.bn < 256), key=lambda c: time(c, c))
+        second = min((c for c in choices if c.bm == best.bm), key=lambda c: time(best, c))
         self.use(best, second)
 
 
