@@ -88,13 +88,17 @@ class Check:
 
     def instructions(self):
         recorded = np.load(self.pack / "instructions.npz")
-        ptx = (self.pack / "instructions.ptx").read_bytes()
-        ir = (self.pack / "instructions.ll").read_bytes()
+
+        def told(fault):
+            if fault.startswith("skipped: "):
+                raise Skipped(fault.removeprefix("skipped: "))
+            return "", fault
         try:
-            for name, _, fault in instructions.run(self.driver, ptx, ir, recorded):
-                self.add("instructions", name, lambda fault=fault: ("", fault))
+            for name, _, fault in instructions.run(self.driver, self.pack, recorded):
+                self.add("instructions", name, lambda fault=fault: told(fault))
         except DriverError as problem:
-            self.add("instructions", "module", lambda problem=problem: ("", str(problem)))
+            # A context that has failed runs nothing more.
+            self.add("instructions", "the rest", lambda problem=problem: ("", str(problem)))
 
     # ---- whole models ------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """What single instructions do, on a device or in the emulator.
 
-    python3 test/gpu/instructions.py PTX [--record=FILE.npz | --against=FILE.npz]
+    python3 test/gpu/instructions.py FOLDER [--record=FILE.npz | --against=FILE.npz]
 
-The kernels of instructions.ll run on seeded data and are compared with NumPy, which
-follows the text of the PTX manual. PTX is instructions.ll through llc; the emulator,
-named by MOE_CUDA_DRIVER, takes the text itself. --record keeps the results, --against
-compares with those that the emulator gave: equal bits, but for what hardware may sum or
-approximate in another way.
+The kernels of instructions.ll and of wgmma.py run on seeded data and are compared with
+NumPy, which follows the text of the PTX manual. FOLDER has instructions.ptx and
+wgmma.ptx, the same through llc; the emulator, named by MOE_CUDA_DRIVER, takes LLVM IR
+instead. --record keeps the results, --against compares with those that the emulator
+gave: equal bits, but for what hardware may sum or approximate in another way.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import sys
 from dataclasses import dataclass, field
 
 import numpy as np
-from driver import Driver, DriverError
 
-HERE = pathlib.Path(__file__).resolve().parent
+import wgmma
+from driver import Driver, DriverError
 
 
 @dataclass
@@ -165,10 +165,53 @@ def atomics(random):
                np.bincount(source, minlength=64).astype(np.uint32))
 
 
+def plain_pieces(codes):
+    """[columns / 8][rows][8]: pieces of 8 x 8 are 128 adjacent bytes."""
+    rows, columns = codes.shape
+    return codes.reshape(rows, columns // 8, 8).transpose(1, 0, 2)
+
+
+def swizzled_rows(codes):
+    """Rows of 128 bytes, whose 16-byte parts change places by the row."""
+    rows = codes.reshape(codes.shape[0], 8, 8)
+    part = np.arange(8)
+    return np.stack([row[part ^ index % 8] for index, row in enumerate(rows)])
+
+
+def warpgroup_products(random):
+    a = from_bf16(to_bf16(random.standard_normal((64, 64))))
+    b = from_bf16(to_bf16(random.standard_normal((16, 64))))
+    exact = a.astype(np.float64) @ b.T
+    scale = np.abs(a).astype(np.float64) @ np.abs(b).T
+    thread, index = np.arange(128)[:, None], np.arange(wgmma.COUNT)[None, :]
+    lane = thread % 32
+    row = 16 * (thread // 32) + lane // 4 + 8 * (index // 2 % 2)
+    column = 8 * (index // 4) + 2 * (lane % 4) + index % 2
+
+    def descriptor(leading, stride, mode):
+        return leading >> 4 << 16 | stride >> 4 << 32 | mode << 62
+    for name, place, of_a, of_b, move_a, move_b in (
+            ("8 x 8 pieces", plain_pieces, descriptor(1024, 128, 0), descriptor(256, 128, 0),
+             2048, 512),
+            ("128-byte swizzle", swizzled_rows, descriptor(16, 1024, 1), descriptor(16, 1024, 1),
+             32, 32)):
+        image = np.concatenate([place(to_bf16(x)).ravel() for x in (a, b)])
+        yield Case(f"wgmma.{wgmma.SHAPE[:9]}, {name}", "wgmma", 1, 128, image,
+                   np.zeros((128, wgmma.COUNT), np.float32), exact[row, column],
+                   (of_a, of_b, move_a, move_b), 2.0 ** -20, scale[row, column])
+
+
 def cases():
     random = np.random.default_rng(1)
     for make in (shuffles, votes, barriers, ldmatrix, products, copies, scalars, atomics):
         yield from make(random)
+
+
+def modules(folder):
+    """Capability (None: from 8.0 on), PTX, LLVM IR for the emulator, cases."""
+    yield None, folder / "instructions.ptx", (folder / "instructions.ll").read_bytes(), cases()
+    yield ((9, 0), folder / "wgmma.ptx", wgmma.module("emulator").encode(),
+           warpgroup_products(np.random.default_rng(2)))
 
 
 def fault_of(case, found, expected):
@@ -183,38 +226,39 @@ def fault_of(case, found, expected):
     return f"{worst.sum()} of {found.size} numbers are too far, by up to {error.max():.1e}"
 
 
-def run(driver, ptx, ir, recorded=None):
-    """Yields names, results and faults."""
-    module = driver.load(ptx, ir)
-    for case in cases():
-        try:
+def run(driver, folder, recorded=None):
+    """Yields names, results and faults; "skipped: .." is none."""
+    for capability, ptx, ir, own in modules(folder):
+        if capability and driver.capability != capability:
+            yield ptx.stem, None, f"skipped: for compute capability {capability[0]}.0"
+            continue
+        module = driver.load(ptx.read_bytes(), ir)
+        for case in own:
             function = driver.function(module, case.kernel)
             found = driver.run(function, case.blocks, case.threads, case.source,
                                case.result.copy(), case.numbers)
-        except DriverError as problem:
-            yield case.name, None, str(problem)
-            return  # a context that has failed runs nothing more
-        fault = fault_of(case, found, case.expected)
-        if not fault and recorded is not None:
-            fault = fault_of(case, found, recorded[case.name])
-            fault = f"not as the emulator: {fault}" if fault else ""
-        yield case.name, found, fault
+            fault = fault_of(case, found, case.expected)
+            if not fault and recorded is not None:
+                fault = fault_of(case, found, recorded[case.name])
+                fault = f"not as the emulator: {fault}" if fault else ""
+            yield case.name, found, fault
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("ptx", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--record", type=pathlib.Path)
     parser.add_argument("--against", type=pathlib.Path)
     options = parser.parse_args()
     recorded = np.load(options.against) if options.against else None
     results, failures = {}, 0
-    driver = Driver()
-    for name, found, fault in run(driver, options.ptx.read_bytes(),
-                                  (HERE / "instructions.ll").read_bytes(), recorded):
-        print(f"{name:36} {fault or 'ok'}")
-        failures += bool(fault)
-        results[name] = found
+    try:
+        for name, found, fault in run(Driver(), options.folder, recorded):
+            print(f"{name:36} {fault or 'ok'}")
+            failures += bool(fault)
+            results[name] = found
+    except DriverError as problem:
+        sys.exit(f"instructions.py: {problem}")
     if options.record and not failures:
         np.savez_compressed(options.record, **results)
     sys.exit(1 if failures else 0)

@@ -33,7 +33,7 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 llc=$(command -v llc-22 || echo /usr/lib/llvm-22/bin/llc)
 moec=$build/bin/moec
-rm -rf "${out:?}"/{bin,lib,layers,goldens,models,instructions.*}
+rm -rf "${out:?}"/{bin,lib,layers,goldens,models,peers,instructions.*,wgmma.*}
 mkdir -p "$out"/{bin,lib,layers,goldens,models}
 
 objects() { # of a target, of those in a folder
@@ -72,15 +72,19 @@ mkdir -p "$out/peers"
 cp "$here"/{check.sh,*.py,instructions.ll} "$out/"
 cp "$here"/peers/*.py "$out/peers/"
 cp "$root/examples/fashion/safetensors_io.py" "$out/"
-"$llc" -mtriple=nvptx64-nvidia-cuda -mcpu=sm_80 -mattr=+ptx80 -O3 \
-  "$here/instructions.ll" -o "$out/instructions.ptx"
+assemble() { # input, name, level
+  "$llc" -mtriple=nvptx64-nvidia-cuda "-mcpu=$3" -mattr=+ptx80 -O3 "$1" -o "$out/$2.ptx"
+}
+assemble "$here/instructions.ll" instructions sm_80
+/usr/bin/python3 "$here/wgmma.py" ptx >"$out/wgmma.ll"
+assemble "$out/wgmma.ll" wgmma sm_90a
 emulator=$(echo "$build"/lib/libmoe-cuda-emu.so)
-MOE_CUDA_DRIVER=$emulator /usr/bin/python3 "$here/instructions.py" \
-  "$out/instructions.ptx" --record="$out/instructions.npz" >"$out/instructions.log" || {
+MOE_CUDA_DRIVER=$emulator /usr/bin/python3 "$out/instructions.py" \
+  "$out" --record="$out/instructions.npz" >"$out/instructions.log" || {
   cat "$out/instructions.log" >&2
   exit 1
 }
-rm "$out/instructions.log"
+rm "$out/instructions.log" "$out/wgmma.ll"
 
 # ---- artifacts ------------------------------------------------------------
 known=
