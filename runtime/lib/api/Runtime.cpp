@@ -42,7 +42,8 @@ static_assert(MOE_F32 == static_cast<uint32_t>(moe::manifest::DType::f32) &&
                   MOE_I32 == static_cast<uint32_t>(moe::manifest::DType::i32),
               "the public numbers of element types are those of the manifest");
 static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
-                  sizeof(moe_batch) == 32 && sizeof(moe_output) == 48,
+                  sizeof(moe_batch) == 48 && sizeof(moe_output) == 48 &&
+                  sizeof(moe_router_input) == 56,
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
@@ -325,6 +326,10 @@ moe_status moe_model_get_entry(const moe_model *model, uint32_t index,
                     to.function = from.function;
                     to.last_only = from.lastOnly;
                     to.routing_out = from.routingOut;
+                    to.routing_in = from.routingIn;
+                    to.expert_mask = from.expertMask;
+                    to.router_bias = from.routerBias;
+                    to.k_override = from.kOverride;
                   });
 }
 
@@ -368,6 +373,8 @@ moe_status moe_model_get_router(const moe_model *model, uint32_t index,
                     to.layer = from.layer;
                     to.experts = from.experts;
                     to.slots = from.slots;
+                    to.weighs_any = from.weighsAny;
+                    to.first_expert = from.firstExpert;
                   });
 }
 

@@ -16,8 +16,11 @@ public:
 
   /// Makes room for the tokens of a step; until then nothing is chosen.
   absl::Status prepare(uint64_t tokens);
-  /// For the batch of that step.
-  const moe_routing_io_v1 *io() const { return &arrays; }
+  /// Says so to that step.
+  void addTo(moe_routing_io_v1 &io) const {
+    io.ids = idsOf.data();
+    io.weights = weightsOf.data();
+  }
   /// What router `index`, below that of the model, chose.
   moe_routing describe(uint64_t index) const;
 
@@ -28,7 +31,6 @@ private:
   Region ids, weights;
   std::vector<int32_t *> idsOf;
   std::vector<float *> weightsOf;
-  moe_routing_io_v1 arrays = {};
 };
 
 } // namespace moe::rt
