@@ -306,6 +306,44 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
   return true;
 }
 
+/// `key_bias`: one more element of each key head, which meets one over the
+/// scale in the queries.
+bool Expander::biasKeys(const BoundCall &call, AttentionParts &parts) {
+  if (!isGiven(call, "key_bias"))
+    return true;
+  const ast::Expr &expr = *call.get("key_bias");
+  if (parts.softcap) {
+    notBuilt(expr.range, "'key_bias' beside 'softcap'");
+    return false;
+  }
+  Operand bias = stream(call, "key_bias");
+  if (!bias)
+    return false;
+  if (width(bias.value) != parts.kvHeads) {
+    diagnostics.error(DiagId::E302, expr.range,
+                      "expected a 'key_bias' of " + Twine(parts.kvHeads) +
+                          " numbers, one for each key head, found " +
+                          Twine(width(bias.value)));
+    return false;
+  }
+  Location where = loc(expr.range);
+  Type element = parts.precision.element;
+  auto join = [&](Value rows, Value more, int64_t heads) -> Value {
+    return nn::ConcatOp::create(builder, where,
+                                streamType(width(rows) + heads, element), rows,
+                                more, heads);
+  };
+  Value unit = map(where, bias.value, parts.heads, element,
+                   [&](OpBuilder &b, ValueRange) -> Value {
+                     return arith::ConstantOp::create(
+                         b, where, b.getF32FloatAttr(1.0 / parts.scale));
+                   });
+  parts.key =
+      join(parts.key, convert(where, bias.value, element), parts.kvHeads);
+  parts.query = join(parts.query, unit, parts.heads);
+  return true;
+}
+
 /// Stores the new rows, if there is a cache, and attends. One value as keys and
 /// values is one state.
 Value Expander::attend(const BoundCall &call, AttentionParts &parts) {
@@ -400,7 +438,7 @@ Operand Expander::buildAttention(const BoundCall &call) {
   Operand x = stream(call, "x");
   AttentionParts parts;
   if (!x || !readAttention(call, parts) ||
-      !projectAttention(call, x.value, parts))
+      !projectAttention(call, x.value, parts) || !biasKeys(call, parts))
     return recover(x);
   Value output = attend(call, parts);
   if (output)

@@ -282,6 +282,8 @@ private:
                       llvm::StringRef formula,
                       llvm::SmallVector<DimSource, 2> dims);
   Operand elementwise(const ast::BinaryExpr &binary, Operand lhs, Operand rhs);
+  Operand withStored(const ast::BinaryExpr &binary, const Operand &value,
+                     const Operand &stored, bool isLeft);
   bool sameStreams(const ast::BinaryExpr &binary, const Operand &lhs,
                    const Operand &rhs, int64_t width);
   Operand negate(const Operand &operand, SourceRange range);
@@ -311,9 +313,10 @@ private:
                            const AttentionParts &parts);
   mlir::Value gateOutput(const BoundCall &call, mlir::Value x,
                          mlir::Value output, const AttentionParts &parts);
-  std::optional<std::vector<std::string>> attentionStates(
-      const BoundCall &call,
-      llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  std::optional<std::vector<std::string>>
+  attentionStates(const BoundCall &call,
+                  llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>> rows);
+  bool biasKeys(const BoundCall &call, AttentionParts &parts);
   mlir::Value attend(const BoundCall &call, AttentionParts &parts);
   mlir::Value projectOutput(const BoundCall &call, mlir::Value x,
                             mlir::Value output, Precision precision);
@@ -335,9 +338,8 @@ private:
                 std::optional<Rope> &rope);
   bool readScaling(const ast::Expr &expr, double theta, int64_t dims,
                    RotaryParameters &parameters);
-  std::optional<std::vector<float>> factors(const BoundCall &call,
-                                            llvm::StringRef param,
-                                            int64_t count);
+  std::optional<std::vector<float>>
+  factors(const BoundCall &call, llvm::StringRef param, int64_t count);
   std::optional<bool> flag(const BoundCall &call, llvm::StringRef param);
   mlir::Value rotaryTable(const RotaryParameters &parameters);
   mlir::Value rotate(mlir::Location where, mlir::Value rows, const Rope &rope,
@@ -349,7 +351,7 @@ private:
   Operand limitSlots(const BoundCall &call, Operand routing);
   bool tableOperand(const StageChoice &choice, RoutingStageAttrInterface stage,
                     llvm::SmallVectorImpl<mlir::Value> &operands);
-  mlir::Value logits(const BoundCall &call);
+  mlir::Value logits(const BoundCall &call, llvm::StringRef param = "logits");
   bool checkStageOrder(const ast::CallExpr &call);
   bool reportMissingStages(const BoundCall &call);
   bool readStages(const BoundCall &call, StageList &stages);

@@ -427,6 +427,8 @@ Operand Expander::addWeights(const ast::BinaryExpr &binary, const Operand &lhs,
   bool both = lhs.is(OperandKind::Weight) && rhs.is(OperandKind::Weight);
   const Operand &weight = lhs.is(OperandKind::Weight) ? lhs : rhs;
   const Operand &other = lhs.is(OperandKind::Weight) ? rhs : lhs;
+  if (other.is(OperandKind::Value))
+    return elementwise(binary, lhs, rhs);
   if (both && !lhs.map->bias && !rhs.map->bias && !rhs.map->weight.offset) {
     WeightMap map = *lhs.map;
     map.bias = rhs.map->weight;
@@ -439,12 +441,10 @@ Operand Expander::addWeights(const ast::BinaryExpr &binary, const Operand &lhs,
     map.weight.range = binary.range;
     return Operand::ofWeight(std::move(map));
   }
-  diagnostics
-      .error(DiagId::E206, binary.range,
-             "'+' joins a weight with a bias or a number, found " +
-                 lhs.describe() + " and " + rhs.describe())
-      .hint(binary.range, "to add a weight to a value, use an operation such "
-                          "as add_positions()");
+  diagnostics.error(
+      DiagId::E206, binary.range,
+      "'+' joins a weight with a bias, a number or a value, found " +
+          lhs.describe() + " and " + rhs.describe());
   return Operand();
 }
 

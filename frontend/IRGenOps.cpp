@@ -438,17 +438,31 @@ Operand Expander::buildFeedForward(const BoundCall &call) {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
+/// ln(1 + exp(x)), without overflow.
+static Value buildSoftplus(OpBuilder &b, Location loc, Value x) {
+  Value size = math::AbsFOp::create(b, loc, x);
+  Value small =
+      math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, size));
+  Value positive = arith::MaximumFOp::create(b, loc, x, constant(b, loc, 0.0));
+  return arith::AddFOp::create(b, loc, positive,
+                               math::Log1pOp::create(b, loc, small));
+}
+
 Operand Expander::buildActivationMap(const BoundCall &call) {
   Operand x = stream(call, "x");
   std::optional<Activation> activation =
       symbolizeActivation(call.operation.name);
-  if (!x || !activation)
+  if (!x)
     return Operand();
   Location where = loc(call.call.range);
   Value result =
       map(where, x.value, width(x.value), elementOf(x.value),
-          [&](OpBuilder &b, ValueRange arguments) {
-            return buildActivation(b, where, *activation, arguments[0]);
+          [&](OpBuilder &b, ValueRange arguments) -> Value {
+            if (activation)
+              return buildActivation(b, where, *activation, arguments[0]);
+            if (call.operation.name == "exp")
+              return math::ExpOp::create(b, where, arguments[0]);
+            return buildSoftplus(b, where, arguments[0]);
           });
   return Operand::ofValue(result, x.rows);
 }
@@ -500,10 +514,51 @@ static bool isArithmetic(ast::BinaryOp op) {
          op == ast::BinaryOp::Multiply || op == ast::BinaryOp::Divide;
 }
 
+/// A value with a stored vector on either side, as wide as the value or of one
+/// number. The result is of the value's type.
+Operand Expander::withStored(const ast::BinaryExpr &binary,
+                             const Operand &value, const Operand &stored,
+                             bool isLeft) {
+  if (stored.map->bias) {
+    diagnostics.error(DiagId::E206, binary.range,
+                      "'" + ast::spelling(binary.op) +
+                          "' of a value takes one stored vector, found " +
+                          stored.describe());
+    return Operand();
+  }
+  const WeightTerm &term = stored.map->weight;
+  bool isNumber = weights.lengthOf(term) == 1;
+  DimSource size;
+  size.value = isNumber ? 1 : width(value.value);
+  WeightUse use;
+  std::string sign = ("'" + ast::spelling(binary.op) + "'").str();
+  use.operation = sign;
+  use.argument = "vector";
+  use.formula = isNumber ? "1" : "width";
+  use.dims = {size};
+  use.role = "vector";
+  use.layer = fn->layer;
+  Value vector = weightRef(term, use);
+  Location where = loc(binary.range);
+  Operand result = value;
+  result.value =
+      map(where, {value.value, vector}, width(value.value),
+          elementOf(value.value), [&](OpBuilder &b, ValueRange v) {
+            return buildArithmetic(b, where, binary.op, v[isLeft], v[!isLeft]);
+          });
+  return result;
+}
+
 /// A value with a value, or with a number on either side. The result is f32
 /// where all values are; otherwise it is of the file's dtype.
 Operand Expander::elementwise(const ast::BinaryExpr &binary, Operand lhs,
                               Operand rhs) {
+  for (bool isLeft : {true, false}) {
+    const Operand &value = isLeft ? rhs : lhs, &stored = isLeft ? lhs : rhs;
+    if (value.is(OperandKind::Value) && stored.is(OperandKind::Weight) &&
+        isArithmetic(binary.op))
+      return withStored(binary, value, stored, isLeft);
+  }
   auto isValue = [](const Operand &o) {
     return o.is(OperandKind::Value) || o.is(OperandKind::Raw);
   };

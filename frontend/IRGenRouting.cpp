@@ -94,15 +94,15 @@ bool Expander::reportMissingStages(const BoundCall &call) {
 // Routers
 //===----------------------------------------------------------------------===//
 
-/// The logits in f32. The map that makes them is marked as a router's.
-Value Expander::logits(const BoundCall &call) {
-  Operand operand = stream(call, "logits");
+/// Logits in f32. The map that makes them is marked as a router's.
+Value Expander::logits(const BoundCall &call, StringRef param) {
+  Operand operand = stream(call, param);
   if (!operand)
     return {};
   if (auto op = operand.value.getDefiningOp<nn::LinearOp>())
     if (auto ref = op.getWeight().getDefiningOp<moe::WeightRefOp>())
       weights.setRole(ref.getWeight(), "router");
-  return convert(loc(call.get("logits")->range), operand.value,
+  return convert(loc(call.get(param)->range), operand.value,
                  builder.getF32Type());
 }
 
@@ -290,10 +290,10 @@ bool Expander::readRouter(const Router &router, const BoundCall &call,
     if (!expr)
       continue;
     if (argument.kind == ArgumentKind::Value) {
-      Operand operand = stream(call, argument.name);
-      if (!operand)
+      Value value = logits(call, argument.name);
+      if (!value)
         return false;
-      state.addOperands(operand.value);
+      state.addOperands(value);
     } else if (argument.kind == ArgumentKind::Weight) {
       notBuilt(expr->range, "a weight as an argument of a plugin's router");
       return false;

@@ -134,6 +134,8 @@ LogicalResult Writer::emit(CodeKind kind, llvm::SmallVectorImpl<char> &output) {
   contents.manifest = bytes;
   contents.segmentBytes = weights.segmentBytes;
   contents.embedded = place == WeightPlace::Embedded;
+  contents.device = options.device;
+  contents.device.optLevel = options.optLevel;
   // The declarations of weights are still needed: emission works on a copy.
   OwningOpRef<ModuleOp> copy = module.clone();
   return emitCode(*copy, contents, options.optLevel, kind, output);

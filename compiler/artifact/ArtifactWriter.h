@@ -27,6 +27,7 @@ struct ArtifactOptions {
   /// Folder for intermediate files (object and library before the weights),
   /// empty for none.
   std::string saveTemps;
+  DeviceOptions device;
 };
 
 /// Writes the artifact of a module after phase `target` to `path`, and its

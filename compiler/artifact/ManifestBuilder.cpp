@@ -345,7 +345,8 @@ LogicalResult Builder::addVariant(DictionaryAttr facts) {
   if (failed(ordinal))
     return failure();
   variant->function = *ordinal;
-  variant->device = "cpu";
+  auto device = facts.getAs<StringAttr>("device");
+  variant->device = device ? device.str() : "cpu";
   variant->isa = isa.str();
   for (auto feature : features.getAsRange<StringAttr>())
     variant->features.push_back(feature.str());

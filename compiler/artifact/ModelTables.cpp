@@ -38,10 +38,13 @@ public:
   GlobalVariable *addManifest(StringRef bytes);
   Constant *addSegments(const ObjectContents &contents);
   Expected<Constant *> addVariants(ArrayRef<VariantFunctions> variants);
+  /// moe_device_level_v1 of all levels; null where there are none.
+  Constant *addDevices(ArrayRef<DeviceLevelCode> devices);
   GlobalVariable *addModel(GlobalVariable *manifest, uint64_t manifestBytes,
                            Constant *variants, uint32_t numVariants,
-                           Constant *segments);
-  Function *addQuery(GlobalVariable *model);
+                           Constant *segments, Constant *devices,
+                           uint64_t numDevices);
+  Function *addQuery(GlobalVariable *model, bool hasDevices);
 
 private:
   Constant *i32(uint32_t value) { return ConstantInt::get(int32, value); }
@@ -56,6 +59,18 @@ private:
     return variable;
   }
   Constant *addReservedWeights(uint64_t bytes);
+  Constant *defineText(StringRef text, bool addNull, const Twine &name) {
+    return define(ConstantDataArray::getString(context, text, addNull), name);
+  }
+  /// An array of structs of one type.
+  Constant *defineRows(ArrayRef<Constant *> rows, const Twine &name) {
+    if (rows.empty())
+      return null();
+    return define(ConstantArray::get(
+                      ArrayType::get(rows.front()->getType(), rows.size()),
+                      rows),
+                  name);
+  }
 
   Module &module;
   LLVMContext &context;
@@ -111,26 +126,59 @@ TableBuilder::addVariants(ArrayRef<VariantFunctions> variants) {
   }
   if (rows.empty())
     return createStringError("expected at least one variant, found none");
-  return define(ConstantArray::get(
-                    ArrayType::get(rows.front()->getType(), rows.size()), rows),
-                "moe.variants");
+  return defineRows(rows, "moe.variants");
+}
+
+Constant *TableBuilder::addDevices(ArrayRef<DeviceLevelCode> devices) {
+  SmallVector<Constant *> levels;
+  for (const DeviceLevelCode &device : devices) {
+    SmallVector<Constant *> kernels, images;
+    for (const DeviceKernel &kernel : device.kernels)
+      kernels.push_back(ConstantStruct::getAnon(
+          {i64(sizeof(moe_kernel_v1)),
+           defineText(kernel.name, /*addNull=*/true, "moe.kernel"),
+           i32(kernel.threads), i32(kernel.sharedBytes)}));
+    for (const DeviceImage &image : device.images) {
+      // Drivers read PTX as a string.
+      bool isText = image.kind == MOE_IMAGE_PTX;
+      images.push_back(ConstantStruct::getAnon(
+          {i64(sizeof(moe_device_image_v1)), i32(image.kind), i32(0),
+           i64(image.bytes.size() + isText),
+           defineText(image.bytes, isText, "moe.image")}));
+    }
+    StringRef constants(
+        reinterpret_cast<const char *>(device.constants.data()),
+        device.constants.size() * sizeof(int32_t));
+    levels.push_back(ConstantStruct::getAnon(
+        {i64(sizeof(moe_device_level_v1)),
+         defineText(device.name, /*addNull=*/true, "moe.level"),
+         i32(device.major), i32(device.minor), i32(device.exact),
+         i32(kernels.size()), i32(images.size()), i32(0),
+         defineRows(kernels, "moe.kernels"), defineRows(images, "moe.images"),
+         constants.empty() ? null()
+                           : defineText(constants, false, "moe.constants"),
+         i64(constants.size())}));
+  }
+  return defineRows(levels, "moe.levels");
 }
 
 GlobalVariable *TableBuilder::addModel(GlobalVariable *manifest,
                                        uint64_t manifestBytes,
                                        Constant *variants, uint32_t numVariants,
-                                       Constant *segments) {
+                                       Constant *segments, Constant *devices,
+                                       uint64_t numDevices) {
   return define(
       ConstantStruct::getAnon({i64(sizeof(moe_model_v1)), i32(MOE_ABI_VERSION),
                                i32(numVariants), i32(/*num_segments=*/1),
                                i32(/*reserved=*/0), manifest,
-                               i64(manifestBytes), variants, segments}),
+                               i64(manifestBytes), variants, segments,
+                               i64(numDevices), devices}),
       "moe.model");
 }
 
 /// moe_model_query_v1(max_abi, host): the model table, or null where the host
 /// is older than this ABI or lacks a function.
-Function *TableBuilder::addQuery(GlobalVariable *model) {
+Function *TableBuilder::addQuery(GlobalVariable *model, bool hasDevices) {
   auto *type = FunctionType::get(pointer, {int32, pointer}, /*isVarArg=*/false);
   auto *query = Function::Create(type, GlobalValue::ExternalLinkage,
                                  MOE_MODEL_QUERY_SYMBOL, module);
@@ -146,7 +194,11 @@ Function *TableBuilder::addQuery(GlobalVariable *model) {
   require(builder.CreateICmpUGE(query->getArg(0), i32(MOE_ABI_VERSION)));
   require(builder.CreateIsNotNull(host));
   Value *hostBytes = builder.CreateLoad(int64, host);
-  for (const HostImport &import : hostImports) {
+  SmallVector<HostImport> imports(std::begin(hostImports),
+                                  std::end(hostImports));
+  if (hasDevices)
+    imports.push_back({offsetof(moe_host_v1, launch), 1});
+  for (const HostImport &import : imports) {
     if (import.since > MOE_ABI_VERSION)
       continue;
     uint64_t end = import.offset + sizeof(void *);
@@ -171,7 +223,8 @@ static Error checkGlobals(const Module &module) {
 }
 
 Error moec::addModelTables(Module &module, const ObjectContents &contents,
-                           ArrayRef<VariantFunctions> variants) {
+                           ArrayRef<VariantFunctions> variants,
+                           ArrayRef<DeviceLevelCode> devices) {
   if (Error error = checkGlobals(module))
     return error;
   TableBuilder builder(module);
@@ -181,8 +234,9 @@ Error moec::addModelTables(Module &module, const ObjectContents &contents,
   GlobalVariable *model = builder.addModel(
       builder.addManifest(contents.manifest), contents.manifest.size(),
       *variantTable, static_cast<uint32_t>(variants.size()),
-      builder.addSegments(contents));
-  Function *query = builder.addQuery(model);
+      builder.addSegments(contents), builder.addDevices(devices),
+      devices.size());
+  Function *query = builder.addQuery(model, !devices.empty());
   // The optimiser may then drop, inline and specialise all the rest.
   for (GlobalValue &value : module.global_values())
     if (&value != query && !value.isDeclaration())

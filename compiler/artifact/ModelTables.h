@@ -18,10 +18,11 @@ struct VariantFunctions {
   std::string scratch;
 };
 
-/// Adds the manifest, the tables of variants and segments, the model table and
+/// Adds the manifest, the tables of variants, segments and device levels, the model table and
 /// `moe_model_query_v1` to `module`, and makes everything else internal.
 llvm::Error addModelTables(llvm::Module &module, const ObjectContents &contents,
-                           llvm::ArrayRef<VariantFunctions> variants);
+                           llvm::ArrayRef<VariantFunctions> variants,
+                           llvm::ArrayRef<DeviceLevelCode> devices = {});
 
 } // namespace moec
 

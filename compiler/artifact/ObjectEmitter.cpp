@@ -2,18 +2,11 @@
 
 #include "compiler/artifact/ObjectEmitter.h"
 
+#include "compiler/artifact/CodeGeneration.h"
 #include "compiler/artifact/ManifestBuilder.h"
 #include "compiler/artifact/ModelTables.h"
 
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/LegacyPassManager.h"
-#include "llvm/IR/Verifier.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
-
-#include <mutex>
 
 using namespace moec;
 using namespace mlir;
@@ -25,71 +18,6 @@ static void eraseDeclarations(ModuleOp module) {
         llvm::all_of(op.getRegions(),
                      [](Region &region) { return region.empty(); }))
       op.erase();
-}
-
-static std::unique_ptr<llvm::TargetMachine>
-createTargetMachine(unsigned level, std::string &error) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-    LLVMInitializeX86AsmParser();
-  });
-  llvm::Triple triple(targetTriple);
-  const llvm::Target *target =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target)
-    return nullptr;
-  auto codegen = llvm::CodeGenOpt::getLevel(static_cast<int>(level));
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, /*CPU=*/"x86-64", /*Features=*/"", llvm::TargetOptions(),
-      llvm::Reloc::PIC_, /*CM=*/std::nullopt,
-      codegen.value_or(llvm::CodeGenOptLevel::Default)));
-}
-
-static void optimise(llvm::Module &module, llvm::TargetMachine &machine,
-                     unsigned level) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  const llvm::OptimizationLevel levels[] = {
-      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
-      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
-  llvm::ModulePassManager passes =
-      level == 0 ? builder.buildO0DefaultPipeline(levels[0])
-                 : builder.buildPerModuleDefaultPipeline(levels[level]);
-  passes.run(module, modules);
-}
-
-static LogicalResult writeMachineCode(ModuleOp source, llvm::Module &module,
-                                      llvm::TargetMachine &machine,
-                                      CodeKind kind,
-                                      llvm::raw_pwrite_stream &stream) {
-  llvm::legacy::PassManager passes;
-  auto type = kind == CodeKind::Object ? llvm::CodeGenFileType::ObjectFile
-                                       : llvm::CodeGenFileType::AssemblyFile;
-  if (machine.addPassesToEmitFile(passes, stream, nullptr, type))
-    return source.emitError("the target cannot write this kind of file");
-  passes.run(module);
-  return success();
-}
-
-static LogicalResult verify(ModuleOp source, llvm::Module &module,
-                            llvm::StringRef when) {
-  std::string message;
-  llvm::raw_string_ostream stream(message);
-  if (llvm::verifyModule(module, &stream))
-    return source.emitError() << "invalid LLVM IR " << when << ": " << message;
-  return success();
 }
 
 /// The functions of the variants, by the naming rule of phase `target`.
@@ -122,10 +50,24 @@ LogicalResult moec::emitCode(ModuleOp module, const ObjectContents &contents,
   if (failed(variants))
     return failure();
   std::string error;
-  std::unique_ptr<llvm::TargetMachine> machine =
-      createTargetMachine(level, error);
+  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(
+      targetTriple, /*cpu=*/"x86-64", /*features=*/"", level, error);
   if (!machine)
     return module.emitError() << error;
+  FailureOr<std::vector<DeviceLevelCode>> devices =
+      emitDeviceLevels(module, contents.device);
+  if (failed(devices))
+    return failure();
+  if (kind == CodeKind::DeviceText) {
+    if (devices->empty())
+      return module.emitError("has no code for devices: expected a target "
+                              "such as nvptx");
+    for (const DeviceLevelCode &device : *devices)
+      output.append(device.getText().begin(), device.getText().end());
+    return success();
+  }
+  for (ModuleOp device : findDeviceModules(module))
+    device.erase();
 
   eraseDeclarations(module);
   llvm::LLVMContext context;
@@ -136,12 +78,10 @@ LogicalResult moec::emitCode(ModuleOp module, const ObjectContents &contents,
     return module.emitError("cannot translate the module to LLVM IR");
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
-  if (llvm::Error failure = addModelTables(*code, contents, *variants))
+  if (llvm::Error failure =
+          addModelTables(*code, contents, *variants, *devices))
     return module.emitError() << llvm::toString(std::move(failure));
-  if (failed(verify(module, *code, "before optimisation")))
-    return failure();
-  optimise(*code, *machine, level);
-  if (failed(verify(module, *code, "after optimisation")))
+  if (failed(optimise(module, *code, *machine, level)))
     return failure();
 
   llvm::raw_svector_ostream stream(output);
@@ -149,5 +89,7 @@ LogicalResult moec::emitCode(ModuleOp module, const ObjectContents &contents,
     code->print(stream, nullptr);
     return success();
   }
-  return writeMachineCode(module, *code, *machine, kind, stream);
+  auto type = kind == CodeKind::Object ? llvm::CodeGenFileType::ObjectFile
+                                       : llvm::CodeGenFileType::AssemblyFile;
+  return writeMachineCode(module, *code, *machine, type, stream);
 }

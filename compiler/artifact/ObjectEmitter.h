@@ -2,6 +2,8 @@
 #ifndef MOEC_COMPILER_ARTIFACT_OBJECTEMITTER_H
 #define MOEC_COMPILER_ARTIFACT_OBJECTEMITTER_H
 
+#include "compiler/artifact/DeviceImages.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
@@ -18,9 +20,11 @@ struct ObjectContents {
   /// addresses are then reserved in the object (ElfPatcher.h).
   uint64_t segmentBytes = 0;
   bool embedded = false;
+  DeviceOptions device;
 };
 
-enum class CodeKind { LlvmIr, Assembly, Object };
+/// DeviceText: the PTX of all device levels, one after the other.
+enum class CodeKind { LlvmIr, Assembly, Object, DeviceText };
 
 /// Turns a module after phase `target` into code for x86-64 that may be loaded
 /// anywhere: erases its declarations, translates it, adds the tables of

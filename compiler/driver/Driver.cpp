@@ -330,6 +330,9 @@ LogicalResult Compilation::emit() {
   case EmitKind::Assembly:
     kind = CodeKind::Assembly;
     break;
+  case EmitKind::Ptx:
+    kind = CodeKind::DeviceText;
+    break;
   case EmitKind::Object:
     break;
   }

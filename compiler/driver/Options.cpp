@@ -14,6 +14,7 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Program.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -45,6 +46,8 @@ struct CommandLine {
           clEnumValN(EmitKind::MlirLlvm, "mlir-llvm", "IR after phase target"),
           clEnumValN(EmitKind::Llvm, "llvm", "optimised LLVM IR"),
           clEnumValN(EmitKind::Assembly, "asm", "assembly"),
+          clEnumValN(EmitKind::Ptx, "ptx",
+                     "PTX of all levels of devices"),
           clEnumValN(EmitKind::Object, "obj", "an object file, no weights"),
           clEnumValN(EmitKind::Artifact, "so", "the model (default)")),
       cl::cat(category)};
@@ -98,9 +101,26 @@ struct CommandLine {
                "beside it) or none; synthetic:SEED makes random ones, without "
                "a checkpoint; default: embed up to 1 GiB"),
       cl::value_desc("place,.."), cl::CommaSeparated, cl::cat(category)};
-  cl::opt<std::string> target{"target",
-                              cl::desc("Target that generates the code"),
-                              cl::value_desc("name"), cl::cat(category)};
+  cl::list<std::string> targets{
+      "target",
+      cl::desc("Targets to generate code for, such as x86_64,nvptx "
+               "(default: x86_64)"),
+      cl::value_desc("name,.."), cl::CommaSeparated, cl::cat(category)};
+  cl::list<std::string> gpuArchs{
+      "gpu-arch",
+      cl::desc("Architectures of devices to generate code for, such as sm_80 "
+               "(default: all of the target)"),
+      cl::value_desc("arch,.."), cl::CommaSeparated, cl::cat(category)};
+  cl::opt<bool> kernelIr{
+      "femit-kernel-ir",
+      cl::desc("Keep the LLVM IR of device kernels in the artifact: what the "
+               "emulator runs"),
+      cl::cat(category)};
+  cl::opt<std::string> ptxas{
+      "ptxas",
+      cl::desc("Assemble device kernels with this ptxas (default: the one on "
+               "the PATH) and keep the result beside the PTX"),
+      cl::value_desc("file"), cl::ValueOptional, cl::cat(category)};
   cl::list<std::string> levels{
       "levels",
       cl::desc("Levels of instructions to generate code for "
@@ -381,10 +401,24 @@ static std::optional<int> setCode(const CommandLine &line,
   if (!line.activations.empty())
     formats += "activations=" + line.activations;
   std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
-  if (!line.target.empty())
-    lowering += "target=" + line.target + " ";
-  if (!line.levels.empty())
-    lowering += "levels=" + llvm::join(line.levels, ",");
+  if (!line.targets.empty()) {
+    std::string names = "target=" + llvm::join(line.targets, ",");
+    lowering += names + " ";
+    options.pipeline.passOptions["assign-layouts"] = names;
+  }
+  std::vector<std::string> levels(line.levels.begin(), line.levels.end());
+  levels.insert(levels.end(), line.gpuArchs.begin(), line.gpuArchs.end());
+  if (!levels.empty())
+    lowering += "levels=" + llvm::join(levels, ",");
+  options.artifact.device.kernelIr = line.kernelIr;
+  if (line.ptxas.getNumOccurrences()) {
+    std::string name = line.ptxas.empty() ? "ptxas" : line.ptxas.getValue();
+    auto found = llvm::sys::findProgramByName(name);
+    if (!found)
+      return usage("--ptxas: cannot find '" + name +
+                   "': " + found.getError().message());
+    options.artifact.device.ptxas = *found;
+  }
   options.pipeline.fuse = !line.noFuse;
   return std::nullopt;
 }

@@ -29,6 +29,7 @@ enum class EmitKind {
   MlirLlvm,
   Llvm,
   Assembly,
+  Ptx,
   Object,
   Artifact
 };

@@ -25,6 +25,7 @@ void moec::registerTargetBackend(const TargetBackend *backend) {
   std::lock_guard<std::mutex> lock(registry.mutex);
   registry.backends.push_back(backend);
   target::registerKernelEmitter(&backend->getKernelEmitter());
+  registerTargetModel(backend->getName(), &backend->getModel());
 }
 
 const TargetBackend *moec::lookupTargetBackend(llvm::StringRef name) {

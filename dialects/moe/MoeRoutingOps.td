@@ -123,6 +123,43 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
   }];
 }
 
+def Moe_ProductKeysOp : Moe_RoutingOp<"product_keys", [InferTypeOpAdaptor]> {
+  let summary = "routing by pairs of keys";
+  let description = [{
+    Experts stand in a table, and every row and every column of it has a key. The
+    expert in row a and column b of C columns has the id a * C + b and the score
+    logits[a] + columns[b]. The `k` experts with the largest scores are selected
+    without looking at all: only the k best rows and columns can hold one.
+
+    Of equal scores the one with the better row comes first, then the one
+    with the better column; of equal logits the lower row or column is better.
+
+    `weigh` says what the weights are: the `softmax` of the selected scores, the
+    `sigmoid` of each, or `identity`, the scores themselves.
+
+    Constraints:
+    - (C1) there are at most 2^31 - 1 experts
+    - (C2) k is at least 1 and at most their number
+    - (C3) weigh is softmax, sigmoid or identity
+
+    Example:
+    ```mlir
+    func.func @f(%z: tensor<?x8xf32>, %c: tensor<?x4xf32>) -> tensor<?x3xi32> {
+      %ids, %w = moe.product_keys %z, %c k = 3 weigh = "softmax" : tensor<?x8xf32>, tensor<?x4xf32>
+      return %ids : tensor<?x3xi32>
+    }
+    ```
+  }];
+  let arguments = (ins Moe_Logits:$logits, Moe_Logits:$columns, I64Attr:$k,
+                       StrAttr:$weigh);
+  let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
+  let assemblyFormat = [{
+    $logits `,` $columns `k` `=` $k `weigh` `=` $weigh attr-dict `:`
+    type($logits) `,` type($columns)
+  }];
+  let hasVerifier = 1;
+}
+
 def Moe_SelectRoutingOp : Moe_RoutingOp<"select_routing",
     [AttrSizedOperandSegments]> {
   let summary = "one of several routings, by modality";

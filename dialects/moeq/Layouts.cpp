@@ -42,8 +42,8 @@ RowBlocksLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                             int64_t rows, int64_t pack) {
   if (rows < 1 || rows > 64) // C1
     return emitError() << "expected blocks of 1 to 64 rows, found " << rows;
-  if (pack != 1 && pack != 2 && pack != 4) // C2
-    return emitError() << "expected groups of 1, 2 or 4 columns, found "
+  if (pack != 1 && pack != 2 && pack != 4 && pack != 8) // C2
+    return emitError() << "expected groups of 1, 2, 4 or 8 columns, found "
                        << pack;
   return success();
 }

@@ -104,11 +104,13 @@ def Moeq_RowBlocksLayout : Moeq_Attr<"RowBlocksLayout", "row_blocks",
     (((r / n) * ceil(columns / p) + c / p) * n + r % n) * p + c % p with
     n = `rows`, p = `pack`. The last block and the last group are padded with
     zeros. A kernel reads n outputs per load and keeps one ascending sum per
-    output; dot-product instructions take `pack` columns at a time.
+    output; dot-product instructions take `pack` columns at a time. With 8 columns
+    of 16 bits a group is one row of the 8 x 8 matrices that the tensor cores of
+    a device take.
 
     Constraints:
     - (C1) blocks have 1 to 64 rows
-    - (C2) groups have 1, 2 or 4 columns
+    - (C2) groups have 1, 2, 4 or 8 columns
 
     Example: `#moeq.row_blocks<16>`, `#moeq.row_blocks<16, 2>`
   }];

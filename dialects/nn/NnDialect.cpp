@@ -83,15 +83,13 @@ static LogicalResult verifyState(Operation *op, FlatSymbolRefAttr symbol,
   if (type.getDimSize(0) == width &&
       (!element || type.getElementType() == element))
     return success();
-  InFlightDiagnostic diagnostic =
-      op->emitOpError("expected a state of width ")
-      << width << ", " << symbol << " is " << type;
+  InFlightDiagnostic diagnostic = op->emitOpError("expected a state of width ")
+                                  << width << ", " << symbol << " is " << type;
   diagnostic.attachNote(state.getLoc()) << "the state is declared here";
   return diagnostic;
 }
 
-LogicalResult
-StateAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult StateAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyState(*this, getStateAttr(), widthOf(getRows()),
                      getRows().getType().getElementType(), symbols); // C1
 }
@@ -196,10 +194,13 @@ LogicalResult MapOp::verify() {
     auto type = cast<RankedTensorType>(input.getType());
     Type element = type.getElementType();
     int64_t width = type.getShape().back();
-    bool isRow = type.getRank() == 2 && !element.isInteger(32) && width > 0 &&
+    bool isStream = type.getRank() == 2 && !element.isInteger(32);
+    bool isStored = number > 0 && type.getRank() == 1 &&
+                    type.hasStaticShape() && isa<FloatType>(element);
+    bool isRow = (isStream || isStored) && width > 0 &&
                  widthOf(getResult()) % width == 0;
-    bool isNumber = number > 0 && type.getRank() == 1 &&
-                    type.isDynamicDim(0) && element.isInteger(32);
+    bool isNumber = number > 0 && type.getRank() == 1 && type.isDynamicDim(0) &&
+                    element.isInteger(32);
     if (!isRow && !isNumber) // C1
       return emitOpError("expected operands of a width that divides ")
              << widthOf(getResult()) << " or tensor<?xi32>, found " << type;
@@ -258,8 +259,7 @@ LogicalResult JointLinearOp::verify() {
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
   auto isF32 = [](Type type) { return type.isF32(); };
   if (block.getNumArguments() != getWeights().size() || !yield ||
-      yield.getValues().size() != 1 ||
-      !isF32(yield.getValues()[0].getType()) ||
+      yield.getValues().size() != 1 || !isF32(yield.getValues()[0].getType()) ||
       !llvm::all_of(block.getArgumentTypes(), isF32)) // C3
     return emitOpError("expected a body from ")
            << getWeights().size() << " f32 to f32";
@@ -352,8 +352,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("expected a positive softcap");
   if (widthOf(getQuery()) % heads != 0 || widthOf(getResult()) % heads != 0)
     return emitOpError("expected query and result to hold ")
-           << heads << " heads, found widths " << widthOf(getQuery())
-           << " and " << widthOf(getResult()); // C2
+           << heads << " heads, found widths " << widthOf(getQuery()) << " and "
+           << widthOf(getResult()); // C2
   if (operands &&
       (widthOf(getKey()) != widthOf(getQuery()) / heads * kvHeads ||
        widthOf(getValue()) % kvHeads != 0 ||
@@ -374,8 +374,8 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return failure();
   // Values may be wider than the result's heads.
   int64_t value = widthOf(getResult()) / heads * kvHeads;
-  auto state = symbols.lookupNearestSymbolFrom<StateOp>(*this,
-                                                        getValueStateAttr());
+  auto state =
+      symbols.lookupNearestSymbolFrom<StateOp>(*this, getValueStateAttr());
   if (state) {
     int64_t width = cast<RankedTensorType>(state.getType()).getDimSize(0);
     if (width > value && width % kvHeads == 0)

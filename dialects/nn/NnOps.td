@@ -326,13 +326,14 @@ def Nn_MapOp : Nn_Op<"map",
   let description = [{
     Applies a scalar body to the elements of its operands. An operand of width w
     is broadcast over a result of width W: element i reads element i / (W / w).
-    An operand of rank 1 (positions) gives its number for the row. Arguments are
-    f32 (i8 for raw input, i32 for rank 1); the body yields f32, which is rounded
-    to the result's element type.
+    An operand of static shape, a weight, is the same row for all tokens, and
+    tensor<?xi32> (positions) gives a number for the row. Arguments are f32 (i8
+    for raw input, i32 for positions); the body yields f32, which is rounded to
+    the result's element type.
 
     Constraints:
-    - (C1) the first operand is of rank 2; operands are of rank 2 with a width that
-      divides the result's, or tensor<?xi32>
+    - (C1) the first operand is of rank 2; operands are of rank 2, or static floats
+      of rank 1, with a width that divides the result's, or tensor<?xi32>
     - (C2) the body takes one f32 per float operand, one i8 per i8 operand and one
       i32 per i32 operand, and yields one f32
 

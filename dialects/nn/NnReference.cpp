@@ -139,11 +139,15 @@ LogicalResult MapOp::evaluate(ArrayRef<HostTensor> inputs,
     for (int64_t i = 0; i < width; ++i) {
       std::vector<RowValue> arguments;
       for (const HostTensor &input : inputs) {
-        if (input.getShape().size() == 1) {
+        if (!input.isFloat() && input.getShape().size() == 1) {
           arguments.push_back({double(input.i32()[r])});
           continue;
         }
-        int64_t column = i / (width / input.getShape()[1]);
+        int64_t column = i / (width / input.getShape().back());
+        if (input.getShape().size() == 1) {
+          arguments.push_back({double(input.f32()[column])});
+          continue;
+        }
         arguments.push_back({input.isFloat()
                                  ? double(input.rowF32(r)[column])
                                  : double(input.rowI32(r)[column])});
@@ -309,7 +313,8 @@ LogicalResult RotaryTableOp::evaluate(ArrayRef<HostTensor> inputs,
       float frequency = frequencies.getValues<float>()[i];
       if (isLong && getGrowth()) {
         double g = getGrowth()->convertToDouble();
-        double stretch = g * inputs[1].i32()[t] / int64_t(*getLimit()) - (g - 1);
+        double stretch =
+            g * inputs[1].i32()[t] / int64_t(*getLimit()) - (g - 1);
         frequency *= std::pow(stretch, -2.0 * i / (width - 2));
       }
       float angle = static_cast<float>(inputs[0].i32()[t]) * frequency;
@@ -351,9 +356,8 @@ static int64_t sequenceOf(const HostTensor &cuSeqlens, int64_t t) {
   return b;
 }
 
-LogicalResult
-SequenceLengthsOp::evaluate(ArrayRef<HostTensor> inputs,
-                            MutableArrayRef<HostTensor> outputs) {
+LogicalResult SequenceLengthsOp::evaluate(ArrayRef<HostTensor> inputs,
+                                          MutableArrayRef<HostTensor> outputs) {
   outputs[0] = inputs[0];
   for (int64_t t = 0; t < inputs[0].getShape()[0]; ++t) {
     int64_t end = inputs[1].i32()[sequenceOf(inputs[1], t) + 1];
@@ -396,7 +400,8 @@ void attend(ArrayRef<float> query, ArrayRef<Seen> seen, const Scoring &scoring,
   for (const Seen &row : seen) {
     float score = 0.0f;
     for (auto [q, k] : llvm::zip(query, row.key))
-      score += roundToType(scoring.compute, q) * roundToType(scoring.compute, k);
+      score +=
+          roundToType(scoring.compute, q) * roundToType(scoring.compute, k);
     score *= static_cast<float>(scoring.scale);
     if (scoring.softcap)
       score = *scoring.softcap * std::tanh(score / *scoring.softcap);

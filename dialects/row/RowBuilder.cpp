@@ -60,6 +60,8 @@ Value RowBuilder::sub(Value x, Value y) {
 
 Value RowBuilder::mul(Value x, Value y) {
   return map({x, y}, elementType(x), [&](OpBuilder &b, ValueRange v) -> Value {
+    if (isa<IntegerType>(v[0].getType()))
+      return arith::MulIOp::create(b, loc, v[0], v[1]);
     return arith::MulFOp::create(b, loc, v[0], v[1]);
   });
 }

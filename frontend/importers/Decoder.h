@@ -138,6 +138,10 @@ struct RopeDefaults {
   /// Phi-3.5-MoE: `short_mscale` and `long_mscale` multiply cosine and sine,
   /// and the short factors are used for all lengths.
   bool shortMagnitudes = false;
+  /// Which pairs turn with height, width and time (`mrope_section`). For text all
+  /// three are the position, and equal parts of the first two leave the pairs in
+  /// their order.
+  bool takesSections = false;
   /// Hunyuan: "dynamic" with `alpha` is another theta, whatever the length.
   bool ntkAlpha = false;
 
@@ -172,6 +176,8 @@ public:
   /// The last map: tied to the embeddings or of its own.
   void readHead(bool tied);
   std::string stopItem() const;
+  /// Tokens that the model takes, after readSizes.
+  int64_t contextLength() const { return context; }
 
   /// Declares a size or a constant; those that the text does not name are not
   /// printed. Returns the name.

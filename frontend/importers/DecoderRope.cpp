@@ -143,6 +143,16 @@ std::string Decoder::rope(const RopeDefaults &defaults) {
     rope->neutral(
         {"factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"});
   }
+  if (defaults.takesSections && rope && rope->has("mrope_section")) {
+    std::vector<int64_t> parts = rope->integers("mrope_section");
+    if (parts.size() != 3 || parts[0] != parts[1] ||
+        2 * (parts[0] + parts[1] + parts[2]) != whole)
+      rope->unsupported("mrope_section",
+                        "expected 'mrope_section' to be three numbers of "
+                        "together " +
+                            Twine(whole / 2) +
+                            ", half of the head, the first two equal");
+  }
   auto dims = static_cast<int64_t>(static_cast<double>(whole) * partial);
   std::string text =
       "rope(theta = " + spell(theta) + ", style = " + defaults.style.str();

@@ -8,6 +8,7 @@
 #include "mlir/Pass/Pass.h"
 
 namespace moec {
+#define GEN_PASS_DECL_ASSIGNLAYOUTS
 #define GEN_PASS_DEF_ASSIGNLAYOUTS
 #include "passes/compress/Passes.h.inc"
 } // namespace moec
@@ -23,6 +24,8 @@ static bool isMatmulUse(OpOperand &use) {
 
 namespace {
 struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
+  using AssignLayoutsBase::AssignLayoutsBase;
+
   void runOnOperation() override {
     llvm::DenseSet<StringRef> matmul;
     getOperation().walk([&](Operation *op) {
@@ -37,8 +40,28 @@ struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
                   cast<FlatSymbolRefAttr>(role.getValue()).getValue());
       }
     });
-    CpuTargetModel target;
-    for (auto weight : getOperation().getOps<moe::WeightOp>()) {
+    SmallVector<std::string> names = llvm::to_vector(targets);
+    if (names.empty())
+      names.push_back("x86_64");
+    // What weights lie for: processors, else the first target. Other devices get
+    // copies where they want another layout.
+    const TargetModel *first = nullptr;
+    SmallVector<std::pair<StringRef, const TargetModel *>> devices;
+    for (const std::string &name : names) {
+      const TargetModel *model = lookupTargetModel(name);
+      if (!model) {
+        getOperation().emitError("unknown target '") << name << "'";
+        return signalPassFailure();
+      }
+      if (model->isDevice())
+        devices.push_back({name, model});
+      else if (!first)
+        first = model;
+    }
+    if (!first)
+      first = devices.front().second;
+    for (auto weight :
+         llvm::make_early_inc_range(getOperation().getOps<moe::WeightOp>())) {
       if (weight.getLayout())
         continue;
       bool isMatrix = weight.getTensorType().getRank() == 2 &&
@@ -46,10 +69,31 @@ struct AssignLayouts : public moec::impl::AssignLayoutsBase<AssignLayouts> {
       // Integers have no format and lie in row-major order.
       QuantFormatAttrInterface format = weight.getFormatAttr();
       if (format)
-        weight.setLayoutAttr(target.layoutFor(
-            format, isMatrix ? WeightUse::Matmul : WeightUse::Rows));
+        assign(weight, *first, devices,
+               isMatrix ? WeightUse::Matmul : WeightUse::Rows);
       else
         weight.setLayoutAttr(moeq::RowMajorLayoutAttr::get(&getContext()));
+    }
+  }
+
+  void assign(moe::WeightOp weight, const TargetModel &first,
+              ArrayRef<std::pair<StringRef, const TargetModel *>> devices,
+              WeightUse use) {
+    QuantFormatAttrInterface format = weight.getFormatAttr();
+    weight.setLayoutAttr(first.layoutFor(format, use));
+    for (auto [name, model] : devices) {
+      WeightLayoutAttrInterface layout = model->layoutFor(format, use);
+      if (layout == weight.getLayoutAttr())
+        continue;
+      OpBuilder b(&getContext());
+      b.setInsertionPointAfter(weight);
+      auto copy = cast<moe::WeightOp>(b.clone(*weight));
+      copy.setSymName((weight.getSymName() + "." + name).str());
+      copy.setLayoutAttr(layout);
+      copy->setAttr(kCopyOfAttrName,
+                    FlatSymbolRefAttr::get(weight.getSymNameAttr()));
+      copy->setAttr(kCopyForAttrName, b.getStringAttr(name));
+      ++numCopies;
     }
   }
 };

@@ -45,8 +45,20 @@ def AssignLayouts : Pass<"assign-layouts", "::mlir::ModuleOp"> {
     layout per weight: an embedding that is also the head is read by both through
     the head's layout. Preserves values.
 
-    Fails never. Example: test/passes/assign-layouts/basic.mlir
+    Layouts are those of the first processor among the targets; without one, of
+    the first device. Where a device wants another one, the weight gets a copy
+    @w.<target> with `moe.copy_of = @w` and `moe.copy_for`, which `lower-to-llvm`
+    takes for that device: an artifact for both holds such a matrix twice.
+
+    Fails where a target is unknown. Examples: test/passes/assign-layouts
   }];
+  let options = [
+    ListOption<"targets", "target", "std::string",
+               "names of the targets; x86_64 when empty">
+  ];
+  let statistics = [
+    Statistic<"numCopies", "copies", "weights with a copy for a device">
+  ];
   let dependentDialects = ["::moec::moeq::MoeqDialect"];
 }
 

@@ -366,7 +366,7 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
         }
         inputs.push_back(argument);
       }
-      return body.rows.map(
+      Value result = body.rows.map(
           inputs, element, [&](OpBuilder &b, ValueRange v) -> Value {
             IRMapping mapping;
             for (auto [value, argument] :
@@ -382,6 +382,10 @@ struct LowerNn : public moec::impl::LowerNnBase<LowerNn> {
               return result;
             return arith::TruncFOp::create(b, body.loc, element, result);
           });
+      // Operands that are all one wide give one number.
+      return isa<RankedTensorType>(result.getType())
+                 ? result
+                 : body.rows.splat(result, width);
     });
   }
 

@@ -6,6 +6,11 @@
 
 namespace moec {
 
+/// On a weight that is another's copy for a device: whose, a symbol, and the
+/// name of the target.
+inline constexpr llvm::StringLiteral kCopyOfAttrName("moe.copy_of");
+inline constexpr llvm::StringLiteral kCopyForAttrName("moe.copy_for");
+
 /// How a weight is used, for the choice of its layout.
 enum class WeightUse {
   Matmul, ///< [out, in] matrix of a matmul, possibly looked up as well
@@ -21,7 +26,15 @@ public:
   virtual int64_t getColumnBlock() const = 0;
   virtual WeightLayoutAttrInterface
   layoutFor(QuantFormatAttrInterface format, WeightUse use) const = 0;
+  /// Whether it is a device beside a processor, with weights of its own.
+  virtual bool isDevice() const { return false; }
 };
+
+/// Makes the model of a target known by the target's name; it lives as long as
+/// the process.
+void registerTargetModel(llvm::StringRef target, const TargetModel *model);
+/// Null where there is no such target.
+const TargetModel *lookupTargetModel(llvm::StringRef target);
 
 /// The processor: blocks of 16 output rows, which AVX-512 reads as one and AVX2
 /// as two vectors (architecture 4.2). Codes of bf16 lie in pairs of columns: what

@@ -1,7 +1,6 @@
 //===- KernelEmitter.cpp - How a target provides kernels ------------------===//
 #include "passes/target/KernelEmitter.h"
 
-
 #include <mutex>
 
 using namespace mlir;
@@ -26,13 +25,18 @@ LLVM::LLVMFuncOp KernelModule::createFunction(Location loc, StringRef name,
   OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
   auto func = LLVM::LLVMFuncOp::create(b, loc, name, type,
                                        LLVM::Linkage::Internal);
-  func.setTargetFeaturesAttr(
-      LLVM::TargetFeaturesAttr::get(b.getContext(), level.features));
-  // The features say it all: no more, whatever the object is compiled for.
-  func.setTargetCpuAttr(b.getStringAttr("x86-64"));
   func.setNoUnwindAttr(b.getUnitAttr());
-  // Kernels are shared; copies in every step function would only cost time.
-  func.setNoInlineAttr(b.getUnitAttr());
+  if (level.isDevice()) {
+    // A call would cost registers and shared-memory pipelines.
+    func.setAlwaysInlineAttr(b.getUnitAttr());
+  } else {
+    func.setTargetFeaturesAttr(
+        LLVM::TargetFeaturesAttr::get(b.getContext(), level.features));
+    // The features say it all: no more, whatever the object is compiled for.
+    func.setTargetCpuAttr(b.getStringAttr("x86-64"));
+    // Kernels are shared; copies in every step function would only cost time.
+    func.setNoInlineAttr(b.getUnitAttr());
+  }
   func.addEntryBlock(b);
   functions.push_back(func);
   return func;
@@ -75,6 +79,19 @@ Value KernelModule::getConstant(CodeBuilder &b, DenseElementsAttr value) {
 //===----------------------------------------------------------------------===//
 
 KernelEmitter::~KernelEmitter() = default;
+
+LogicalResult KernelEmitter::emit(const KernelRequest &request,
+                                  const KernelArguments &, CodeBuilder &,
+                                  KernelModule &) const {
+  return request.op->emitOpError("target '")
+         << getName() << "' has no kernels for processors";
+}
+
+FailureOr<SmallVector<DeviceLaunch>>
+KernelEmitter::getLaunches(const KernelRequest &request) const {
+  return request.op->emitOpError("target '")
+         << getName() << "' has no kernels for devices";
+}
 
 namespace {
 /// Static initialisers of several libraries use it, in any order.

@@ -24,6 +24,8 @@
 
 #include "llvm/ADT/StringMap.h"
 
+#include <array>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -44,6 +46,15 @@ struct IsaLevel {
   /// Dot products of bf16 pairs and of groups of four bytes, on 64-byte
   /// vectors. Their order of sums, too, belongs to the numerics of the level.
   bool hasDotProducts = false;
+
+  /// Of a device: what runs the kernels ("cuda"), and from which compute
+  /// capability on, or with `exact` on which one only. `features` are then those
+  /// that LLVM needs for the level's PTX.
+  llvm::StringRef device;
+  unsigned major = 0, minor = 0;
+  bool exact = false;
+
+  bool isDevice() const { return !device.empty(); }
 };
 
 /// What one operand of a kernel operation is.
@@ -102,13 +113,36 @@ private:
   llvm::DenseMap<mlir::Attribute, mlir::LLVM::GlobalOp> constants;
 };
 
-/// The arguments of a kernel under construction.
+/// The arguments of a kernel under construction. Of a device kernel, `step` is
+/// moe_step_v1.on_device, and there is no worker.
 struct KernelArguments {
   mlir::Value step, worker, rows;
   /// One per operand of the request.
   llvm::SmallVector<mlir::Value> pointers;
   /// The indices into `pointers[i]` where operand i is Experts, else null.
   llvm::SmallVector<mlir::Value> ordinals;
+};
+
+/// Blocks of a launch along x, y and z, as i64.
+using DeviceGrid = std::array<mlir::Value, 3>;
+
+/// One launch of a kernel operation on a device. What follows it sees what it
+/// wrote.
+struct DeviceLaunch {
+  /// Tells the kernels of one operation apart: "route", "plan"; empty where
+  /// there is one.
+  std::string part;
+  /// Threads of a block, along x.
+  unsigned threads = 0;
+  /// Dynamic shared memory of a block.
+  int64_t sharedBytes = 0;
+  /// Builds host code: the grid for the operation's row count, an i64.
+  std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows)> grid;
+  /// Builds the body of the kernel, up to and without the return.
+  std::function<mlir::LogicalResult(const KernelArguments &arguments,
+                                    CodeBuilder &builder,
+                                    KernelModule &module)>
+      emit;
 };
 
 /// A target's generator of kernels. Stateless: used by several threads.
@@ -127,11 +161,18 @@ public:
   virtual mlir::FailureOr<std::string>
   getKernelName(const KernelRequest &request) const = 0;
 
-  /// Builds the body of the kernel, up to and without the return.
+  /// Builds the body of the kernel, up to and without the return. Of targets
+  /// whose levels are processors.
   virtual mlir::LogicalResult emit(const KernelRequest &request,
                                    const KernelArguments &arguments,
                                    CodeBuilder &builder,
-                                   KernelModule &module) const = 0;
+                                   KernelModule &module) const;
+
+  /// The launches, in order, that the operation becomes; failure after an
+  /// error. Of targets whose levels are devices. The request lives as long as
+  /// they do.
+  virtual mlir::FailureOr<llvm::SmallVector<DeviceLaunch>>
+  getLaunches(const KernelRequest &request) const;
 };
 
 /// Makes an emitter known by its name; it lives as long as the process.

@@ -109,6 +109,7 @@ void KernelTable::addWeights(Operation *op, NamedAttrList &record) {
   SmallVector<int64_t> ordinals;
   int64_t experts = 0;
   auto add = [&](StringRef name) {
+    name = declarations->resolve(target, name);
     if (moe::WeightOp weight = declarations->weights.lookup(name))
       layer = weight.getLayer();
     ordinals.push_back(declarations->weightOrdinals.lookup(name));

@@ -16,8 +16,9 @@ namespace moec::target {
 
 class KernelTable {
 public:
-  explicit KernelTable(const Declarations &declarations)
-      : declarations(&declarations) {}
+  /// The kernels of `target`, which must outlive this.
+  KernelTable(const Declarations &declarations, llvm::StringRef target)
+      : declarations(&declarations), target(target) {}
 
   /// A barrier between kernels.
   void addBarrier() { ++interval; }
@@ -34,6 +35,7 @@ private:
   void addWeights(mlir::Operation *op, mlir::NamedAttrList &record);
 
   const Declarations *declarations;
+  llvm::StringRef target;
   llvm::SmallVector<mlir::Attribute> records;
   int64_t interval = 0;
   /// Of the kernel before, for those that say nothing of their layer.

@@ -1,5 +1,6 @@
 //===- LowerToLlvm.cpp - Step functions to LLVM dialect -------------------===//
 #include "passes/target/ArithmeticExpansion.h"
+#include "passes/target/DeviceCode.h"
 #include "passes/target/KernelEmitter.h"
 #include "passes/target/KernelTable.h"
 #include "passes/target/Passes.h"
@@ -7,6 +8,7 @@
 
 #include "dialects/moeq/MoeqDialect.h"
 #include "dialects/moex/MoexDialect.h"
+#include "runtime/abi/moe_abi.h"
 
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
@@ -24,6 +26,9 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/xxhash.h"
+
+#include <cstddef>
+#include <set>
 
 namespace moec::target {
 #define GEN_PASS_DEF_LOWERTOLLVM
@@ -117,14 +122,18 @@ public:
   LevelLowering(ModuleOp module, const Declarations &declarations,
                 const KernelEmitter &emitter, const IsaLevel &level)
       : declarations(declarations), emitter(emitter), level(level),
-        functions(module, level), table(declarations) {}
+        hostLevel(getHostLevel(level)), functions(module, hostLevel),
+        table(declarations, emitter.getName()) {
+    if (level.isDevice())
+      device.emplace(module, emitter, level);
+  }
 
   LogicalResult lower(func::FuncOp step);
   LogicalResult expand() {
     for (LLVM::LLVMFuncOp func : functions.getFunctions())
-      if (failed(expandArithmetic(func, level)))
+      if (failed(expandArithmetic(func, hostLevel)))
         return failure();
-    return success();
+    return device ? device->finish() : success();
   }
 
   /// Ordinals of the weights that the step function lowered last may read.
@@ -137,7 +146,8 @@ public:
 
   /// The kernels of the step function lowered last.
   KernelTable takeKernelTable() {
-    return std::exchange(table, KernelTable(declarations));
+    return std::exchange(table,
+                         KernelTable(declarations, emitter.getName()));
   }
 
   unsigned numKernels = 0, numShared = 0;
@@ -157,7 +167,23 @@ private:
     std::optional<unsigned> barriers;
   };
 
-  LogicalResult lowerBody(moex::ParallelOp parallel, LLVM::LLVMFuncOp body);
+  /// The level of the functions that the host calls: of a device, any
+  /// processor's.
+  static IsaLevel getHostLevel(const IsaLevel &level) {
+    if (!level.isDevice())
+      return level;
+    IsaLevel host;
+    host.name = level.name;
+    host.features = {"+sse2"};
+    return host;
+  }
+
+  LogicalResult lowerBody(moex::ParallelOp parallel, CodeBuilder &b, Value step,
+                          Value worker);
+  LLVM::LLVMFuncOp createHostFunction(func::FuncOp step, StringRef suffix,
+                                      Type result, ArrayRef<Type> arguments);
+  LogicalResult lowerToTeam(func::FuncOp step, moex::ParallelOp parallel);
+  LogicalResult lowerToLaunches(func::FuncOp step, moex::ParallelOp parallel);
   FailureOr<Memory> lowerMemory(Operation *op, CodeBuilder &b, Value step,
                                 Extents &extents);
   FailureOr<KernelOperand> describeWeight(Operation *op, StringRef name,
@@ -167,11 +193,21 @@ private:
   LogicalResult lowerKernel(Operation *op, CodeBuilder &b, Value step,
                             Value worker, Extents &extents);
   FailureOr<SharedKernel> getKernel(const KernelRequest &request);
+  LogicalResult launchKernels(const KernelRequest &request, Value rows,
+                              ValueRange operands);
+  FailureOr<std::string> getName(const KernelRequest &request,
+                                 StringRef structure);
 
   const Declarations &declarations;
   const KernelEmitter &emitter;
   const IsaLevel &level;
+  const IsaLevel hostLevel;
   KernelModule functions;
+  /// Of a device level; the functions are then its host code.
+  std::optional<DeviceCode> device;
+  llvm::StringMap<SmallVector<DeviceCode::Launch>> launches;
+  /// Of the present step function.
+  std::optional<LaunchBuilder> launcher;
   KernelTable table;
   llvm::StringMap<SharedKernel> kernels;
   llvm::StringMap<unsigned> kernelNames;
@@ -201,38 +237,83 @@ LogicalResult LevelLowering::lower(func::FuncOp step) {
     return step.emitOpError("expected one moex.parallel and a return: the form "
                             "after phase schedule");
 
-  auto ptr = LLVM::LLVMPointerType::get(context);
-  auto none = LLVM::LLVMVoidType::get(context);
-  auto create = [&](StringRef suffix, Type result, ArrayRef<Type> arguments) {
-    std::string name =
-        (step.getSymName() + "_" + suffix + "__" + level.name).str();
-    return functions.createFunction(
-        step.getLoc(), name, LLVM::LLVMFunctionType::get(result, arguments));
-  };
-  LLVM::LLVMFuncOp body = create("body", none, {ptr, ptr});
-  if (failed(lowerBody(parallel, body)))
+  if (failed(device ? lowerToLaunches(step, parallel)
+                    : lowerToTeam(step, parallel)))
     return failure();
-  LLVM::LLVMFuncOp entry = create("step", IntegerType::get(context, 32), {ptr});
-  entry.setLinkage(LLVM::Linkage::External);
-  buildStepFunction(entry, body);
   LLVM::LLVMFuncOp size =
-      create("scratch", IntegerType::get(context, 64), {ptr});
+      createHostFunction(step, "scratch", IntegerType::get(context, 64),
+                         {LLVM::LLVMPointerType::get(context)});
   size.setLinkage(LLVM::Linkage::External);
   buildScratchFunction(size, map);
   return success();
 }
 
-LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
-                                       LLVM::LLVMFuncOp body) {
+LLVM::LLVMFuncOp LevelLowering::createHostFunction(func::FuncOp step,
+                                                   StringRef suffix,
+                                                   Type result,
+                                                   ArrayRef<Type> arguments) {
+  std::string name =
+      (step.getSymName() + "_" + suffix + "__" + level.name).str();
+  return functions.createFunction(
+      step.getLoc(), name, LLVM::LLVMFunctionType::get(result, arguments));
+}
+
+/// On a processor: every participant of a team runs all kernels.
+LogicalResult LevelLowering::lowerToTeam(func::FuncOp step,
+                                         moex::ParallelOp parallel) {
+  MLIRContext *context = step.getContext();
+  auto ptr = LLVM::LLVMPointerType::get(context);
+  LLVM::LLVMFuncOp body = createHostFunction(
+      step, "body", LLVM::LLVMVoidType::get(context), {ptr, ptr});
   Block &entry = body.getBody().front();
   CodeBuilder b(parallel.getLoc(), &entry);
-  Value step = entry.getArgument(0), worker = entry.getArgument(1);
+  if (failed(lowerBody(parallel, b, entry.getArgument(0),
+                       entry.getArgument(1))))
+    return failure();
+  b.create<LLVM::ReturnOp>(ValueRange());
+  LLVM::LLVMFuncOp function = createHostFunction(
+      step, "step", IntegerType::get(context, 32), {ptr});
+  function.setLinkage(LLVM::Linkage::External);
+  buildStepFunction(function, body);
+  return success();
+}
+
+/// On a device: the host starts one kernel after the other. It refuses all after
+/// one that failed, so their results need not be looked at one by one.
+LogicalResult LevelLowering::lowerToLaunches(func::FuncOp step,
+                                             moex::ParallelOp parallel) {
+  MLIRContext *context = step.getContext();
+  LLVM::LLVMFuncOp function =
+      createHostFunction(step, "step", IntegerType::get(context, 32),
+                         {LLVM::LLVMPointerType::get(context)});
+  function.setLinkage(LLVM::Linkage::External);
+  Block &entry = function.getBody().front();
+  CodeBuilder b(parallel.getLoc(), &entry);
+  // Operands, and the states that attributes name.
+  unsigned most = 0;
+  for (Operation &op : parallel.getBody().front())
+    most = std::max(most, op.getNumOperands() + 2);
+  launcher.emplace(b, entry.getArgument(0), most);
+  if (mlir::failed(lowerBody(parallel, b, entry.getArgument(0), Value())))
+    return failure();
+  Value failed = b.compare(arith::CmpIPredicate::ne,
+                           launcher->getStatus(), b.i32(0));
+  b.create<LLVM::ReturnOp>(b.select(failed, b.i32(MOE_STEP_LAUNCH_FAILED),
+                                    b.i32(MOE_STEP_OK)));
+  return success();
+}
+
+LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
+                                       CodeBuilder &b, Value step,
+                                       Value worker) {
   Extents extents = Extents::ofStep(b, step);
   memory.clear();
   for (Operation &op : parallel.getBody().front()) {
     b.setLoc(op.getLoc());
     if (isa<moex::BarrierOp>(op)) {
-      abi::callBarrier(b, step, worker);
+      // Launches run one after the other anyway.
+      if (!device)
+        abi::callBarrier(b, step, worker);
       table.addBarrier();
       continue;
     }
@@ -246,7 +327,6 @@ LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
     if (failed(lowerKernel(&op, b, step, worker, extents)))
       return failure();
   }
-  b.create<LLVM::ReturnOp>(ValueRange());
   return success();
 }
 
@@ -311,13 +391,14 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
         return viewed;
       })
       .Case([&](moex::WeightOp weight) -> FailureOr<Memory> {
-        FailureOr<KernelOperand> operand =
-            describeWeight(op, weight.getWeight(), type);
+        StringRef name =
+            declarations.resolve(emitter.getName(), weight.getWeight());
+        FailureOr<KernelOperand> operand = describeWeight(op, name, type);
         if (failed(operand))
           return failure();
         result.operand = *operand;
         result.pointer = abi::getWeight(
-            b, step, declarations.weightOrdinals.lookup(weight.getWeight()));
+            b, step, declarations.weightOrdinals.lookup(name));
         return result;
       })
       .Case([&](moex::ExpertWeightsOp weights) -> FailureOr<Memory> {
@@ -334,8 +415,9 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
             return op->emitOpError("expected a weight of role '")
                    << weights.getRole() << "' in expert " << e << " of @"
                    << weights.getTable() << ", found none";
-          FailureOr<KernelOperand> operand =
-              describeWeight(op, symbol.getValue(), type);
+          StringRef name =
+              declarations.resolve(emitter.getName(), symbol.getValue());
+          FailureOr<KernelOperand> operand = describeWeight(op, name, type);
           if (failed(operand))
             return failure();
           if (e > 0 && (operand->layout != result.operand.layout ||
@@ -344,10 +426,17 @@ LevelLowering::lowerMemory(Operation *op, CodeBuilder &b, Value step,
                                    "experts of @")
                    << weights.getTable() << ", found another in expert " << e;
           result.operand = *operand;
-          ordinals.push_back(
-              declarations.weightOrdinals.lookup(symbol.getValue()));
+          ordinals.push_back(declarations.weightOrdinals.lookup(name));
         }
         result.operand.kind = KernelOperand::Experts;
+        if (device) {
+          // A kernel takes the array of weights from the step.
+          Value constants = b.load(
+              b.field(step, offsetof(moe_step_v1, constants)), b.ptrType());
+          result.pointer = b.element(
+              constants, b.i64(device->addConstants(ordinals)), b.getI8Type());
+          return result;
+        }
         result.pointer = abi::getWeights(b, step);
         auto tableType =
             RankedTensorType::get({static_cast<int64_t>(ordinals.size())},
@@ -406,6 +495,11 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
     return failure();
   auto rows = op->getAttrOfType<AffineMapAttr>("rows");
   arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
+  if (device) {
+    table.addKernel(op, 0);
+    return launchKernels(request, arguments[2],
+                         ArrayRef<Value>(arguments).drop_front(3));
+  }
   FailureOr<SharedKernel> kernel = getKernel(request);
   if (failed(kernel))
     return failure();
@@ -414,26 +508,60 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
   return success();
 }
 
-FailureOr<LevelLowering::SharedKernel>
-LevelLowering::getKernel(const KernelRequest &request) {
+/// Kernels that differ in more than their base name says get a hash of the rest.
+FailureOr<std::string> LevelLowering::getName(const KernelRequest &request,
+                                              StringRef structure) {
+  FailureOr<std::string> base = emitter.getKernelName(request);
+  if (failed(base))
+    return failure();
+  std::string name = *base;
+  if (kernelNames[name]++ > 0)
+    name += "_" + llvm::utohexstr(llvm::xxh3_64bits(structure),
+                                  /*LowerCase=*/true, /*Width=*/16);
+  return name + ("__" + level.name).str();
+}
+
+static std::string printStructure(const KernelRequest &request) {
   std::string structure;
   llvm::raw_string_ostream os(structure);
   StructurePrinter(os).print(request);
+  return structure;
+}
+
+LogicalResult LevelLowering::launchKernels(const KernelRequest &request,
+                                           Value rows, ValueRange operands) {
+  std::string structure = printStructure(request);
+  auto known = launches.find(structure);
+  if (known == launches.end()) {
+    FailureOr<std::string> name = getName(request, structure);
+    if (failed(name))
+      return failure();
+    FailureOr<SmallVector<DeviceCode::Launch>> added =
+        device->addKernels(request, *name);
+    if (failed(added))
+      return failure();
+    numKernels += added->size();
+    known = launches.try_emplace(structure, std::move(*added)).first;
+  } else {
+    ++numShared;
+  }
+  for (const DeviceCode::Launch &launch : known->second)
+    launcher->launch(launch, rows, operands);
+  return success();
+}
+
+FailureOr<LevelLowering::SharedKernel>
+LevelLowering::getKernel(const KernelRequest &request) {
+  std::string structure = printStructure(request);
   SharedKernel &shared = kernels[structure];
   LLVM::LLVMFuncOp &kernel = shared.function;
   if (kernel) {
     ++numShared;
     return shared;
   }
-  FailureOr<std::string> base = emitter.getKernelName(request);
-  if (failed(base))
+  FailureOr<std::string> name = getName(request, structure);
+  if (failed(name))
     return failure();
-  // Kernels that differ in more than the name says get a hash of the rest.
-  std::string name = *base;
-  if (kernelNames[name]++ > 0)
-    name += "_" + llvm::utohexstr(llvm::xxh3_64bits(structure),
-                                  /*LowerCase=*/true, /*Width=*/16);
-  name += ("__" + level.name).str();
 
   MLIRContext *context = request.op->getContext();
   auto ptr = LLVM::LLVMPointerType::get(context);
@@ -443,7 +571,7 @@ LevelLowering::getKernel(const KernelRequest &request) {
   auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context),
                                           types);
   Location loc = request.op->getLoc();
-  kernel = functions.createFunction(loc, name, type);
+  kernel = functions.createFunction(loc, *name, type);
   Block &entry = kernel.getBody().front();
   KernelArguments arguments;
   arguments.step = entry.getArgument(0);
@@ -480,15 +608,8 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
   using LowerToLlvmBase::LowerToLlvmBase;
 
   void runOnOperation() override {
-    const KernelEmitter *emitter = lookupKernelEmitter(target);
-    if (!emitter) {
-      getOperation().emitError("unknown target '")
-          << target << "': expected one of "
-          << llvm::join(getKernelEmitterNames(), ", ");
-      return signalPassFailure();
-    }
-    FailureOr<SmallVector<const IsaLevel *>> chosen = chooseLevels(*emitter);
-    if (failed(chosen) || failed(lower(*emitter, *chosen)))
+    FailureOr<SmallVector<EmitterLevel>> chosen = chooseLevels();
+    if (failed(chosen) || failed(lower(*chosen)))
       return signalPassFailure();
     OpPassManager pipeline(ModuleOp::getOperationName());
     pipeline.addPass(createCSEPass());
@@ -502,35 +623,55 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
       return signalPassFailure();
   }
 
-  /// The levels of the options, best first.
-  FailureOr<SmallVector<const IsaLevel *>>
-  chooseLevels(const KernelEmitter &emitter) {
-    SmallVector<const IsaLevel *> chosen;
-    for (const IsaLevel &level : llvm::reverse(emitter.getLevels()))
-      if (levels.empty() || llvm::is_contained(levels, level.name))
-        chosen.push_back(&level);
-    for (const std::string &name : levels) {
-      auto isName = [&](const IsaLevel &level) { return level.name == name; };
-      if (!llvm::any_of(emitter.getLevels(), isName))
-        return getOperation().emitError("target '")
-               << emitter.getName() << "' has no level '" << name << "'";
+  using EmitterLevel = std::pair<const KernelEmitter *, const IsaLevel *>;
+
+  /// The levels of the options, best first, those of devices before those of
+  /// processors.
+  FailureOr<SmallVector<EmitterLevel>> chooseLevels() {
+    SmallVector<EmitterLevel> devices, processors;
+    std::set<std::string> found;
+    SmallVector<std::string> names = llvm::to_vector(targets);
+    if (names.empty())
+      names.push_back("x86_64");
+    for (const std::string &name : names) {
+      const KernelEmitter *emitter = lookupKernelEmitter(name);
+      if (!emitter)
+        return getOperation().emitError("unknown target '")
+               << name << "': expected one of "
+               << llvm::join(getKernelEmitterNames(), ", ");
+      // Levels are chosen for each target that has one of them.
+      auto isChosen = [&](const IsaLevel &level) {
+        return llvm::is_contained(levels, level.name);
+      };
+      bool all = llvm::none_of(emitter->getLevels(), isChosen);
+      for (const IsaLevel &level : llvm::reverse(emitter->getLevels())) {
+        if (!all && !isChosen(level))
+          continue;
+        (level.isDevice() ? devices : processors).push_back({emitter, &level});
+        found.insert(level.name.str());
+      }
     }
-    return chosen;
+    for (const std::string &name : levels)
+      if (!found.count(name))
+        return getOperation().emitError("target '")
+               << llvm::join(names, ",") << "' has no level '" << name << "'";
+    devices.append(processors);
+    return devices;
   }
 
-  LogicalResult lower(const KernelEmitter &emitter,
-                      ArrayRef<const IsaLevel *> chosen) {
+  LogicalResult lower(ArrayRef<EmitterLevel> chosen) {
     ModuleOp module = getOperation();
     Declarations declarations(module);
     auto steps = llvm::to_vector(module.getOps<func::FuncOp>());
-    DenseMap<Operation *, SmallVector<int64_t>> usedWeights;
+    DenseMap<std::pair<Operation *, const IsaLevel *>, SmallVector<int64_t>>
+        usedWeights;
     DenseMap<std::pair<Operation *, const IsaLevel *>, NamedAttrList> tables;
-    for (const IsaLevel *level : chosen) {
-      LevelLowering lowering(module, declarations, emitter, *level);
+    for (auto [emitter, level] : chosen) {
+      LevelLowering lowering(module, declarations, *emitter, *level);
       for (func::FuncOp step : steps) {
         if (!step.isExternal() && failed(lowering.lower(step)))
           return failure();
-        usedWeights[step] = lowering.takeUsedWeights();
+        usedWeights[{step, level}] = lowering.takeUsedWeights();
         KernelTable table = lowering.takeKernelTable();
         NamedAttrList &facts = tables[{step, level}];
         facts.set("intervals", IntegerAttr::get(IntegerType::get(&getContext(), 64),
@@ -545,7 +686,7 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
     Builder b(&getContext());
     SmallVector<Attribute> variants;
     for (func::FuncOp step : steps) {
-      for (const IsaLevel *level : chosen) {
+      for (auto [emitter, level] : chosen) {
         if (step.isExternal())
           continue;
         auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
@@ -561,10 +702,15 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
           variant.set("modalities", facts.get("modalities"));
         }
         variant.set("isa", b.getStringAttr(level->name));
-        variant.set("features", b.getStrArrayAttr(level->features));
+        if (level->isDevice())
+          variant.set("device", b.getStringAttr(level->device));
+        // Of the processor: any runs the host code of a device variant.
+        variant.set("features", level->isDevice()
+                                    ? b.getStrArrayAttr({})
+                                    : b.getStrArrayAttr(level->features));
         variant.set("scratch", b.getStringAttr(
                                    printExtentsFormula(scratch.getValue())));
-        variant.set("weights", b.getDenseI64ArrayAttr(usedWeights[step]));
+        variant.set("weights", b.getDenseI64ArrayAttr(usedWeights[{step, level}]));
         variant.append(tables[{step, level}]);
         variants.push_back(variant.getDictionary(&getContext()));
       }

@@ -36,10 +36,11 @@ def LowerToLlvm : Pass<"lower-to-llvm", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"x86_64\"",
-           "name of the target that provides the kernels">,
+    ListOption<"targets", "target", "std::string",
+               "names of the targets that provide the kernels; x86_64 when "
+               "empty">,
     ListOption<"levels", "levels", "std::string",
-               "levels of the target; all when empty">
+               "levels of the targets; all of those that none is of">
   ];
   let statistics = [
     Statistic<"numKernels", "num-kernels", "kernel functions built">,

@@ -49,7 +49,9 @@ extern "C" {
 enum {
   MOE_STEP_OK = 0,
   /* The host could not run the team of threads (moe_host_v1.parallel). */
-  MOE_STEP_PARALLEL_FAILED = 1
+  MOE_STEP_PARALLEL_FAILED = 1,
+  /* The host could not start a kernel (moe_host_v1.launch). */
+  MOE_STEP_LAUNCH_FAILED = 2
 };
 
 /* ---- host to artifact -------------------------------------------------- */
@@ -65,6 +67,22 @@ typedef struct moe_worker_v1 {
 /* The body of a parallel region. */
 typedef void (*moe_region_fn)(void *ctx, const moe_worker_v1 *worker);
 
+typedef struct moe_step_v1 moe_step_v1;
+
+/* One kernel launch of a device variant: `kernel` of the variant's level on a
+ * grid of blocks. Arguments are 64 bits each, device addresses or integers; the
+ * first parameter of every kernel, which is not among them, is
+ * moe_step_v1.on_device. Launches of a step run one after the other, each sees
+ * what those before it wrote. */
+typedef struct moe_launch_v1 {
+  uint64_t size;
+  uint32_t kernel;       /* ordinal in moe_device_level_v1.kernels */
+  uint32_t shared_bytes; /* dynamic shared memory of a block */
+  uint32_t grid[3];      /* blocks; nothing is launched where one is 0 */
+  uint32_t num_args;
+  const uint64_t *args; /* [num_args] */
+} moe_launch_v1;
+
 /* What the host offers to generated code. moe_imports.def lists the functions.
  *
  * parallel: runs `fn(ctx, worker)` once for each of n participants, n chosen by
@@ -74,7 +92,11 @@ typedef void (*moe_region_fn)(void *ctx, const moe_worker_v1 *worker);
  * barrier: returns when every participant of the region has called it. All
  *   memory effects before it are visible after it.
  *
- * Thread rule: both may be called from several sessions at once. */
+ * launch: starts a kernel for a step of a device variant, or records it, and
+ *   returns 0; non-zero ends the step. Needed by artifacts with device levels
+ *   only, NULL otherwise.
+ *
+ * Thread rule: all may be called from several sessions at once. */
 typedef struct moe_host_v1 {
   uint64_t size;
   uint32_t abi_version; /* MOE_ABI_VERSION of the host */
@@ -82,6 +104,7 @@ typedef struct moe_host_v1 {
   void *user;           /* of the host; first argument of parallel */
   int32_t (*parallel)(void *user, moe_region_fn fn, void *ctx);
   void (*barrier)(const moe_worker_v1 *worker);
+  int32_t (*launch)(const moe_step_v1 *step, const moe_launch_v1 *launch);
 } moe_host_v1;
 
 /* Sizes that vary from step to step. Scratch is a function of them. */
@@ -162,8 +185,13 @@ typedef struct moe_batch_v1 {
 
 /* What one step works on. The arrays are indexed by the ordinals of the
  * manifest: weights by Manifest.weights, states by Manifest.states, outputs by
- * Function.outputs. */
-typedef struct moe_step_v1 {
+ * Function.outputs.
+ *
+ * Steps of a device variant: this struct, the batch and the arrays of pointers
+ * lie in host memory, every pointer to data in them (tokens, weights[i],
+ * scratch, ..) is a device address, which the step computes with but never
+ * follows. The last three fields are NULL for variants of the processor. */
+struct moe_step_v1 {
   uint64_t size;
   const moe_host_v1 *host;
   const moe_batch_v1 *batch;
@@ -172,7 +200,12 @@ typedef struct moe_step_v1 {
                                  states[s] + i * 64 * row bytes */
   void *scratch;              /* scratch_bytes(&batch->extents), aligned */
   void *const *outputs;       /* [O] row-major f32 [R, width] */
-} moe_step_v1;
+  void *device;               /* of the host, for launch() */
+  const moe_step_v1 *on_device; /* device address of a copy of this struct whose
+                                   pointers, those to the batch, its routing
+                                   and arrays included, are device addresses */
+  const void *constants;      /* device address of the level's constants */
+};
 
 /* ---- artifact to host -------------------------------------------------- */
 
@@ -193,6 +226,47 @@ typedef struct moe_segment_v1 {
   const void *data;
 } moe_segment_v1;
 
+/* A kernel of a device level. */
+typedef struct moe_kernel_v1 {
+  uint64_t size;
+  const char *name;      /* of the entry in every image */
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* most dynamic shared memory of a launch */
+} moe_kernel_v1;
+
+enum {
+  MOE_IMAGE_PTX = 1,    /* text, ends with a NUL byte that `bytes` counts */
+  MOE_IMAGE_CUBIN = 2,  /* for exactly the level's architecture */
+  MOE_IMAGE_LLVM_IR = 3 /* bitcode of the code that became the PTX, for the
+                           emulator (-femit-kernel-ir) */
+};
+
+/* One form of all kernels of a level. */
+typedef struct moe_device_image_v1 {
+  uint64_t size;
+  uint32_t kind; /* MOE_IMAGE_ */
+  uint32_t reserved;
+  uint64_t bytes;
+  const void *data;
+} moe_device_image_v1;
+
+/* The device code of the variants whose device is "cuda" and whose isa is
+ * `name`. A device of compute capability major.minor or above runs it; with
+ * `exact`, only major.minor itself. */
+typedef struct moe_device_level_v1 {
+  uint64_t size;
+  const char *name; /* "sm_80", "sm_90a" */
+  uint32_t major, minor;
+  uint32_t exact;
+  uint32_t num_kernels;
+  uint32_t num_images;
+  uint32_t reserved;
+  const moe_kernel_v1 *kernels;
+  const moe_device_image_v1 *images;
+  const void *constants; /* copied to the device once, 64-byte aligned there */
+  uint64_t constants_bytes;
+} moe_device_level_v1;
+
 /* What the query returns: constant, lives as long as the library is loaded. */
 typedef struct moe_model_v1 {
   uint64_t size;
@@ -204,6 +278,8 @@ typedef struct moe_model_v1 {
   uint64_t manifest_bytes;
   const moe_variant_v1 *variants;
   const moe_segment_v1 *segments;
+  uint64_t num_device_levels;
+  const moe_device_level_v1 *device_levels;
 } moe_model_v1;
 
 /* Returns NULL when max_abi is below the version the artifact was built for,
@@ -219,14 +295,20 @@ typedef const moe_model_v1 *(*moe_model_query_v1_fn)(uint32_t max_abi,
 /* The compiler writes these layouts by hand-checked offsets. */
 MOE_ABI_ASSERT(sizeof(void *) == 8, "the ABI is defined for 64-bit pointers");
 MOE_ABI_ASSERT(sizeof(moe_worker_v1) == 24, "layout of moe_worker_v1");
-MOE_ABI_ASSERT(sizeof(moe_host_v1) == 40, "layout of moe_host_v1");
+MOE_ABI_ASSERT(sizeof(moe_host_v1) == 48, "layout of moe_host_v1");
 MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
 MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 64, "layout of moe_routing_io_v1");
 MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
-MOE_ABI_ASSERT(sizeof(moe_step_v1) == 56, "layout of moe_step_v1");
+MOE_ABI_ASSERT(sizeof(moe_step_v1) == 80, "layout of moe_step_v1");
 MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");
 MOE_ABI_ASSERT(sizeof(moe_segment_v1) == 24, "layout of moe_segment_v1");
-MOE_ABI_ASSERT(sizeof(moe_model_v1) == 56, "layout of moe_model_v1");
+MOE_ABI_ASSERT(sizeof(moe_model_v1) == 72, "layout of moe_model_v1");
+MOE_ABI_ASSERT(sizeof(moe_launch_v1) == 40, "layout of moe_launch_v1");
+MOE_ABI_ASSERT(sizeof(moe_kernel_v1) == 24, "layout of moe_kernel_v1");
+MOE_ABI_ASSERT(sizeof(moe_device_image_v1) == 32,
+               "layout of moe_device_image_v1");
+MOE_ABI_ASSERT(sizeof(moe_device_level_v1) == 72,
+               "layout of moe_device_level_v1");
 
 #ifdef __cplusplus
 } /* extern "C" */

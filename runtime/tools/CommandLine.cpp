@@ -134,6 +134,45 @@ absl::Status moe::tools::parseUnsigned(const std::string &text, uint64_t max,
   return absl::OkStatus();
 }
 
+absl::Status moe::tools::parseDevice(const std::string &text,
+                                     moe_device &device) {
+  if (text == "auto")
+    device = MOE_DEVICE_AUTO;
+  else if (text == "cpu")
+    device = MOE_DEVICE_CPU;
+  else if (text == "cuda")
+    device = MOE_DEVICE_CUDA;
+  else
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected auto, cpu or cuda, found '", text, "'"));
+  return absl::OkStatus();
+}
+
+std::string moe::tools::describeMemory(const moe_device_info &info) {
+  if (info.device != MOE_DEVICE_CUDA)
+    return "memory of a device: none, the steps run on the processor\n";
+  std::string text = absl::StrFormat(
+      "memory of %s (compute capability %d.%d, code for %s), bytes:\n",
+      info.name, info.capability_major, info.capability_minor, info.level);
+  const std::pair<const char *, uint64_t> parts[] = {
+      {"weights", info.weight_bytes}, {"constants", info.constant_bytes},
+      {"cache", info.cache_bytes},    {"scratch", info.scratch_bytes},
+      {"outputs", info.output_bytes}, {"batch", info.batch_bytes}};
+  uint64_t sum = 0;
+  for (const auto &[name, bytes] : parts) {
+    absl::StrAppendFormat(&text, "  %-9s  %15d\n", name, bytes);
+    sum += bytes;
+  }
+  absl::StrAppendFormat(&text, "  %-9s  %15d\n", "sum", sum);
+  absl::StrAppendFormat(&text, "  %-9s  %15d of %d\n", "free", info.free_bytes,
+                        info.total_bytes);
+  return text;
+}
+
+void moe::tools::remark(const std::string &tool, const std::string &message) {
+  std::fprintf(stderr, "%s: remark: %s\n", tool.c_str(), message.c_str());
+}
+
 int moe::tools::report(const std::string &tool, const std::string &message) {
   std::fflush(stdout);
   std::fprintf(stderr, "%s: error: %s\n", tool.c_str(), message.c_str());

@@ -7,6 +7,8 @@
 #ifndef MOEC_RUNTIME_TOOLS_COMMANDLINE_H
 #define MOEC_RUNTIME_TOOLS_COMMANDLINE_H
 
+#include "moe/runtime.h"
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -48,8 +50,16 @@ struct CommandLine {
 absl::Status parseUnsigned(const std::string &text, uint64_t max,
                            uint64_t &value);
 
+/// auto, cpu or cuda.
+absl::Status parseDevice(const std::string &text, moe_device &device);
+
+/// Where a session runs and how much of the device's memory it has, a line for
+/// each; one line for the processor.
+std::string describeMemory(const moe_device_info &info);
+
 /// Prints "tool: error: sentence" and returns the exit code.
 int report(const std::string &tool, const std::string &message);
+void remark(const std::string &tool, const std::string &message);
 int reportUsage(const std::string &tool, const std::string &message);
 
 /// Flushes standard output; what could not be written is an error.

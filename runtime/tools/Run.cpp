@@ -32,6 +32,7 @@ using namespace moe::tools;
 namespace {
 
 constexpr uint32_t kByteIds = 256;
+const std::string kTool = "moe-run";
 
 template <typename... Args> [[noreturn]] void fail(const Args &...args) {
   throw Error(MOE_ERROR_INVALID_ARGUMENT, absl::StrCat(args...));
@@ -67,7 +68,11 @@ class Run {
 public:
   Run(const RunOptions &options, const Model &model)
       : options(options), model(model), entry(chooseEntry()),
-        function(model.function(entry.function)), session(model) {
+        function(model.function(entry.function)),
+        session(model, 0, 0, options.device) {
+    const moe_device_info device = session.device();
+    if (*device.remark)
+      remark(kTool, absl::StrCat("on the processor: ", device.remark));
     for (const std::vector<InputOption> &prompt : options.prompts) {
       prompts.push_back(RunInputs::load(model, entry, prompt));
       if (function.cache_tokens)
@@ -240,6 +245,8 @@ void Run::run() {
   std::fwrite(out.data(), 1, out.size(), stdout);
   if (generator)
     generate();
+  if (options.printMemory)
+    std::fputs(describeMemory(session.device()).c_str(), stderr);
   if (!problem.empty())
     fail(problem);
 }
@@ -461,22 +468,21 @@ void Run::rankChoices() {
 } // namespace
 
 int main(int argc, char **argv) {
-  const std::string tool = "moe-run";
   // Writing more than a limit on files allows is to be an error of that call.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
     bool done = false;
     const auto options = parseRunOptions(argc, argv, done);
     if (!options.ok())
-      return reportUsage(tool, std::string(options.status().message()));
+      return reportUsage(kTool, std::string(options.status().message()));
     if (!done) {
       const Engine engine(static_cast<unsigned>(options->threads));
       const Model model =
           Model::load(engine, options->artifact, options->verify);
       Run(*options, model).run();
     }
-    return finishOutput(tool);
+    return finishOutput(kTool);
   } catch (const std::exception &error) {
-    return report(tool, error.what());
+    return report(kTool, error.what());
   }
 }

@@ -195,6 +195,15 @@ CommandLine commandLine(RunOptions &options, bool &generates,
            }},
           {"threads", "N", "threads (MOE_THREADS, else all CPUs)",
            number(options.threads, 1, 1024)},
+          {"device", "WHERE", "auto, cpu or cuda (MOE_DEVICE, else auto)",
+           [&options](const std::string &value) {
+             return parseDevice(value, options.device);
+           }},
+          {"print-memory", "", "print what it has of the device's memory",
+           [&options](const std::string &) {
+             options.printMemory = true;
+             return absl::OkStatus();
+           }},
           {"verify", "", "compare the weights with their checksums first",
            [&options](const std::string &) {
              options.verify = true;

@@ -2,6 +2,7 @@
 #ifndef MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
 #define MOEC_RUNTIME_TOOLS_RUNOPTIONS_H
 
+#include "moe/runtime.h"
 #include "moe/sampling.h"
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,8 @@ struct RunOptions {
   std::string entry; // empty: "prefill", or the only entry
   std::vector<std::vector<InputOption>> prompts = {{}}; // inputs of each
   uint64_t threads = 0;
+  moe_device device = MOE_DEVICE_AUTO;
+  bool printMemory = false;
   bool verify = false;
 
   uint64_t maxTokens = 0;          // to generate, of each prompt

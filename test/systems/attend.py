@@ -103,8 +103,8 @@ def full(q, k):
 # Attention
 # --------------------------------------------------------------------------------------
 
-def mix(q, k, v, scale, mask=causal, sinks=None, softcap=None):
-    """q [T, H, D], k [T, G, D], v [T, G, V] -> [T, H * V]."""
+def mix(q, k, v, scale, mask=causal, sinks=None, softcap=None, key_bias=None):
+    """q [T, H, D], k [T, G, D], v [T, G, V] -> [T, H * V]; key_bias [T, G]."""
     tokens, heads, _ = q.shape
     position = np.arange(tokens)
     seen = mask(position[:, None], position[None, :])
@@ -114,6 +114,8 @@ def mix(q, k, v, scale, mask=causal, sinks=None, softcap=None):
         scores = scale * (q[:, h] @ k[:, g].T)
         if softcap:
             scores = softcap * np.tanh(scores / softcap)
+        if key_bias is not None:
+            scores = scores + key_bias[:, g]
         scores = np.where(seen, scores, -np.inf)
         if sinks is None:
             weights = softmax(scores)

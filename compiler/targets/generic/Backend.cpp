@@ -125,6 +125,11 @@ IsaLevel generic::getBaselineLevel() {
 
 FailureOr<std::string>
 CpuEmitter::getKernelName(const KernelRequest &request) const {
+  return describeKernel(request, name);
+}
+
+FailureOr<std::string> generic::describeKernel(const KernelRequest &request,
+                                               StringRef target) {
   std::string kernel;
   llvm::raw_string_ostream os(kernel);
   auto element = [&](unsigned index) {
@@ -206,7 +211,7 @@ CpuEmitter::getKernelName(const KernelRequest &request) const {
           .Default([](Operation *) { return false; });
   if (!known)
     return request.op->emitOpError("has no kernel on target '")
-           << name << "'";
+           << target << "'";
   return kernel;
 }
 

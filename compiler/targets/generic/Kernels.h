@@ -56,6 +56,10 @@ Value findSequence(CodeBuilder &b, Value cuSeqlens, Value token, Value start);
 mlir::LogicalResult requireLayout(const target::KernelRequest &request,
                                   unsigned index, mlir::Attribute wanted);
 
+/// `moe_<family>_<in>_<weight>_<shape>` of a kernel of any operation of moex.
+mlir::FailureOr<std::string>
+describeKernel(const target::KernelRequest &request, llvm::StringRef target);
+
 mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);

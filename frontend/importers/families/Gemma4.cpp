@@ -132,12 +132,7 @@ static void describe(Decoder &d) {
   d.layer("u = " + norm("m", "post_feedforward_layernorm_1") + " + " +
           norm("y", "post_feedforward_layernorm_2"));
   d.layer("x = h + " + norm("u", "post_feedforward_layernorm"));
-  // A stored number for the whole layer: the weight of the one expert that does
-  // nothing.
-  d.layer("s = route(linear(g, \"router.proj.weight\", to = experts), "
-          "score = identity, rank = none, select = fixed(0), weigh = 1, "
-          "renorm = none, scale = \"layer_scalar\")");
-  d.layer("x = experts(x, s, for e in 0..experts: identity())");
+  d.layer("x = x * \"layer_scalar\"");
   d.embedding = "sqrt(hidden) * " + d.embedding;
   if (auto cap = c.maybeReal("final_logit_softcapping"))
     d.logits = "softcap($head, " + spell(*cap) + ")";

@@ -51,8 +51,9 @@ enum {
   MOE_ERROR_CAPACITY = 6,         /* the cache or a sequence is full */
   MOE_ERROR_BUSY = 7,             /* another thread is inside the session */
   MOE_ERROR_OUT_OF_MEMORY = 8,
-  MOE_ERROR_SYSTEM = 9,   /* the operating system refused a request */
-  MOE_ERROR_INTERNAL = 10 /* a defect of the runtime or the artifact */
+  MOE_ERROR_SYSTEM = 9,    /* the operating system refused a request */
+  MOE_ERROR_INTERNAL = 10, /* a defect of the runtime or the artifact */
+  MOE_ERROR_DEVICE = 11    /* a device refused a request, or was lost */
 };
 
 /* The sentence that goes with the last failure in this thread; "" before the
@@ -212,7 +213,9 @@ typedef struct moe_variant_info {
   uint64_t max_tokens;
   uint32_t function;
   uint32_t modalities; /* bit m: accepts modality id m */
-  uint32_t available;  /* 0: not on this processor, or excluded by MOE_ISA */
+  uint32_t available;  /* 0: not on this processor, or excluded by MOE_ISA;
+                          variants of a device: moe_session_get_device says
+                          whether and which run */
   uint32_t reserved;
 } moe_variant_info;
 
@@ -256,12 +259,25 @@ MOE_API moe_status moe_model_find_entry(const moe_model *model,
  *           inside returns MOE_ERROR_BUSY and does nothing. */
 typedef struct moe_session moe_session;
 
+/* Where the steps of a session run. */
+typedef uint32_t moe_device;
+enum {
+  MOE_DEVICE_AUTO = 0, /* MOE_DEVICE=auto|cpu|cuda in the environment, else a
+                          device where there is one that the model has code for,
+                          otherwise, or when MOE_ISA is set, the processor */
+  MOE_DEVICE_CPU = 1,
+  MOE_DEVICE_CUDA = 2
+};
+
 typedef struct moe_session_options {
   uint64_t size;
   uint32_t max_sequences; /* 0: no limit */
   uint32_t reserved;      /* 0 */
   uint64_t cache_tokens;  /* of all sequences, rounded up to pages of 64; 0:
-                             room for one full sequence, growing on demand */
+                             room for one full sequence, or on a device a part
+                             of it, growing on demand */
+  moe_device device;
+  uint32_t reserved2; /* 0 */
 } moe_session_options;
 
 typedef struct moe_session_stats {
@@ -282,6 +298,30 @@ MOE_API moe_status moe_session_create(moe_model *model,
 MOE_API void moe_session_destroy(moe_session *session);
 MOE_API moe_status moe_session_get_stats(moe_session *session,
                                          moe_session_stats *stats);
+
+/* Where a session runs, and its part of that device's memory. Strings live as
+ * long as the session. */
+typedef struct moe_device_info {
+  uint64_t size;
+  moe_device device; /* MOE_DEVICE_CPU or MOE_DEVICE_CUDA */
+  uint32_t reserved;
+  const char *remark; /* why MOE_DEVICE_AUTO did not choose the device that the
+                         model has code for; "" otherwise */
+  /* Of a device; "" and 0 for the processor. */
+  const char *name;  /* "NVIDIA H100 80GB HBM3" */
+  const char *level; /* of the model's code: "sm_90a" */
+  uint32_t capability_major, capability_minor;
+  uint64_t total_bytes, free_bytes; /* of its memory, whoever uses it */
+  uint64_t weight_bytes;            /* of the model, shared by its sessions */
+  uint64_t constant_bytes;          /* likewise */
+  uint64_t cache_bytes;             /* of the session, as all that follow */
+  uint64_t scratch_bytes;
+  uint64_t output_bytes;
+  uint64_t batch_bytes; /* inputs and tables of a step */
+} moe_device_info;
+
+MOE_API moe_status moe_session_get_device(moe_session *session,
+                                          moe_device_info *info);
 
 /* ---- sequence ---------------------------------------------------------- */
 

@@ -345,10 +345,12 @@ inline RouterInput router_input(std::uint32_t router) {
 class Session {
 public:
   explicit Session(const Model &model, std::uint32_t maxSequences = 0,
-                   std::uint64_t cacheTokens = 0) {
+                   std::uint64_t cacheTokens = 0,
+                   moe_device device = MOE_DEVICE_AUTO) {
     auto options = detail::sized<moe_session_options>();
     options.max_sequences = maxSequences;
     options.cache_tokens = cacheTokens;
+    options.device = device;
     moe_session *created = nullptr;
     check(moe_session_create(model.get(), &options, &created));
     handle.reset(created);
@@ -417,6 +419,12 @@ public:
   moe_session_stats stats() const {
     auto result = detail::sized<moe_session_stats>();
     check(moe_session_get_stats(handle.get(), &result));
+    return result;
+  }
+  /// Where it runs; strings live as long as the session.
+  moe_device_info device() const {
+    auto result = detail::sized<moe_device_info>();
+    check(moe_session_get_device(handle.get(), &result));
     return result;
   }
   moe_session *get() const { return handle.get(); }

@@ -47,8 +47,9 @@ static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
-                  sizeof(moe_session_options) == 24 &&
-                  sizeof(moe_session_stats) == 56,
+                  sizeof(moe_session_options) == 32 &&
+                  sizeof(moe_session_stats) == 56 &&
+                  sizeof(moe_device_info) == 112,
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_sampling_options) == 56 &&
                   sizeof(moe_sampler_row) == 56 &&
@@ -79,6 +80,10 @@ moe_status statusOf(absl::StatusCode code) {
     return MOE_ERROR_BUSY;
   case absl::StatusCode::kUnavailable:
     return MOE_ERROR_SYSTEM;
+  case absl::StatusCode::kOutOfRange:
+    return MOE_ERROR_OUT_OF_MEMORY;
+  case absl::StatusCode::kCancelled:
+    return MOE_ERROR_DEVICE;
   default:
     return MOE_ERROR_INTERNAL;
   }
@@ -166,6 +171,8 @@ const char *moe_status_name(moe_status status) {
     return "system error";
   case MOE_ERROR_INTERNAL:
     return "internal error";
+  case MOE_ERROR_DEVICE:
+    return "device error";
   default:
     return "unknown status";
   }
@@ -405,7 +412,10 @@ moe_status moe_session_create(moe_model *model,
     MOE_RETURN_IF_ERROR(needs(session, "session"));
     moe_session_options given;
     MOE_RETURN_IF_ERROR(readOptions(options, given));
-    *session = new moe_session{std::make_shared<Session>(model->model, given)};
+    auto created = Session::create(model->model, given);
+    if (!created.ok())
+      return created.status();
+    *session = new moe_session{*std::move(created)};
     return absl::OkStatus();
   });
 }
@@ -417,6 +427,13 @@ moe_status moe_session_get_stats(moe_session *session,
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(session, "session"));
     return session->session->stats(stats);
+  });
+}
+
+moe_status moe_session_get_device(moe_session *session, moe_device_info *info) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(session, "session"));
+    return session->session->deviceInfo(info);
   });
 }
 

@@ -35,6 +35,12 @@ template <typename... Args> absl::Status overCapacity(const Args &...args) {
 template <typename... Args> absl::Status systemError(const Args &...args) {
   return absl::UnavailableError(absl::StrCat(args...));
 }
+template <typename... Args> absl::Status outOfMemory(const Args &...args) {
+  return absl::OutOfRangeError(absl::StrCat(args...));
+}
+template <typename... Args> absl::Status deviceFailed(const Args &...args) {
+  return absl::CancelledError(absl::StrCat(args...));
+}
 
 } // namespace moe::rt
 

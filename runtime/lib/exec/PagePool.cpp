@@ -4,17 +4,16 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstring>
 
 using namespace moe::rt;
 
-PagePool::PagePool(const ModelDescription &model, uint64_t initialPages,
+PagePool::PagePool(const ModelDescription &model,
+                   std::unique_ptr<PageMemory> given, uint64_t initialPages,
                    uint64_t maxPages)
-    : firstGrowth(initialPages),
+    : memory(std::move(given)), firstGrowth(initialPages),
       limit(maxPages ? std::min<uint64_t>(maxPages, INT32_MAX) : INT32_MAX) {
   for (const State &state : model.states) {
     rowBytes.push_back(state.rowBytes);
-    regions.emplace_back();
     bases.push_back(nullptr);
   }
 }
@@ -38,15 +37,15 @@ absl::Status PagePool::reserve(uint64_t count) {
     return absl::OkStatus();
   const uint64_t before = uses.size();
   const uint64_t needed = before + count - freePages.size();
-  const uint64_t wanted = std::min(
+  uint64_t wanted = std::min(
       limit, std::max({needed, before * 2, std::min(firstGrowth, limit)}));
-  for (size_t i = 0; i < regions.size(); ++i) {
-    const uint64_t pageBytes = rowBytes[i] * MOE_PAGE_TOKENS;
-    if (wanted > UINT64_MAX / pageBytes)
-      throw std::bad_alloc();
-    MOE_RETURN_IF_ERROR(regions[i].grow(wanted * pageBytes));
-    bases[i] = regions[i].data();
+  absl::Status grown = grow(wanted);
+  // What is asked for may still fit where plenty does not.
+  if (absl::IsOutOfRange(grown) && needed < wanted) {
+    wanted = needed;
+    grown = grow(wanted);
   }
+  MOE_RETURN_IF_ERROR(grown);
   // Below the pages that are free already, and the lowest number on top.
   std::vector<int32_t> fresh;
   for (uint64_t page = wanted; page > before; --page)
@@ -56,6 +55,26 @@ absl::Status PagePool::reserve(uint64_t count) {
   uses.resize(wanted);
   freePages.insert(freePages.begin(), fresh.begin(), fresh.end());
   return absl::OkStatus();
+}
+
+absl::Status PagePool::grow(uint64_t pages) {
+  for (size_t i = 0; i < bases.size(); ++i) {
+    const uint64_t bytes = rowBytes[i] * MOE_PAGE_TOKENS;
+    if (pages > UINT64_MAX / bytes)
+      throw std::bad_alloc();
+    const auto base = memory->grow(i, pages * bytes);
+    if (!base.ok())
+      return base.status();
+    bases[i] = *base;
+  }
+  return absl::OkStatus();
+}
+
+uint64_t PagePool::pageBytes() const {
+  uint64_t bytes = 0;
+  for (const uint64_t row : rowBytes)
+    bytes += row * MOE_PAGE_TOKENS;
+  return bytes;
 }
 
 int32_t PagePool::take() {
@@ -76,12 +95,10 @@ void PagePool::extend(PageList &list, uint64_t tokens) {
     const int32_t shared = list.pages.back();
     const int32_t own = take();
     const uint64_t rows = length % MOE_PAGE_TOKENS;
-    for (size_t i = 0; i < regions.size(); ++i) {
-      const uint64_t pageBytes = rowBytes[i] * MOE_PAGE_TOKENS;
-      uint8_t *base = regions[i].data();
-      std::memcpy(base + static_cast<uint64_t>(own) * pageBytes,
-                  base + static_cast<uint64_t>(shared) * pageBytes,
-                  rows * rowBytes[i]);
+    for (size_t i = 0; i < bases.size(); ++i) {
+      const uint64_t bytes = rowBytes[i] * MOE_PAGE_TOKENS;
+      memory->copy(i, static_cast<uint64_t>(own) * bytes,
+                   static_cast<uint64_t>(shared) * bytes, rows * rowBytes[i]);
     }
     drop(shared);
     list.pages.back() = own;

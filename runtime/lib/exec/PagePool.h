@@ -3,18 +3,18 @@
 // A page holds MOE_PAGE_TOKENS tokens of every state of the model. Sequences
 // hold pages by number; forks hold the same pages until one of them writes.
 //
-// The memory of each state is one mapping, as the ABI wants it; the kernel
-// commits it when a page is first written, and growing moves page tables, not
-// bytes. Pointers to it are therefore taken anew for every step.
+// The memory of each state is in one piece, as the ABI wants it, and moves when
+// it grows. Pointers to it are therefore taken anew for every step.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_RUNTIME_LIB_EXEC_PAGEPOOL_H
 #define MOEC_RUNTIME_LIB_EXEC_PAGEPOOL_H
 
-#include "runtime/lib/base/File.h"
+#include "runtime/lib/exec/PageMemory.h"
 #include "runtime/lib/load/ModelDescription.h"
 
 #include <atomic>
+#include <memory>
 #include <vector>
 
 namespace moe::rt {
@@ -34,8 +34,8 @@ struct PageList {
 class PagePool {
 public:
   /// `maxPages` 0: the pool grows on demand, beginning with `initialPages`.
-  PagePool(const ModelDescription &model, uint64_t initialPages,
-           uint64_t maxPages);
+  PagePool(const ModelDescription &model, std::unique_ptr<PageMemory> memory,
+           uint64_t initialPages, uint64_t maxPages);
 
   /// Pages that adding `tokens` to `list` takes from the pool, at most: when
   /// all holders of a shared page are in one batch, the last one keeps it.
@@ -54,17 +54,19 @@ public:
   void share(const PageList &list, PageList &fork);
 
   uint64_t pages() const { return uses.size(); }
+  uint64_t pageBytes() const; // of all states
   uint64_t pagesUsed() const { return uses.size() - freePages.size(); }
   /// [S] of moe_step_v1, until the next reserve.
   void *const *pointers() const { return bases.data(); }
 
 private:
+  absl::Status grow(uint64_t pages);
   int32_t take();
   void drop(int32_t page);
   bool writesToSharedPage(const PageList &list) const;
 
   std::vector<uint64_t> rowBytes;
-  std::vector<Region> regions;
+  const std::unique_ptr<PageMemory> memory;
   std::vector<void *> bases;
   std::vector<uint32_t> uses;     // by page: lists that hold it
   std::vector<int32_t> freePages; // a stack; the lowest page on top at first

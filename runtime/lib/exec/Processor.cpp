@@ -177,7 +177,8 @@ bool moe::rt::processorHas(const std::string &feature) {
 }
 
 absl::Status moe::rt::markAvailableVariants(const std::string &path,
-                                            ModelDescription &model) {
+                                            ModelDescription &model,
+                                            absl::Status &runnable) {
   auto forced = forcedLevel();
   if (!forced.ok())
     return forced.status();
@@ -189,8 +190,8 @@ absl::Status moe::rt::markAvailableVariants(const std::string &path,
     if (variant.available)
       hasVariant[variant.function] = true;
   }
-  for (uint32_t i = 0; i < hasVariant.size(); ++i)
+  for (uint32_t i = 0; i < hasVariant.size() && runnable.ok(); ++i)
     if (!hasVariant[i])
-      return nothingLeft(path, model, i, *forced);
+      runnable = nothingLeft(path, model, i, *forced);
   return absl::OkStatus();
 }

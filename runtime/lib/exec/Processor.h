@@ -12,10 +12,12 @@ namespace moe::rt {
 bool processorHas(const std::string &feature);
 
 /// Sets Variant::available from the processor's features and the environment
-/// variable MOE_ISA. Fails when MOE_ISA is not a level, names a level that this
-/// processor lacks, or when a function is left without a variant.
+/// variable MOE_ISA. Fails when MOE_ISA is not a level or names a level that
+/// this processor lacks. `runnable` says whether every function has a variant
+/// left.
 absl::Status markAvailableVariants(const std::string &path,
-                                   ModelDescription &model);
+                                   ModelDescription &model,
+                                   absl::Status &runnable);
 
 } // namespace moe::rt
 

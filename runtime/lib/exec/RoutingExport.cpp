@@ -32,6 +32,12 @@ absl::Status RoutingExport::prepare(uint64_t wanted) {
   return absl::OkStatus();
 }
 
+void RoutingExport::assign(const int32_t *fromIds, const float *fromWeights) {
+  const uint64_t count = tokens * slots;
+  std::copy_n(fromIds, count, reinterpret_cast<int32_t *>(ids.data()));
+  std::copy_n(fromWeights, count, reinterpret_cast<float *>(weights.data()));
+}
+
 moe_routing RoutingExport::describe(uint64_t index) const {
   moe_routing routing = {};
   routing.size = sizeof(routing);

@@ -21,6 +21,8 @@ public:
     io.ids = idsOf.data();
     io.weights = weightsOf.data();
   }
+  /// Takes what a device has written into arrays like these.
+  void assign(const int32_t *fromIds, const float *fromWeights);
   /// What router `index`, below that of the model, chose.
   moe_routing describe(uint64_t index) const;
 

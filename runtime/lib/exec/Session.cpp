@@ -7,13 +7,92 @@
 #include "absl/strings/str_join.h"
 
 #include <cstddef>
+#include <cstdlib>
 
 using namespace moe::rt;
 
+namespace {
+
+/// What the caller or the environment asks for.
+absl::StatusOr<moe_device> wantedDevice(moe_device asked) {
+  if (asked > MOE_DEVICE_CUDA)
+    return invalidArgument("device: expected 0 to ", MOE_DEVICE_CUDA,
+                           ", found ", asked);
+  if (asked != MOE_DEVICE_AUTO)
+    return asked;
+  const char *named = std::getenv("MOE_DEVICE");
+  const std::string name = named ? named : "";
+  if (name == "cpu")
+    return MOE_DEVICE_CPU;
+  if (name == "cuda")
+    return MOE_DEVICE_CUDA;
+  if (!name.empty() && name != "auto")
+    return invalidArgument("MOE_DEVICE: expected auto, cpu or cuda, found '",
+                           name, "'");
+  // Who asks for a level of the processor means the processor.
+  const char *level = std::getenv("MOE_ISA");
+  return level && *level ? MOE_DEVICE_CPU : MOE_DEVICE_AUTO;
+}
+
+absl::StatusOr<std::unique_ptr<DeviceSession>> openDevice(Model &model) {
+  const auto device = model.onDevice();
+  if (!device.ok())
+    return device.status();
+  return DeviceSession::create(**device, model.description());
+}
+
+std::unique_ptr<PageMemory> makePages(DeviceSession *device,
+                                      const ModelDescription &model) {
+  if (device)
+    return device->makePages(model.states.size());
+  return std::make_unique<HostPageMemory>(model.states.size());
+}
+
+/// Room for a full sequence; on a device, whose memory is taken at once, a
+/// start.
+uint64_t firstPages(bool onDevice, const ModelDescription &model) {
+  constexpr uint64_t kStartBytes = 256 << 20;
+  const uint64_t full = pagesFor(model.cacheTokens);
+  const uint64_t pageBytes =
+      std::max<uint64_t>(model.stateBytesPerToken * MOE_PAGE_TOKENS, 1);
+  return onDevice ? std::min(full, kStartBytes / pageBytes + 1) : full;
+}
+
+} // namespace
+
+absl::StatusOr<std::shared_ptr<Session>>
+Session::create(std::shared_ptr<Model> model,
+                const moe_session_options &options) {
+  auto wanted = wantedDevice(options.device);
+  if (!wanted.ok())
+    return wanted.status();
+  std::unique_ptr<DeviceSession> device;
+  std::string remark;
+  const bool mayBeOnDevice =
+      *wanted == MOE_DEVICE_CUDA ||
+      (*wanted == MOE_DEVICE_AUTO && !model->deviceLevels().empty());
+  if (mayBeOnDevice) {
+    auto made = openDevice(*model);
+    if (made.ok())
+      device = *std::move(made);
+    else if (*wanted == MOE_DEVICE_CUDA || !model->onProcessor().ok())
+      return made.status();
+    else
+      remark = std::string(made.status().message());
+  }
+  if (!device)
+    MOE_RETURN_IF_ERROR(model->onProcessor());
+  return std::shared_ptr<Session>(new Session(
+      std::move(model), options, std::move(device), std::move(remark)));
+}
+
 Session::Session(std::shared_ptr<Model> loaded,
-                 const moe_session_options &options)
-    : model(std::move(loaded)), maxSequences(options.max_sequences),
-      pool(model->description(), pagesFor(model->description().cacheTokens),
+                 const moe_session_options &options,
+                 std::unique_ptr<DeviceSession> onDevice, std::string why)
+    : model(std::move(loaded)), device(std::move(onDevice)),
+      remark(std::move(why)), maxSequences(options.max_sequences),
+      pool(model->description(), makePages(device.get(), model->description()),
+           firstPages(device != nullptr, model->description()),
            options.cache_tokens / MOE_PAGE_TOKENS +
                (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
       builder(model->description()), routingExport(model->description()),
@@ -166,13 +245,19 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (!pages.ok())
     return pages.status();
   MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
-  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
+  if (batch.trace && device && !device->canTrace())
+    return unsupported("expected a batch without trace, for the driver has no "
+                       "events, found one with");
+  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
+                                    batch.routing_out != 0, outputs));
   MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
-  if (batch.trace && !stepTrace)
+  if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
   MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
   published = &function;
   routingKept = batch.routing_out != 0;
+  if (device)
+    collectResults();
   for (uint64_t i = 0; i < outputs.size(); ++i) {
     const uint64_t capacity = outputs[i].capacity;
     MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
@@ -184,6 +269,10 @@ absl::Status Session::step(const char *name, const moe_batch &given,
 absl::Status Session::prepareRouting(const Entry &entry,
                                      const moe_batch &batch) {
   const uint64_t tokens = builder.batch().extents.tokens;
+  if (batch.num_routers && device)
+    return unsupported("entry '", entry.name,
+                       "': expected a session on the processor, where routers "
+                       "can be given something, found one on a device");
   routingArrays = {};
   routingArrays.size = sizeof(routingArrays);
   if (batch.routing_out) {
@@ -251,15 +340,19 @@ absl::StatusOr<uint32_t> Session::chooseVariant(const Entry &entry) const {
   const std::vector<Variant> &variants = model->description().variants;
   const uint64_t tokens = builder.batch().extents.tokens;
   std::vector<std::string> ranges;
+  const auto isRunnable = [&](const Variant &variant) {
+    return variant.function == entry.function &&
+           (device ? device->model().hasVariant(variant) : variant.available);
+  };
   for (uint32_t i = 0; i < variants.size(); ++i) {
     const Variant &variant = variants[i];
-    if (variant.function == entry.function && variant.available &&
-        variant.minTokens <= tokens && tokens <= variant.maxTokens &&
+    if (isRunnable(variant) && variant.minTokens <= tokens &&
+        tokens <= variant.maxTokens &&
         (builder.modalities() & ~variant.modalities) == 0)
       return i;
   }
   for (const Variant &variant : variants)
-    if (variant.function == entry.function && variant.available)
+    if (isRunnable(variant))
       ranges.push_back(absl::StrCat(variant.isa, " ", variant.minTokens, "..",
                                     variant.maxTokens));
   return unsupported("entry '", entry.name, "': expected a batch that one of ",
@@ -301,15 +394,30 @@ absl::Status Session::checkOutputs(const Function &function,
 }
 
 absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
-                                    uint64_t pages,
+                                    uint64_t pages, bool routed,
                                     StructArray<moe_output> outputs) {
   const moe_extents_v1 &extents = builder.batch().extents;
-  MOE_RETURN_IF_ERROR(pool.reserve(pages));
-  MOE_RETURN_IF_ERROR(
-      scratch.grow(model->code(variant).scratch_bytes(&extents)));
+  const absl::Status reserved = pool.reserve(pages);
+  if (!reserved.ok())
+    return device ? device->withPlan(reserved) : reserved;
+  const uint64_t scratchBytes = model->code(variant).scratch_bytes(&extents);
+  if (device) {
+    uint64_t columns = 0;
+    for (size_t i = 0; i < batchSequences.size(); ++i)
+      columns = std::max(
+          columns, pagesFor(batchSequences[i]->length + builder.tokensOf(i)));
+    MOE_RETURN_IF_ERROR(device->withPlan(device->prepare(
+        builder.batch(), function, routed, columns, scratchBytes)));
+  } else {
+    MOE_RETURN_IF_ERROR(scratch.grow(scratchBytes));
+  }
   for (size_t i = 0; i < function.outputs.size(); ++i) {
     if (i < outputs.size() && outputs[i].capacity != 0) {
       outputPointers[i] = outputs[i].data;
+      continue;
+    }
+    if (device) { // where the results will arrive
+      outputPointers[i] = nullptr;
       continue;
     }
     // One float more, so that a step without rows has buffers as well.
@@ -325,28 +433,15 @@ absl::Status Session::run(uint32_t variant, bool traced) {
     pool.extend(*batchSequences[i], builder.tokensOf(i));
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
-  moe_step_v1 step = {};
-  step.size = sizeof(step);
-  step.host = traced ? stepTrace->begin() : model->host();
-  step.batch = &builder.batch();
-  step.weights = model->weights().pointers();
-  step.states = pool.pointers();
-  step.scratch = scratch.data();
-  step.outputs = outputPointers.data();
-  const int32_t status = model->weights().failed()
-                             ? int32_t{MOE_STEP_OK}
-                             : model->code(variant).step(&step);
-  const bool lost = model->weights().failed();
+  int32_t status = MOE_STEP_OK;
+  const absl::Status ran = device ? runOnDevice(variant, traced, status)
+                                  : runOnHost(variant, traced, status);
+  const bool done = ran.ok() && status == MOE_STEP_OK;
   for (size_t i = 0; i < batchSequences.size(); ++i) {
     PageList &list = *batchSequences[i];
-    const uint64_t added =
-        status == MOE_STEP_OK && !lost ? builder.tokensOf(i) : 0;
-    pool.shrink(list, list.length + added);
+    pool.shrink(list, list.length + (done ? builder.tokensOf(i) : 0));
   }
-  if (lost)
-    return badArtifact("'", model->path(),
-                       "': expected the weights that were "
-                       "loaded, found their file cut short");
+  MOE_RETURN_IF_ERROR(ran);
   if (status == MOE_STEP_PARALLEL_FAILED)
     return systemError("the threads of the engine could not run the step");
   if (status != MOE_STEP_OK)
@@ -357,9 +452,48 @@ absl::Status Session::run(uint32_t variant, bool traced) {
   lastVariant = variant;
   // A step that has happened does not fail for want of its stamps.
   traceKept = traced;
-  if (traced)
+  if (traced && !device)
     traceStatus = stepTrace->finish(model->path());
   return absl::OkStatus();
+}
+
+absl::Status Session::runOnHost(uint32_t variant, bool traced,
+                                int32_t &status) {
+  moe_step_v1 step = {};
+  step.size = sizeof(step);
+  step.host = traced ? stepTrace->begin() : model->host();
+  step.batch = &builder.batch();
+  step.weights = model->weights().pointers();
+  step.states = pool.pointers();
+  step.scratch = scratch.data();
+  step.outputs = outputPointers.data();
+  if (!model->weights().failed())
+    status = model->code(variant).step(&step);
+  if (model->weights().failed())
+    return badArtifact("'", model->path(),
+                       "': expected the weights that were "
+                       "loaded, found their file cut short");
+  return absl::OkStatus();
+}
+
+absl::Status Session::runOnDevice(uint32_t variant, bool traced,
+                                  int32_t &status) {
+  return device->run(model->code(variant), model->host(), pool.pointers(),
+                     traced, status);
+}
+
+void Session::collectResults() {
+  const uint64_t rows = builder.batch().extents.logits_rows;
+  for (size_t i = 0; i < published->outputs.size(); ++i) {
+    const float *from = device->output(i);
+    if (outputPointers[i])
+      std::copy_n(from, rows * published->outputs[i].width,
+                  static_cast<float *>(outputPointers[i]));
+    else
+      outputPointers[i] = const_cast<float *>(from);
+  }
+  if (routingKept)
+    routingExport.assign(device->routingIds(), device->routingWeights());
 }
 
 moe_output Session::describeOutput(uint64_t index) const {
@@ -405,9 +539,39 @@ absl::Status Session::trace(moe_trace *into) {
   if (!traceKept)
     return invalidArgument("expected a last step with trace");
   MOE_RETURN_IF_ERROR(traceStatus);
-  moe_trace described = stepTrace->describe();
+  moe_trace described = device ? device->trace() : stepTrace->describe();
   described.variant = lastVariant;
   return writeInfo(described, into);
+}
+
+absl::Status Session::deviceInfo(moe_device_info *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  moe_device_info info = {};
+  info.size = sizeof(info);
+  info.device = device ? MOE_DEVICE_CUDA : MOE_DEVICE_CPU;
+  info.remark = remark.c_str();
+  info.name = "";
+  info.level = "";
+  if (device) {
+    const DeviceModel &shared = device->model();
+    const CudaDevice::Memory memory = shared.device()->memory();
+    const DeviceSession::Memory own = device->memory();
+    info.name = shared.device()->name().c_str();
+    info.level = shared.level().name.c_str();
+    info.capability_major = shared.device()->major();
+    info.capability_minor = shared.device()->minor();
+    info.total_bytes = memory.total;
+    info.free_bytes = memory.free;
+    info.weight_bytes = shared.weightBytes();
+    info.constant_bytes = shared.constantBytes();
+    info.cache_bytes = own.cache;
+    info.scratch_bytes = own.scratch;
+    info.output_bytes = own.outputs;
+    info.batch_bytes = own.batch;
+  }
+  return writeInfo(info, into);
 }
 
 absl::Status Session::stats(moe_session_stats *into) {
@@ -416,7 +580,7 @@ absl::Status Session::stats(moe_session_stats *into) {
     return busy();
   moe_session_stats stats = {};
   stats.size = sizeof(stats);
-  stats.scratch_bytes = scratch.size();
+  stats.scratch_bytes = device ? device->memory().scratch : scratch.size();
   stats.cache_pages = pool.pages();
   stats.cache_pages_used = pool.pagesUsed();
   stats.sequences = numSequences;

@@ -2,6 +2,7 @@
 #ifndef MOEC_RUNTIME_LIB_EXEC_SESSION_H
 #define MOEC_RUNTIME_LIB_EXEC_SESSION_H
 
+#include "runtime/lib/device/DeviceSession.h"
 #include "runtime/lib/exec/BatchBuilder.h"
 #include "runtime/lib/exec/RoutingExport.h"
 #include "runtime/lib/exec/RoutingInputs.h"
@@ -22,7 +23,8 @@ struct SequenceState {
 
 class Session : public std::enable_shared_from_this<Session> {
 public:
-  Session(std::shared_ptr<Model> model, const moe_session_options &options);
+  static absl::StatusOr<std::shared_ptr<Session>>
+  create(std::shared_ptr<Model> model, const moe_session_options &options);
   Session(const Session &) = delete;
   ~Session();
 
@@ -39,8 +41,12 @@ public:
   absl::Status routing(uint32_t index, moe_routing *into);
   absl::Status trace(moe_trace *into);
   absl::Status stats(moe_session_stats *into);
+  absl::Status deviceInfo(moe_device_info *into);
 
 private:
+  Session(std::shared_ptr<Model> model, const moe_session_options &options,
+          std::unique_ptr<DeviceSession> device, std::string remark);
+
   /// Holds the session for one call; false when another thread has it.
   class Entered {
   public:
@@ -67,12 +73,19 @@ private:
   absl::Status checkOutputs(const Function &function,
                             StructArray<moe_output> outputs) const;
   absl::Status prepareMemory(const Function &function, uint32_t variant,
-                             uint64_t pages, StructArray<moe_output> outputs);
+                             uint64_t pages, bool routed,
+                             StructArray<moe_output> outputs);
   /// `traced` keeps the time stamps in `stepTrace`.
   absl::Status run(uint32_t variant, bool traced);
+  absl::Status runOnHost(uint32_t variant, bool traced, int32_t &status);
+  absl::Status runOnDevice(uint32_t variant, bool traced, int32_t &status);
+  /// Gives what a device has computed to the caller and the session.
+  void collectResults();
   moe_output describeOutput(uint64_t index) const;
 
   const std::shared_ptr<Model> model;
+  const std::unique_ptr<DeviceSession> device; // NULL: on the processor
+  const std::string remark; // why it is not on a device, if it might be
   const uint32_t maxSequences;
   PagePool pool;
   BatchBuilder builder;
@@ -88,7 +101,7 @@ private:
   RoutingExport routingExport;
   RoutingInputs routingInputs;
   moe_routing_io_v1 routingArrays = {};
-  bool routingKept = false; // of the last step
+  bool routingKept = false;             // of the last step
   std::unique_ptr<StepTrace> stepTrace; // made by the first step that wants it
   bool traceKept = false;               // of the last step
   absl::Status traceStatus;             // where it was kept

@@ -2,6 +2,8 @@
 
 #include "runtime/lib/exec/Team.h"
 
+#include "runtime/lib/device/DeviceSession.h"
+
 #include "absl/strings/numbers.h"
 
 #include <cerrno>
@@ -133,6 +135,7 @@ Team::Team(uint32_t threads, uint32_t spins)
   hostTable.user = this;
   hostTable.parallel = parallelEntry;
   hostTable.barrier = barrierEntry;
+  hostTable.launch = DeviceSession::launchEntry;
 }
 
 absl::Status Team::start() {

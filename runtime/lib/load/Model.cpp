@@ -6,10 +6,22 @@
 
 #include "absl/strings/str_join.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <dlfcn.h>
 
 using namespace moe::rt;
+
+namespace {
+
+bool hasDeviceVariant(const ModelDescription &model) {
+  return std::any_of(
+      model.variants.begin(), model.variants.end(),
+      [](const Variant &variant) { return variant.device == kCuda; });
+}
+
+} // namespace
 
 absl::StatusOr<std::shared_ptr<Model>> Model::load(std::shared_ptr<Team> team,
                                                    const std::string &path,
@@ -20,9 +32,14 @@ absl::StatusOr<std::shared_ptr<Model>> Model::load(std::shared_ptr<Team> team,
   std::shared_ptr<Model> model(new Model(std::move(team)));
   model->artifact = *std::move(artifact);
   ModelDescription &description = model->artifact.description;
-  MOE_RETURN_IF_ERROR(markAvailableVariants(path, description));
+  MOE_RETURN_IF_ERROR(
+      markAvailableVariants(path, description, model->runnable));
+  if (!model->runnable.ok() && !hasDeviceVariant(description))
+    return model->runnable;
   MOE_RETURN_IF_ERROR(model->openLibrary());
   MOE_RETURN_IF_ERROR(model->query());
+  if (!model->runnable.ok() && model->levels.empty())
+    return model->runnable;
   const uint64_t stride =
       model->table->num_segments ? model->table->segments->size : 0;
   MOE_RETURN_IF_ERROR(
@@ -30,11 +47,33 @@ absl::StatusOr<std::shared_ptr<Model>> Model::load(std::shared_ptr<Team> team,
   if (populate)
     model->store.populate(description);
   if (verify)
-    MOE_RETURN_IF_ERROR(model->store.verify(path, description));
+    MOE_RETURN_IF_ERROR(model->verify());
   return model;
 }
 
+absl::Status Model::verify() {
+  // A machine without a device may lack the file of its weights.
+  const absl::Status attached = store.attachDevice(path(), description());
+  if (!attached.ok() && !absl::IsNotFound(attached))
+    return attached;
+  return store.verify(path(), description());
+}
+
+absl::StatusOr<const DeviceModel *> Model::onDevice() {
+  const std::lock_guard<std::mutex> lock(deviceMutex);
+  if (device) {
+    MOE_RETURN_IF_ERROR(device->device()->status());
+    return device.get();
+  }
+  auto loaded = DeviceModel::load(path(), description(), levels, store);
+  if (!loaded.ok())
+    return loaded.status();
+  device = *std::move(loaded);
+  return device.get();
+}
+
 Model::~Model() {
+  device.reset();
   store.detach();
   if (library)
     dlclose(library);
@@ -77,13 +116,19 @@ absl::Status Model::query() {
                            MOE_ABI_VERSION,
                            "): it needs a function that the host lacks");
   MOE_RETURN_IF_ERROR(checkTable());
+  auto read = readDeviceLevels(path(), description(), *table);
+  if (!read.ok())
+    return read.status();
+  levels = *std::move(read);
   return checkVariants();
 }
 
 absl::Status Model::checkTable() const {
-  if (table->size < sizeof(moe_model_v1))
+  // What follows came later; artifacts without it have no device levels.
+  constexpr uint64_t kLeastBytes = offsetof(moe_model_v1, num_device_levels);
+  if (table->size < kLeastBytes)
     return badArtifact("'", path(), "': expected a model table of at least ",
-                       sizeof(moe_model_v1), " bytes, found ", table->size);
+                       kLeastBytes, " bytes, found ", table->size);
   if (table->abi_version != MOE_ABI_VERSION)
     return versionMismatch("'", path(), "' was built for ABI ",
                            table->abi_version, ", this runtime has ",
@@ -116,7 +161,8 @@ absl::Status Model::checkVariants() const {
     return badArtifact("'", path(), "': expected a table of variants, found ",
                        "none or a shorter one");
   for (size_t i = 0; i < description().variants.size(); ++i)
-    if (description().variants[i].device == "cpu" &&
+    if ((description().variants[i].device == "cpu" ||
+         (description().variants[i].device == kCuda && !levels.empty())) &&
         (code(i).size != table->variants->size || !code(i).step ||
          !code(i).scratch_bytes))
       return badArtifact("'", path(), "': expected code of variant ", i,

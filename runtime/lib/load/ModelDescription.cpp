@@ -280,6 +280,7 @@ absl::Status Decoder::decodeWeights() {
       return bad("segment ", i, ": expected a plain file name, found '",
                  to.file, "'");
     to.onCpu = text(from.device()) == "cpu";
+    to.onDevice = text(from.device()) == kCuda;
     to.bytes = from.bytes();
     to.checksum = from.checksum();
     model.segments.push_back(std::move(to));
@@ -331,6 +332,14 @@ absl::Status Decoder::decodeVariants() {
       to.features.push_back(from.features()->Get(j)->str());
     MOE_RETURN_IF_ERROR(decodeMask(from.modalities(),
                                    absl::StrCat("variant ", i), to.modalities));
+    for (uint32_t j = 0; j < count(from.weights()); ++j) {
+      const uint32_t weight = from.weights()->Get(j);
+      if (weight >= model.weights.size())
+        return bad("variant ", i, ": expected weights below ",
+                   model.weights.size(), ", found ", weight);
+      if (to.device == kCuda)
+        to.weights.push_back(weight);
+    }
     MOE_RETURN_IF_ERROR(checkKernels(i, from));
     model.variants.push_back(std::move(to));
   }

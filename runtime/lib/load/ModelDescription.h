@@ -21,6 +21,9 @@ namespace moe::rt {
 uint64_t dtypeBytes(uint32_t dtype);
 const char *dtypeName(uint32_t dtype);
 
+/// How manifests call the device that is not the processor.
+constexpr char kCuda[] = "cuda";
+
 /// A set of modality ids.
 using ModalityMask = uint32_t;
 static_assert(MOE_MAX_MODALITIES <= 32, "a mask is one word");
@@ -87,6 +90,7 @@ struct Weight {
 struct Segment {
   std::string file; // empty: in the artifact
   bool onCpu = false;
+  bool onDevice = false; // "cuda"
   uint64_t bytes = 0;
   uint64_t checksum = 0;
 };
@@ -100,7 +104,8 @@ struct Variant {
   uint64_t maxTokens = 0;
   ModalityMask modalities = 0;
   std::string scratch;
-  bool available = false; // set at load, by exec/Processor
+  std::vector<uint32_t> weights; // that it may read; of devices only
+  bool available = false;        // set at load, by exec/Processor
 };
 
 struct Router {

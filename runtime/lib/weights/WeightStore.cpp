@@ -52,6 +52,7 @@ absl::Status WeightStore::attach(const std::string &artifactPath,
     cursor += stride;
     const uint64_t index = bases.size();
     bases.push_back(nullptr);
+    embedded.push_back(given.data);
     if (given.bytes != segment.bytes)
       return badArtifact("'", artifactPath, "': segment ", index, ": expected ",
                          segment.bytes, " bytes as in the manifest, found ",
@@ -69,6 +70,20 @@ absl::Status WeightStore::attach(const std::string &artifactPath,
   for (const Weight &weight : description.weights) {
     const uint8_t *base = bases[weight.segment];
     weights.push_back(base ? base + weight.offset : nullptr);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WeightStore::attachDevice(const std::string &artifactPath,
+                                       const ModelDescription &description) {
+  for (uint64_t index = 0; index < bases.size(); ++index) {
+    const Segment &segment = description.segments[index];
+    if (!segment.onDevice || segment.bytes == 0 || bases[index])
+      continue;
+    MOE_RETURN_IF_ERROR(
+        segment.file.empty()
+            ? attachEmbedded(artifactPath, index, segment, embedded[index])
+            : attachSideFile(artifactPath, index, segment));
   }
   return absl::OkStatus();
 }
@@ -109,7 +124,7 @@ absl::Status WeightStore::attachSideFile(const std::string &artifactPath,
 
 void WeightStore::populate(const ModelDescription &description) const {
   for (size_t i = 0; i < bases.size(); ++i) {
-    if (!bases[i])
+    if (!bases[i] || !description.segments[i].onCpu)
       continue;
     const auto page = static_cast<uintptr_t>(getpagesize());
     const auto begin = reinterpret_cast<uintptr_t>(bases[i]) / page * page;
@@ -137,10 +152,12 @@ absl::Status WeightStore::verify(const std::string &artifactPath,
   for (size_t i = 0; i < weights.size(); ++i) {
     const Weight &weight = description.weights[i];
     const Segment &segment = description.segments[weight.segment];
-    if (!segment.onCpu)
+    const uint8_t *base = bases[weight.segment];
+    if (!segment.onCpu && !base)
       continue;
-    const uint64_t found = weight.bytes ? XXH3_64bits(weights[i], weight.bytes)
-                                        : XXH3_64bits("", 0);
+    const uint64_t found = weight.bytes
+                               ? XXH3_64bits(base + weight.offset, weight.bytes)
+                               : XXH3_64bits("", 0);
     if (found != weight.checksum)
       return badArtifact("'", where(segment), "': weight '", weight.name,
                          "': expected checksum ", hex(weight.checksum),
@@ -148,7 +165,7 @@ absl::Status WeightStore::verify(const std::string &artifactPath,
   }
   for (size_t i = 0; i < bases.size(); ++i) {
     const Segment &segment = description.segments[i];
-    if (!segment.onCpu)
+    if (!segment.onCpu && !bases[i])
       continue;
     const uint64_t found =
         bases[i] ? XXH3_64bits(bases[i], segment.bytes) : XXH3_64bits("", 0);

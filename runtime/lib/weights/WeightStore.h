@@ -29,6 +29,11 @@ public:
                       const ModelDescription &description,
                       const moe_segment_v1 *segments, uint64_t stride);
 
+  /// Maps the segments of devices as well; does nothing when it has. One thread
+  /// at a time.
+  absl::Status attachDevice(const std::string &artifactPath,
+                            const ModelDescription &description);
+
   /// Reads all pages in and maps them; what cannot be had is left to the steps.
   void populate(const ModelDescription &description) const;
 
@@ -39,6 +44,8 @@ public:
   /// [W] of moe_step_v1; NULL for weights of other devices.
   const void *const *pointers() const { return weights.data(); }
   uint64_t bytes() const { return totalBytes; }
+  /// Where a segment that is attached lies; NULL without bytes.
+  const uint8_t *segment(uint32_t index) const { return bases[index]; }
 
   /// True once a mapped file turned out to be shorter than it was.
   bool failed() const { return lost.load(std::memory_order_acquire); }
@@ -51,6 +58,7 @@ private:
 
   std::vector<std::unique_ptr<MappedFile>> sideFiles;
   std::vector<struct GuardedRange *> guards;
+  std::vector<const void *> embedded; // [segments] of the artifact's table
   std::vector<const uint8_t *> bases; // [segments]
   std::vector<const void *> weights;
   uint64_t totalBytes = 0;

@@ -492,6 +492,42 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<4xf32>) {
 
 // -----
 
+// moe.product_keys C1
+func.func @f(%z: tensor<?x65536xf32>) {
+  // expected-error@+1 {{expected at most 2147483647 experts, found 65536 rows of 65536}}
+  %i, %w = moe.product_keys %z, %z k = 1 weigh = "softmax" : tensor<?x65536xf32>, tensor<?x65536xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C2: no slots
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected k of at least 1, found 0}}
+  %i, %w = moe.product_keys %z, %z k = 0 weigh = "softmax" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C2
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected k from 1 to 4, the number of experts, found 5}}
+  %i, %w = moe.product_keys %z, %z k = 5 weigh = "softmax" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.product_keys C3
+func.func @f(%z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected weigh to be softmax, sigmoid or identity, found 'max'}}
+  %i, %w = moe.product_keys %z, %z k = 1 weigh = "max" : tensor<?x2xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
 // moe.select_routing C1
 func.func @f(%k: tensor<?xi8>, %a: tensor<?x2xi32>, %c: tensor<?x2xf32>, %e: tensor<?x1xf32>) {
   // expected-error@+1 {{expected one different modality, one offset and one weights operand for each of 2 arms}}

@@ -169,6 +169,14 @@ func.func @f(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
 
 // -----
 
+// CHECK: moe.product_keys
+func.func @f(%z: tensor<?x8xf32>, %c: tensor<?x4xf32>) -> tensor<?x3xi32> {
+  %ids, %w = moe.product_keys %z, %c k = 3 weigh = "softmax" : tensor<?x8xf32>, tensor<?x4xf32>
+  return %ids : tensor<?x3xi32>
+}
+
+// -----
+
 // CHECK: moe.select_routing
 func.func @f(%k: tensor<?xi8>, %i0: tensor<?x2xi32>, %w0: tensor<?x2xf32>,
              %i1: tensor<?x2xi32>, %w1: tensor<?x2xf32>) -> tensor<?x2xi32> {

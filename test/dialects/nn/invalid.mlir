@@ -100,6 +100,18 @@ func.func @f(%x: tensor<?x64xf32>, %z: tensor<?x48xf32>) {
 
 // -----
 
+// nn.map C1: a stored vector alone gives no rows
+func.func @f(%v: tensor<64xf32>) {
+  // expected-error@+1 {{expected operands of a width that divides 64 or tensor<?xi32>, found 'tensor<64xf32>'}}
+  %y = nn.map %v : (tensor<64xf32>) -> tensor<?x64xf32> {
+  ^bb0(%a: f32):
+    nn.yield %a : f32
+  }
+  return
+}
+
+// -----
+
 // nn.map C1: positions alone give no rows
 func.func @f(%p: tensor<?xi32>) {
   // expected-error@+1 {{expected operands of a width that divides 64 or tensor<?xi32>, found 'tensor<?xi32>'}}

@@ -9,7 +9,9 @@ A file of test/importers/configs says what is built for a family:
 Some keys there are no keys of the configuration: "_dtype" is the type in which weights are
 stored (float32), "_layout" is "original" (as checkpoints were published, the default) or
 "fused" (as transformers 5 holds them), "_model_type" what is written into config.json for
-models that use the class of another.
+models that use the class of another, "_composite" the keys around the decoder's, which are
+then those of its "text_config"; the model still reads text. "_steps": the prefill is
+computed token by token, for classes that mix tokens where there are several (Doge).
 
 Every parameter is drawn at random, norms around one and biases around zero but never at
 it, so that nothing drops out of the comparison. Weights are rounded to the type in which
@@ -25,7 +27,7 @@ import warnings
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.phimoe import modeling_phimoe
 
@@ -116,8 +118,11 @@ def selections(margins):
         modeling_phimoe.sparsemixer = mixer
 
 
-def make_config(family, values):
+def make_config(family, values, composite):
     values.setdefault("pad_token_id", None)  # it must be below the vocabulary
+    if composite:
+        tied = values["tie_word_embeddings"]
+        values = {**composite, "text_config": values, "tie_word_embeddings": tied}
     config = CONFIG_MAPPING[values.pop("model_type", family)](**values)
     config._attn_implementation = "eager"
     return config
@@ -132,8 +137,11 @@ class Built:
         self.dtype = getattr(torch, ours.get("_dtype", "float32"))
         self.fused = ours.get("_layout", "original") == "fused"
         self.model_type = ours.get("_model_type")
-        self.config = make_config(family, values)
-        self.model = AutoModelForCausalLM.from_config(
+        self.steps = ours.get("_steps", False)
+        composite = ours.get("_composite")
+        self.config = make_config(family, values, composite)
+        loader = AutoModelForImageTextToText if composite else AutoModelForCausalLM
+        self.model = loader.from_config(
             self.config, dtype=torch.float32, attn_implementation="eager")
         with contextlib.suppress(Exception):
             self.model.set_experts_implementation("eager")
@@ -151,10 +159,12 @@ class Built:
         margins = []
         with torch.no_grad(), selections(margins):
             # All at once first: most draws are not clear.
-            self.judge(margins, self.model(self.tokens[None], use_cache=False).logits[0])
-            if self.clear():
-                self.logits = self.run()
-                self.judge(margins, self.logits)
+            if not self.steps:
+                self.judge(margins, self.model(self.tokens[None], use_cache=False).logits[0])
+            if self.steps or self.clear():
+                logits = self.run()
+                self.judge(margins, logits)
+                self.logits = logits if self.clear() else None
 
     def judge(self, margins, logits):
         best = logits.float().topk(2, dim=-1).values
@@ -163,9 +173,10 @@ class Built:
         self.finite = bool(torch.isfinite(logits).all())
 
     def run(self):
-        out = self.model(self.tokens[None, :PREFILL], use_cache=True)
+        first = 1 if self.steps else PREFILL
+        out = self.model(self.tokens[None, :first], use_cache=True)
         rows, cache = [out.logits[0]], out.past_key_values
-        for t in range(PREFILL, PREFILL + STEPS):
+        for t in range(first, PREFILL + STEPS):
             out = self.model(self.tokens[None, t : t + 1], past_key_values=cache,
                              use_cache=True, position_ids=torch.tensor([[t]]))
             cache = out.past_key_values

@@ -1,4 +1,22 @@
 // RUN: moe-opt %s --assign-formats --assign-layouts | FileCheck %s
+// RUN: moe-opt %s --assign-formats --assign-layouts=target=nvptx | FileCheck %s --check-prefix=ALONE
+// RUN: moe-opt %s --assign-formats --assign-layouts=target=nvptx,x86_64 | FileCheck %s --check-prefix=BOTH
+// RUN: not moe-opt %s --assign-formats --assign-layouts=target=abacus 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+
+// UNKNOWN: unknown target 'abacus'
+
+// A device alone: its layout, no copies.
+// ALONE: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<64, 8>
+// ALONE-NOT: moe.copy_of
+// ALONE: moe.weight @norm {{.*}} layout = #moeq.row_major
+
+// Beside a processor: copies of what lies in another layout, of nothing else.
+// BOTH: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<16, 2>
+// BOTH: moe.weight @matrix.nvptx {{.*}} layout = #moeq.row_blocks<64, 8>
+// BOTH-SAME: moe.copy_for = "nvptx", moe.copy_of = @matrix
+// BOTH: moe.weight @single {{.*}} layout = #moeq.row_blocks<16>
+// BOTH-NOT: @single.nvptx
+// BOTH: moe.weight @tied.nvptx
 
 // CHECK: moe.weight @matrix {{.*}} layout = #moeq.row_blocks<16, 2>
 moe.weight @matrix : tensor<32x64xbf16> from [#moe.tensor<"matrix">]

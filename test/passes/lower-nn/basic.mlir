@@ -121,6 +121,33 @@ func.func @broadcast(%x: tensor<?x64xf32>, %g: tensor<?x1xf32>) -> tensor<?x64xf
   return %y : tensor<?x64xf32>
 }
 
+// Operands that are all one wide give one number for the row.
+// CHECK-LABEL: func.func @spread(
+// CHECK:         arith.negf %{{.*}} : f32
+// CHECK:         row.splat %{{.*}} : f32 -> tensor<4xf32>
+func.func @spread(%g: tensor<?x1xf32>) -> tensor<?x4xf32> {
+  %y = nn.map %g : (tensor<?x1xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: f32):
+    %n = arith.negf %a : f32
+    nn.yield %n : f32
+  }
+  return %y : tensor<?x4xf32>
+}
+
+// A stored vector is the same row for all tokens.
+// CHECK-LABEL: func.func @stored(
+// CHECK:         row.apply %{{.*}}, %{{.*}} : (tensor<?x8xf32>, tensor<8xbf16>) -> tensor<?x8xf32>
+// CHECK:         row.map %{{.*}}, %{{.*}} : (tensor<8xf32>, tensor<8xbf16>) -> tensor<8xf32>
+// CHECK:           arith.extf %{{.*}} : bf16 to f32
+func.func @stored(%x: tensor<?x8xf32>, %v: tensor<8xbf16>) -> tensor<?x8xf32> {
+  %y = nn.map %x, %v : (tensor<?x8xf32>, tensor<8xbf16>) -> tensor<?x8xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %p = arith.mulf %a, %b : f32
+    nn.yield %p : f32
+  }
+  return %y : tensor<?x8xf32>
+}
+
 // CHECK-LABEL: func.func @mlp(
 // CHECK:       nn.linear %{{.*}}, %{{.*}} bias
 // CHECK:       row.apply

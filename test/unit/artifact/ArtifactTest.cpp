@@ -101,7 +101,7 @@ void barrier(const moe_worker_v1 *) {}
 
 moe_host_v1 makeHost() {
   return {sizeof(moe_host_v1), MOE_ABI_VERSION, 0, nullptr,
-          runParallel,         barrier};
+          runParallel,         barrier,         /*launch=*/nullptr};
 }
 
 class Artifact : public ::testing::Test {

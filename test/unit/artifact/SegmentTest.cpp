@@ -86,7 +86,8 @@ TEST_F(Segment, MoreThan32BitsOfWeightsAreMapped) {
   auto parallel = [](void *, moe_region_fn, void *) { return int32_t(0); };
   auto barrier = [](const moe_worker_v1 *) {};
   moe_host_v1 host = {
-      sizeof(moe_host_v1), MOE_ABI_VERSION, 0, nullptr, parallel, barrier};
+      sizeof(moe_host_v1), MOE_ABI_VERSION, 0, nullptr, parallel, barrier,
+      /*launch=*/nullptr};
   const moe_model_v1 *model = query(MOE_ABI_VERSION, &host);
   ASSERT_TRUE(model);
   const auto *data = static_cast<const char *>(model->segments->data);

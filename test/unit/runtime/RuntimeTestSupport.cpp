@@ -32,15 +32,19 @@ FakeArtifact::FakeArtifact(Kind kind) {
   folder = moec::test::makeTemporaryFolder();
   artifactPath = folder + "/fake.so";
   const std::string source = FAKE_DIR;
-  write(readFile(
-      source + (kind == External ? "/fake-external.so" : "/fake-embedded.so")));
+  write(readFile(source + (kind == External ? "/fake-external.so"
+                           : kind == Device ? "/fake-device.so"
+                                            : "/fake-embedded.so")));
   if (kind == External)
     writeFile(sideFile(), readFile(source + "/fake.weights"));
+  if (kind == Device)
+    writeFile(deviceFile(), readFile(source + "/fake.cuda.weights"));
 }
 
 FakeArtifact::~FakeArtifact() {
   unlink(artifactPath.c_str());
   unlink(sideFile().c_str());
+  unlink(deviceFile().c_str());
   rmdir(folder.c_str());
 }
 

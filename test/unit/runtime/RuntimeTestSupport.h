@@ -18,14 +18,17 @@ namespace moe::test {
 /// The folder goes with the object.
 class FakeArtifact {
 public:
-  enum Kind { Embedded, External };
+  enum Kind { Embedded, External, Device };
   explicit FakeArtifact(Kind kind = Embedded);
   FakeArtifact(const FakeArtifact &) = delete;
   ~FakeArtifact();
 
   const std::string &path() const { return artifactPath; }
-  /// Of the side file; only External has one.
+  /// Of the side file of the processor; only External has one.
   std::string sideFile() const { return folder + "/fake.weights"; }
+
+  /// Of that of devices; only Device has one.
+  std::string deviceFile() const { return folder + "/fake.cuda.weights"; }
 
   std::vector<uint8_t> read() const;
   void write(const std::vector<uint8_t> &bytes) const;

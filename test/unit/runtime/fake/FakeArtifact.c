@@ -1,14 +1,19 @@
 /* FakeArtifact.c - an artifact written by hand against runtime/abi/moe_abi.h.
  *
  * FAKE_DIR is the folder of the generated manifest and weights. With
- * FAKE_EXTERNAL the second segment is a side file. */
+ * FAKE_EXTERNAL the second segment is a side file. With FAKE_DEVICE there is
+ * code for devices as well, for the fake driver (FakeCuda.h), and a segment
+ * with weights of theirs, which is a side file. */
 #include "runtime/abi/moe_abi.h"
 #include "test/unit/runtime/fake/FakeModel.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#ifdef FAKE_EXTERNAL
+#if defined(FAKE_DEVICE)
+#define FAKE_MANIFEST FAKE_DIR "/device.moem"
+#elif defined(FAKE_EXTERNAL)
 #define FAKE_MANIFEST FAKE_DIR "/external.moem"
 #else
 #define FAKE_MANIFEST FAKE_DIR "/embedded.moem"
@@ -206,12 +211,24 @@ static uint64_t scratchBytes(const moe_extents_v1 *extents) {
     return run(step, n, isDecoder);                                            \
   }
 STEP(0, 1)
-STEP(1, 1) STEP(2, 1) STEP(3, 1) STEP(4, 0) STEP(5, 0) STEP(6, 0)
+STEP(1, 1)
+STEP(2, 1)
+STEP(3, 1) STEP(4, 0) STEP(5, 0) STEP(6, 0)
+
+#ifdef FAKE_DEVICE
+#include "test/unit/runtime/fake/FakeDeviceCode.h"
+#endif
 
 #define VARIANT(n) {sizeof(moe_variant_v1), scratchBytes, step##n}
-    static const moe_variant_v1 variants[FAKE_VARIANTS] = {
-        VARIANT(0), VARIANT(1), VARIANT(2), VARIANT(3),
-        VARIANT(4), VARIANT(5), VARIANT(6), {sizeof(moe_variant_v1), 0, 0}};
+    static const moe_variant_v1 variants[] = {
+        VARIANT(0), VARIANT(1), VARIANT(2), VARIANT(3), VARIANT(4),
+        VARIANT(5), VARIANT(6),
+#ifdef FAKE_DEVICE
+        VARIANT(7), VARIANT(8), VARIANT(9), VARIANT(10)
+#else
+    {sizeof(moe_variant_v1), 0, 0}
+#endif
+};
 
 static const moe_segment_v1 segments[] = {
     {sizeof(moe_segment_v1), FAKE_VOCAB * FAKE_HIDDEN * sizeof(float),
@@ -222,11 +239,29 @@ static const moe_segment_v1 segments[] = {
 #else
      fake_head_data
 #endif
-    }};
+    },
+#ifdef FAKE_DEVICE
+    {sizeof(moe_segment_v1), FAKE_HIDDEN * FAKE_LOGITS * sizeof(float), 0},
+#endif
+};
 
+#define COUNT(array) (sizeof(array) / sizeof(array[0]))
 static const moe_model_v1 model = {
-    sizeof(moe_model_v1), MOE_ABI_VERSION,     FAKE_VARIANTS, 2,       0,
-    fake_manifest,        FAKE_MANIFEST_BYTES, variants,      segments};
+#ifdef FAKE_DEVICE
+    sizeof(moe_model_v1),
+#else
+    /* As before there were device levels. */
+    offsetof(moe_model_v1, num_device_levels),
+#endif
+    MOE_ABI_VERSION,      COUNT(variants), COUNT(segments), 0, fake_manifest,
+    FAKE_MANIFEST_BYTES,  variants,        segments,
+#ifdef FAKE_DEVICE
+    COUNT(levels),        levels
+#else
+    0,
+    0
+#endif
+};
 
 __attribute__((visibility("default"))) const moe_model_v1 *
 moe_model_query_v1(uint32_t max_abi, const moe_host_v1 *host);
@@ -234,7 +269,10 @@ moe_model_query_v1(uint32_t max_abi, const moe_host_v1 *host);
 const moe_model_v1 *moe_model_query_v1(uint32_t max_abi,
                                        const moe_host_v1 *host) {
   if (max_abi < MOE_ABI_VERSION || host->size < sizeof(*host) ||
-      !host->parallel || !host->barrier)
+      !host->parallel || !host->barrier || !host->launch)
     return 0;
+#ifdef FAKE_DEVICE
+  damageLevels();
+#endif
   return &model;
 }

@@ -45,12 +45,33 @@ enum {
   FAKE_SCORER_AVX512 = 4,
   FAKE_SCORER_AVX2 = 5,
   FAKE_SCORER_GENERIC = 6,
-  FAKE_DECODER_CUDA = 7,
+  FAKE_DECODER_CUDA = 7, /* of fake artifacts without device code */
   FAKE_VARIANTS = 8
 };
 
+/* Ordinals of what fake-device.so has beside the variants before the last. */
+enum {
+  FAKE_DECODER_SM80 = 7,
+  FAKE_SCORER_SM80 = 8,
+  FAKE_DECODER_SM90A = 9,
+  FAKE_SCORER_SM90A = 10,
+  FAKE_DEVICE_VARIANTS = 11,
+
+  FAKE_SM80 = 0, /* ordinals of its levels */
+  FAKE_SM90A = 1,
+
+  FAKE_STORE = 0, /* and of the kernels of both */
+  FAKE_ROWS = 1,
+  FAKE_ROUTE = 2,
+  FAKE_KERNELS = 3,
+  FAKE_SHARED_BYTES = 100000,
+  FAKE_DEVICE_INTERVALS = 2,
+  FAKE_CONSTANT = 12345
+};
+
 /* The weights, row-major [FAKE_VOCAB, FAKE_HIDDEN] and
- * [FAKE_HIDDEN, FAKE_LOGITS]. */
+ * [FAKE_HIDDEN, FAKE_LOGITS]. The device has the second one of its own, in
+ * which every value is negative. */
 static inline float fake_embedding(int id, int i) {
   return (float)((id * 7 + i * 3) % 11);
 }

@@ -26,11 +26,11 @@ std::vector<float> embedding() {
   return values;
 }
 
-std::vector<float> head() {
+std::vector<float> head(float factor) {
   std::vector<float> values;
   for (int i = 0; i < FAKE_HIDDEN; ++i)
     for (int j = 0; j < FAKE_LOGITS; ++j)
-      values.push_back(fake_head(i, j));
+      values.push_back(fake_head(i, j) * factor);
   return values;
 }
 
@@ -119,7 +119,7 @@ void addStates(ManifestT &manifest) {
 
 void addWeight(ManifestT &manifest, const char *name,
                std::vector<uint64_t> shape, const std::vector<float> &values,
-               const std::string &file) {
+               const std::string &file, const char *device = "cpu") {
   const uint64_t bytes = values.size() * sizeof(float);
   const uint64_t checksum = XXH3_64bits(values.data(), bytes);
   auto &weight = *manifest.weights.emplace_back(new WeightT);
@@ -134,7 +134,7 @@ void addWeight(ManifestT &manifest, const char *name,
   weight.bytes = bytes;
   weight.checksum = checksum;
   auto &segment = *manifest.segments.emplace_back(new SegmentT);
-  segment.device = "cpu";
+  segment.device = device;
   segment.bytes = bytes;
   segment.file = file;
   segment.checksum = checksum;
@@ -161,23 +161,40 @@ void addKernels(const ManifestT &manifest, VariantT &variant) {
   head.result_rows = 1;
 }
 
+/// Each launch is an interval.
+void addDeviceKernels(VariantT &variant) {
+  variant.intervals = FAKE_DEVICE_INTERVALS;
+  for (uint32_t i = 0; i < FAKE_DEVICE_INTERVALS; ++i) {
+    auto &kernel = *variant.kernels.emplace_back(new KernelT);
+    kernel.interval = i;
+    kernel.kind = i ? "head" : "append";
+    kernel.layer = kernel.weight = -1;
+  }
+}
+
 void addVariant(ManifestT &manifest, uint32_t function, const char *isa,
                 std::vector<std::string> features, uint64_t min, uint64_t max,
-                std::vector<uint8_t> modalities) {
+                std::vector<uint8_t> modalities,
+                std::vector<uint32_t> weights = {}) {
   auto &variant = *manifest.variants.emplace_back(new VariantT);
   variant.function = function;
-  variant.device = std::string(isa) == "sm_90" ? "cuda" : "cpu";
+  variant.device = std::string(isa, 0, 3) == "sm_" ? "cuda" : "cpu";
+  variant.weights = std::move(weights);
   variant.isa = isa;
   variant.features = std::move(features);
   variant.min_tokens = min;
   variant.max_tokens = max;
   variant.modalities = std::move(modalities);
   variant.scratch = "512 + 64 T";
+  if (variant.device == "cuda" && function == 0)
+    addDeviceKernels(variant);
   if (variant.device == "cpu" && function == 0)
     addKernels(manifest, variant);
 }
 
-void addVariants(ManifestT &manifest) {
+enum class Kind { Embedded, External, Device };
+
+void addVariants(ManifestT &manifest, Kind kind) {
   const std::vector<std::string> avx2 = {"+avx2", "+fma"};
   const std::vector<std::string> avx512 = {"avx512f", "avx512bw", "avx512dq",
                                            "avx512vl"};
@@ -191,10 +208,17 @@ void addVariants(ManifestT &manifest) {
   addVariant(manifest, 1, "avx512", avx512, 1, kMost, ids);
   addVariant(manifest, 1, "avx2", avx2, 1, kMost, ids);
   addVariant(manifest, 1, "generic", {}, 1, kMost, ids);
-  addVariant(manifest, 0, "sm_90", {}, 1, kMost, both);
+  if (kind != Kind::Device) {
+    addVariant(manifest, 0, "sm_90", {}, 1, kMost, both);
+    return;
+  }
+  for (const char *level : {"sm_80", "sm_90a"}) {
+    addVariant(manifest, 0, level, {}, 1, kMost, both, {0, 2});
+    addVariant(manifest, 1, level, {}, 1, kMost, ids);
+  }
 }
 
-ManifestT makeManifest(bool isExternal) {
+ManifestT makeManifest(Kind kind) {
   ManifestT manifest;
   manifest.abi_version = 1;
   manifest.compiler = "0.0.0";
@@ -211,9 +235,12 @@ ManifestT makeManifest(bool isExternal) {
   addEntries(manifest);
   addStates(manifest);
   addWeight(manifest, "embed", {FAKE_VOCAB, FAKE_HIDDEN}, embedding(), "");
-  addWeight(manifest, "head", {FAKE_HIDDEN, FAKE_LOGITS}, head(),
-            isExternal ? "fake.weights" : "");
-  addVariants(manifest);
+  addWeight(manifest, "head", {FAKE_HIDDEN, FAKE_LOGITS}, head(1),
+            kind == Kind::External ? "fake.weights" : "");
+  if (kind == Kind::Device)
+    addWeight(manifest, "head.cuda", {FAKE_HIDDEN, FAKE_LOGITS}, head(-1),
+              "fake.cuda.weights", "cuda");
+  addVariants(manifest, kind);
   auto &router = *manifest.routers.emplace_back(new RouterT);
   router.layer = 0;
   router.name = "route";
@@ -237,9 +264,9 @@ bool write(const std::string &path, const void *data, size_t bytes) {
   return out.good();
 }
 
-bool writeManifest(const std::string &path, bool isExternal) {
+bool writeManifest(const std::string &path, Kind kind) {
   flatbuffers::FlatBufferBuilder builder;
-  const ManifestT manifest = makeManifest(isExternal);
+  const ManifestT manifest = makeManifest(kind);
   FinishManifestBuffer(builder, Manifest::Pack(builder, &manifest));
   std::vector<uint8_t> bytes(builder.GetBufferPointer(),
                              builder.GetBufferPointer() + builder.GetSize());
@@ -258,13 +285,17 @@ int main(int argc, char **argv) {
   }
   const std::string folder = argv[1];
   const std::vector<float> embed = embedding();
-  const std::vector<float> output = head();
-  const bool done = writeManifest(folder + "/embedded.moem", false) &&
-                    writeManifest(folder + "/external.moem", true) &&
+  const std::vector<float> output = head(1);
+  const std::vector<float> onDevice = head(-1);
+  const bool done = writeManifest(folder + "/embedded.moem", Kind::Embedded) &&
+                    writeManifest(folder + "/external.moem", Kind::External) &&
+                    writeManifest(folder + "/device.moem", Kind::Device) &&
                     write(folder + "/embed.bin", embed.data(),
                           embed.size() * sizeof(float)) &&
                     write(folder + "/fake.weights", output.data(),
-                          output.size() * sizeof(float));
+                          output.size() * sizeof(float)) &&
+                    write(folder + "/fake.cuda.weights", onDevice.data(),
+                          onDevice.size() * sizeof(float));
   if (!done)
     std::fprintf(stderr, "make-manifest: cannot write into %s\n", argv[1]);
   return done ? 0 : 1;

@@ -1,0 +1,556 @@
+//===- RowBody.cpp - Row bodies on a group of threads ---------------------===//
+#include "compiler/targets/nvptx/RowBody.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::nvptx;
+
+/// Chains of a sum (row.reduce).
+static constexpr int64_t kChains = 16;
+
+static Type elementOf(Value row) { return getElementTypeOrSelf(row.getType()); }
+
+static int64_t countOf(Value row) {
+  return cast<RankedTensorType>(row.getType()).getNumElements();
+}
+
+static bool isRow(Value value) { return isa<RankedTensorType>(value.getType()); }
+
+static int64_t bytesOf(Type element, int64_t count) {
+  return llvm::alignTo(count * CodeBuilder::byteSize(element), 16);
+}
+
+/// Which rows get memory shows when a body is built: it is, into a module that is
+/// thrown away.
+FailureOr<int64_t> RowBody::measureSharedBytes(Block &body,
+                                               const target::IsaLevel &level,
+                                               int64_t group,
+                                               bool materialized) {
+  Location loc = body.getParentOp()->getLoc();
+  MLIRContext *context = loc.getContext();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
+  target::KernelModule functions(*module, level);
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(context), {LLVM::LLVMPointerType::get(context)});
+  LLVM::LLVMFuncOp func = functions.createFunction(loc, "measured", type);
+  Block &entry = func.getBody().front();
+  CodeBuilder b(loc, &entry);
+  Value anywhere = entry.getArgument(0);
+  RowBody rowBody(b, functions, anywhere, group, threadId(b));
+  for (Value argument : body.getArguments())
+    rowBody.bind(argument, anywhere);
+  if (failed(rowBody.run(body)))
+    return failure();
+  if (materialized)
+    rowBody.materialize(body.getTerminator()->getOperands());
+  for (Value value : body.getTerminator()->getOperands())
+    rowBody.store(value, anywhere);
+  if (failed(rowBody.getStatus()))
+    return failure();
+  return rowBody.usedBytes;
+}
+
+int64_t RowBody::getWidth(Block &body) {
+  int64_t width = 1;
+  auto count = [&](Value value) {
+    if (isRow(value))
+      width = std::max(width, countOf(value));
+  };
+  for (Operation &op : body) {
+    llvm::for_each(op.getResults(), count);
+    llvm::for_each(op.getOperands(), count);
+  }
+  return width;
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+void RowBody::bind(Value argument, Value pointer) {
+  if (isRow(argument))
+    memory[argument] = pointer;
+  else
+    scalars[argument] = b.load(pointer, argument.getType());
+}
+
+void RowBody::sync() { group == kWarp ? syncWarp(b) : syncBlock(b); }
+
+Value RowBody::allocate(Type element, int64_t count) {
+  Value pointer = b.field(shared, usedBytes);
+  usedBytes += bytesOf(element, count);
+  return pointer;
+}
+
+Value RowBody::getPointer(Value row) {
+  materialize(row);
+  return memory[row];
+}
+
+void RowBody::materialize(Value row) {
+  if (!isRow(row) || memory.count(row))
+    return;
+  Value pointer = allocate(elementOf(row), countOf(row));
+  forElements(countOf(row),
+              [&](Value i) { b.store(element(row, i), pointer, i); });
+  sync();
+  memory[row] = pointer;
+}
+
+void RowBody::materialize(ValueRange rows) {
+  for (Value row : rows)
+    materialize(row);
+  // A row may have been the memory of an argument all along.
+  sync();
+}
+
+void RowBody::store(Value row, Value pointer) {
+  if (!isRow(row)) {
+    Value isFirst = b.compare(arith::CmpIPredicate::eq, member, b.i64(0));
+    b.ifThen(isFirst, [&] { b.store(getScalar(row), pointer); });
+    return;
+  }
+  forElements(countOf(row),
+              [&](Value i) { b.store(element(row, i), pointer, i); });
+}
+
+bool RowBody::isCheap(Value row) {
+  if (memory.count(row))
+    return true;
+  Operation *op = row.getDefiningOp();
+  if (isa<row::SplatOp, row::IotaOp>(op))
+    return true;
+  if (auto reshape = dyn_cast<row::ReshapeOp>(op))
+    return isCheap(reshape.getInput());
+  if (auto select = dyn_cast<row::SelectOp>(op))
+    return isCheap(select.getTrueRow()) && isCheap(select.getFalseRow());
+  // Its source and indices lie in memory.
+  return isa<row::GatherOp>(op);
+}
+
+bool RowBody::wantsMemory(Value row) {
+  bool byIndex = llvm::any_of(row.getUsers(), [](Operation *user) {
+    return isa<row::GatherOp, row::TableOp, row::ScanOp, row::TopKOp>(user);
+  });
+  return byIndex || (!row.hasOneUse() && !isCheap(row));
+}
+
+//===----------------------------------------------------------------------===//
+// Elements
+//===----------------------------------------------------------------------===//
+
+void RowBody::forElements(int64_t count, function_ref<void(Value)> body) {
+  int64_t rounds = llvm::divideCeil(count, group);
+  if (rounds > 1 || count % group != 0) {
+    b.loop(member, b.i64(count), group, body);
+    return;
+  }
+  body(member);
+}
+
+Value RowBody::element(Value row, Value index) {
+  auto known = memory.find(row);
+  if (known != memory.end())
+    return b.load(known->second, index, elementOf(row));
+  return llvm::TypeSwitch<Operation *, Value>(row.getDefiningOp())
+      .Case([&](row::MapOp op) { return mapElement(op, index); })
+      .Case([&](row::SplatOp op) { return getScalar(op.getInput()); })
+      .Case([&](row::IotaOp) -> Value {
+        return b.createOrFold<arith::TruncIOp>(b.getI32Type(), index);
+      })
+      .Case([&](row::ReshapeOp op) { return element(op.getInput(), index); })
+      .Case([&](row::SelectOp op) {
+        return b.select(getScalar(op.getCondition()),
+                        element(op.getTrueRow(), index),
+                        element(op.getFalseRow(), index));
+      })
+      .Case([&](row::GatherOp op) { return gatherElement(op, index); });
+}
+
+Value RowBody::mapElement(row::MapOp op, Value index) {
+  CodeBuilder::Values arguments;
+  for (Value input : op.getInputs())
+    arguments.push_back(isRow(input) ? element(input, index)
+                                     : getScalar(input));
+  FailureOr<CodeBuilder::Values> results =
+      b.vectorize(op.getBody().front(), arguments, /*lanes=*/1,
+                  [&](Value value) { return getScalar(value); });
+  if (failed(results)) {
+    status = failure();
+    return b.constant(elementOf(op.getResult()), 0);
+  }
+  return results->front();
+}
+
+Value RowBody::gatherElement(row::GatherOp op, Value index) {
+  Type type = elementOf(op.getResult());
+  Value from = element(op.getIndices(), index);
+  Value isNone = b.lessThan(from, b.i32(0));
+  Value safe = b.widen(b.select(isNone, b.i32(0), from));
+  Value x = b.load(memory[op.getSource()], safe, type);
+  return b.select(isNone, b.constant(type, 0), x);
+}
+
+//===----------------------------------------------------------------------===//
+// Operations
+//===----------------------------------------------------------------------===//
+
+LogicalResult RowBody::run(Block &body) {
+  for (Operation &op : body.without_terminator()) {
+    b.setLoc(op.getLoc());
+    if (failed(lower(op)) || failed(status))
+      return failure();
+  }
+  return status;
+}
+
+LogicalResult RowBody::lower(Operation &op) {
+  for (Value result : op.getResults())
+    if (isRow(result) && !CodeBuilder::isMemoryType(elementOf(result)))
+      return op.emitOpError("has elements that target 'nvptx' cannot store: ")
+             << elementOf(result);
+  bool isDone =
+      llvm::TypeSwitch<Operation *, bool>(&op)
+          .Case([&](row::ReduceOp o) { return lowerReduce(o), true; })
+          .Case([&](row::ScanOp o) { return lowerScan(o), true; })
+          .Case([&](row::TableOp o) { return lowerTable(o), true; })
+          .Case([&](row::ReshapeOp o) { return lowerReshape(o); })
+          .Case([&](row::SelectOp o) { return lowerSelect(o); })
+          .Case([&](row::ConstantOp o) {
+            status = lowerConstant(o);
+            return true;
+          })
+          .Case([&](row::ArgmaxOp o) {
+            status = lowerLargest(o.getInput(), 1, {}, {}, o.getIndex());
+            return true;
+          })
+          .Case([&](row::TopKOp o) {
+            status = lowerLargest(o.getInput(), countOf(o.getValues()),
+                                  o.getValues(), o.getIndices(), {});
+            return true;
+          })
+          .Default([](Operation *) { return false; });
+  if (isDone)
+    return status;
+  if (!isa<row::RowDialect>(op.getDialect()))
+    return lowerScalar(op);
+  if (!isa<row::MapOp, row::SplatOp, row::IotaOp, row::ReshapeOp,
+           row::SelectOp, row::GatherOp>(op))
+    return op.emitOpError("is not supported by target 'nvptx'");
+  if (auto gather = dyn_cast<row::GatherOp>(op)) {
+    getPointer(gather.getSource());
+    if (!isCheap(gather.getIndices()))
+      getPointer(gather.getIndices());
+  }
+  // Lazy, unless it is used in a way that needs memory.
+  if (wantsMemory(op.getResult(0)))
+    materialize(op.getResult(0));
+  return status;
+}
+
+LogicalResult RowBody::lowerScalar(Operation &op) {
+  SmallVector<Value> operands;
+  for (Value operand : op.getOperands())
+    operands.push_back(getScalar(operand));
+  Operation *clone = b.rebuild(op, operands);
+  if (!clone)
+    return failure();
+  for (auto [from, to] : llvm::zip(op.getResults(), clone->getResults()))
+    scalars[from] = to;
+  return success();
+}
+
+LogicalResult RowBody::lowerConstant(row::ConstantOp op) {
+  auto value = dyn_cast<DenseElementsAttr>(op.getValue());
+  if (!value)
+    return op.emitOpError("expected a dense constant, found ") << op.getValue();
+  memory[op.getResult()] = module.getConstant(b, value);
+  return success();
+}
+
+bool RowBody::lowerReshape(row::ReshapeOp op) {
+  auto known = memory.find(op.getInput());
+  if (known == memory.end())
+    return false;
+  Value same = known->second;
+  memory[op.getResult()] = same;
+  return true;
+}
+
+bool RowBody::lowerSelect(row::SelectOp op) {
+  auto yes = memory.find(op.getTrueRow()), no = memory.find(op.getFalseRow());
+  if (yes == memory.end() || no == memory.end())
+    return false;
+  Value chosen =
+      b.select(getScalar(op.getCondition()), yes->second, no->second);
+  memory[op.getResult()] = chosen;
+  return true;
+}
+
+void RowBody::lowerTable(row::TableOp op) {
+  Value result = op.getResult();
+  int64_t line = isRow(result) ? countOf(result) : 1;
+  Value offset = b.mul(b.widen(getScalar(op.getIndex())), line);
+  Value pointer =
+      b.element(getPointer(op.getSource()), offset, elementOf(result));
+  if (isRow(result))
+    memory[result] = pointer;
+  else
+    scalars[result] = b.load(pointer, result.getType());
+}
+
+/// The order of additions is the meaning of a scan: one thread does them.
+void RowBody::lowerScan(row::ScanOp op) {
+  Type element = elementOf(op.getResult());
+  int64_t count = countOf(op.getResult());
+  Value source = getPointer(op.getInput());
+  Value result = allocate(element, count);
+  bool isFloat = isa<FloatType>(element);
+  Value isFirst = b.compare(arith::CmpIPredicate::eq, member, b.i64(0));
+  b.ifThen(isFirst, [&] {
+    // -0 is the number that a float sum may start from unnoticed.
+    b.loop(b.i64(0), b.i64(count), b.i64(1),
+           ValueRange{b.constant(element, isFloat ? -0.0 : 0)},
+           [&](Value i, ValueRange carried) -> CodeBuilder::Values {
+             Value x = b.load(source, i, element);
+             Value sum =
+                 isFloat ? b.create<arith::AddFOp>(carried[0], x).getResult()
+                         : b.add(carried[0], x);
+             b.store(sum, result, i);
+             return {sum};
+           });
+  });
+  sync();
+  memory[op.getResult()] = result;
+}
+
+//===----------------------------------------------------------------------===//
+// Reductions
+//===----------------------------------------------------------------------===//
+
+/// `x` combined with `y`. A maximum or minimum keeps `x` unless `y` is beyond
+/// it, so NaN never wins, as in row.argmax.
+static Value combine(CodeBuilder &b, row::Reduction kind, Value x, Value y) {
+  bool isFloat = isa<FloatType>(x.getType());
+  if (kind == row::Reduction::Sum) {
+    if (isFloat)
+      return b.create<arith::AddFOp>(x, y);
+    return b.add(x, y);
+  }
+  bool isMax = kind == row::Reduction::Max;
+  Value isBeyond;
+  if (isFloat)
+    isBeyond = b.create<arith::CmpFOp>(isMax ? arith::CmpFPredicate::OGT
+                                             : arith::CmpFPredicate::OLT,
+                                       y, x);
+  else
+    isBeyond = b.compare(isMax ? arith::CmpIPredicate::sgt
+                               : arith::CmpIPredicate::slt,
+                         y, x);
+  return b.select(isBeyond, y, x);
+}
+
+/// What a reduction of no elements gives.
+static Value neutral(CodeBuilder &b, row::Reduction kind, Type type) {
+  if (kind == row::Reduction::Sum)
+    return b.constant(type, 0);
+  bool isMax = kind == row::Reduction::Max;
+  double infinity = std::numeric_limits<double>::infinity();
+  if (isa<FloatType>(type))
+    return b.constant(type, isMax ? -infinity : infinity);
+  // Exact: integers of reductions have 32 bits.
+  return b.constant(type, isMax ? std::numeric_limits<int32_t>::min()
+                                : std::numeric_limits<int32_t>::max());
+}
+
+/// The value of the lane whose number differs in `mask`, of 32 or 64 bits.
+static Value exchange(CodeBuilder &b, Value value, int64_t mask) {
+  Type type = value.getType();
+  if (type.getIntOrFloatBitWidth() <= 32)
+    return shuffleXor(b, value, mask);
+  Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  Value bits = type.isInteger(64)
+                   ? value
+                   : b.create<arith::BitcastOp>(i64, value).getResult();
+  Value low = b.create<arith::TruncIOp>(i32, bits);
+  Value high = b.create<arith::TruncIOp>(
+      i32, b.create<arith::ShRUIOp>(bits, b.i64(32)));
+  low = b.create<arith::ExtUIOp>(i64, shuffleXor(b, low, mask));
+  high = b.create<arith::ExtUIOp>(i64, shuffleXor(b, high, mask));
+  bits = b.create<arith::OrIOp>(low,
+                                b.create<arith::ShLIOp>(high, b.i64(32)));
+  return type.isInteger(64)
+             ? bits
+             : b.create<arith::BitcastOp>(type, bits).getResult();
+}
+
+Value RowBody::reduceElements(Value input, Value base, int64_t count,
+                              row::Reduction kind) {
+  Type type = elementOf(input);
+  Value chain = b.rem(member, kChains);
+  int64_t whole = count / kChains * kChains;
+  Value sum = neutral(b, kind, type);
+  auto at = [&](Value i) {
+    return element(input, b.add(base, b.add(i, chain)));
+  };
+  if (whole > 0)
+    sum = b.loop(b.i64(0), b.i64(whole), b.i64(kChains), ValueRange{sum},
+                 [&](Value i, ValueRange carried) -> CodeBuilder::Values {
+                   return {combine(b, kind, carried[0], at(i))};
+                 })[0];
+  if (int64_t rest = count - whole) {
+    Value isThere = b.lessThan(chain, b.i64(rest));
+    sum = b.choose(
+        isThere,
+        [&]() -> CodeBuilder::Values {
+          return {combine(b, kind, sum, at(b.i64(whole)))};
+        },
+        [&]() -> CodeBuilder::Values { return {sum}; })[0];
+  }
+  for (int64_t half = kChains / 2; half > 0; half /= 2) {
+    Value other = exchange(b, sum, half);
+    Value isLow = b.compare(
+        arith::CmpIPredicate::eq,
+        b.rem(b.div(chain, half), 2), b.i64(0));
+    Value low = b.select(isLow, sum, other);
+    Value high = b.select(isLow, other, sum);
+    sum = combine(b, kind, low, high);
+  }
+  return sum;
+}
+
+void RowBody::lowerReduce(row::ReduceOp op) {
+  Value input = op.getInput();
+  int64_t width = op.getInput().getType().getShape().back();
+  // Every pair of 16 lanes walks the whole row: in a block that would compute
+  // each element many times.
+  if (group > kWarp && !isCheap(input))
+    materialize(input);
+  if (!isRow(op.getResult())) {
+    scalars[op.getResult()] =
+        reduceElements(input, b.i64(0), width, op.getKind());
+    return;
+  }
+  int64_t groups = countOf(op.getResult());
+  int64_t together = group / kChains;
+  Value result = allocate(elementOf(input), groups);
+  Value first = b.div(member, kChains);
+  Value isFirst =
+      b.compare(arith::CmpIPredicate::eq, b.rem(member, kChains), b.i64(0));
+  // All lanes take part in every round; those past the end repeat the last.
+  b.loop(b.i64(0), b.i64(groups), together, [&](Value round) {
+    Value number = b.add(round, first);
+    Value safe = b.min(number, b.i64(groups - 1));
+    Value sum =
+        reduceElements(input, b.mul(safe, width), width, op.getKind());
+    Value isThere = b.create<arith::AndIOp>(
+        isFirst, b.lessThan(number, b.i64(groups)));
+    b.ifThen(isThere, [&] { b.store(sum, result, number); });
+  });
+  sync();
+  memory[op.getResult()] = result;
+}
+
+LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
+                                    Value indices, Value index) {
+  // Elements become integers of the same order: NaN lowest but one, elements
+  // found already lowest. The lowest index with the largest key wins.
+  Type type = elementOf(input);
+  bool isFloat = isa<FloatType>(type);
+  unsigned bits = type.getIntOrFloatBitWidth();
+  if (!isFloat && bits > 32)
+    return emitError(b.getLoc(), "row.top_k on ")
+           << type << " is not supported by target 'nvptx'";
+  unsigned keyBits = (isFloat ? bits <= 32 : bits < 32) ? 32 : 64;
+  Type keyType = b.getIntegerType(keyBits), i32 = b.getI32Type();
+  auto keyConstant = [&](int64_t value) -> Value {
+    return b.create<arith::ConstantOp>(b.getIntegerAttr(
+        keyType, APInt(64, value).trunc(keyBits)));
+  };
+  int64_t lowest = keyBits == 32 ? std::numeric_limits<int32_t>::min()
+                                 : std::numeric_limits<int64_t>::min();
+  int64_t width = countOf(input);
+  Value keys = allocate(keyType, width);
+  forElements(width, [&](Value i) {
+    Value x = element(input, i);
+    Value key;
+    if (isFloat) {
+      Value number = bits < 32 ? b.toF32(x) : x;
+      // -0 and 0 are equal.
+      number = b.create<arith::AddFOp>(number,
+                                       b.constant(number.getType(), 0.0));
+      Value code = b.create<arith::BitcastOp>(keyType, number);
+      Value sign = b.create<arith::ShRSIOp>(code, keyConstant(keyBits - 1));
+      Value flip = b.create<arith::AndIOp>(sign, keyConstant(~lowest));
+      key = b.create<arith::XOrIOp>(code, flip);
+      Value isNan = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNO, number,
+                                            number);
+      key = b.select(isNan, keyConstant(lowest + 1), key);
+    } else {
+      key = b.create<arith::ExtSIOp>(keyType, x);
+    }
+    b.store(key, keys, i);
+  });
+  sync();
+
+  Value lane = b.rem(member, kWarp);
+  auto findLargest = [&]() -> Value {
+    // The first of a lane has the lowest index.
+    CodeBuilder::Values best = b.loop(
+        lane, b.i64(width), b.i64(kWarp),
+        ValueRange{keyConstant(lowest),
+                   b.i32(std::numeric_limits<int32_t>::max())},
+        [&](Value i, ValueRange carried) -> CodeBuilder::Values {
+          Value key = b.load(keys, i, keyType);
+          Value isLarger =
+              b.compare(arith::CmpIPredicate::sgt, key, carried[0]);
+          Value place = b.create<arith::TruncIOp>(i32, i);
+          return {b.select(isLarger, key, carried[0]),
+                  b.select(isLarger, place, carried[1])};
+        });
+    Value key = best[0], place = best[1];
+    for (int64_t half = kWarp / 2; half > 0; half /= 2) {
+      Value otherKey = exchange(b, key, half);
+      Value otherPlace = shuffleXor(b, place, half);
+      Value isLarger = b.compare(arith::CmpIPredicate::sgt, otherKey, key);
+      Value isEqual = b.compare(arith::CmpIPredicate::eq, otherKey, key);
+      Value isBefore =
+          b.compare(arith::CmpIPredicate::slt, otherPlace, place);
+      Value takeOther = b.create<arith::OrIOp>(
+          isLarger, b.create<arith::AndIOp>(isEqual, isBefore));
+      key = b.select(takeOther, otherKey, key);
+      place = b.select(takeOther, otherPlace, place);
+    }
+    return place;
+  };
+
+  if (index) {
+    scalars[index] = findLargest();
+    return success();
+  }
+  Value source = getPointer(input);
+  Value valueBuffer = allocate(type, count);
+  Value indexBuffer = allocate(i32, count);
+  Value isFirst = b.compare(arith::CmpIPredicate::eq, member, b.i64(0));
+  b.loop(b.i64(0), b.i64(count), 1, [&](Value i) {
+    Value place = findLargest();
+    // All have read the keys before one changes.
+    sync();
+    b.ifThen(isFirst, [&] {
+      Value wide = b.widen(place);
+      b.store(place, indexBuffer, i);
+      b.store(b.load(source, wide, type), valueBuffer, i);
+      b.store(keyConstant(lowest), keys, wide);
+    });
+    sync();
+  });
+  memory[values] = valueBuffer;
+  memory[indices] = indexBuffer;
+  return success();
+}

@@ -1,0 +1,50 @@
+//===- WeightReader.h - Numbers of stored weights ---------------*- C++ -*-===//
+#ifndef MOEC_COMPILER_TARGETS_NVPTX_WEIGHTREADER_H
+#define MOEC_COMPILER_TARGETS_NVPTX_WEIGHTREADER_H
+
+#include "compiler/targets/nvptx/NvKernels.h"
+
+#include "dialects/moeq/MoeqDialect.h"
+
+namespace moec::nvptx {
+
+/// Reads single numbers of a matrix [rows, columns] in any layout that weights
+/// of a matmul have: #moeq.row_major, #moeq.row_blocks, #moeq.group_blocks.
+class WeightReader {
+public:
+  WeightReader(const KernelOperand &operand, int64_t columns, Type compute);
+
+  /// Whether operand `index` of `request` can be read; emits an error if not.
+  static mlir::LogicalResult check(const KernelRequest &request, unsigned index,
+                                   Type compute);
+
+  /// Number (row, column) as f32, rounded to bf16 if that is the type of
+  /// computation; with i8 the code, a whole number.
+  Value load(CodeBuilder &b, Value matrix, Value row, Value column) const;
+  /// The scale of the group of `column`, as f32; of formats with one.
+  Value loadScale(CodeBuilder &b, Value matrix, Value row, Value column) const;
+  /// Columns that share a scale.
+  int64_t getGroup() const { return group; }
+
+  /// Task `i` of `rows` x `columns` numbers, multiples of 16 and 32: row and
+  /// column, such that neighbouring tasks lie beside each other in memory.
+  std::pair<Value, Value> spread(CodeBuilder &b, Value i, int64_t rows,
+                                 int64_t columns) const;
+
+private:
+  /// The address of block `row` / 16 and of the unit of `column` in it.
+  Value unitPointer(CodeBuilder &b, Value matrix, Value row,
+                    Value column) const;
+
+  Type element;
+  Type compute;
+  QuantFormatAttrInterface format;
+  mlir::Attribute layout;
+  int64_t columns;
+  int64_t group = 1;
+  moeq::GroupUnit unit = {};
+};
+
+} // namespace moec::nvptx
+
+#endif // MOEC_COMPILER_TARGETS_NVPTX_WEIGHTREADER_H

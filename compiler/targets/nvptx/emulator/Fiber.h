@@ -1,0 +1,48 @@
+//===- Fiber.h - Switching between stacks -----------------------*- C++ -*-===//
+//
+// A device thread is a fiber: a stack of its own, entered and left by function
+// calls. Kernels switch millions of times, so a switch is a dozen instructions
+// and no system call (swapcontext would make one).
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOEC_COMPILER_TARGETS_NVPTX_EMULATOR_FIBER_H
+#define MOEC_COMPILER_TARGETS_NVPTX_EMULATOR_FIBER_H
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+extern "C" {
+/// Saves the registers that a callee must keep on the current stack, stores the
+/// stack pointer to `*from` and goes on where `to` was saved.
+void moe_emu_switch(void **from, void *to);
+}
+
+namespace moec {
+namespace emu {
+
+/// Stacks of equal size, each with a guard page below it. Kept for the next
+/// block.
+class StackPool {
+public:
+  ~StackPool();
+  /// Makes stacks [0, count); false where memory is short.
+  bool reserve(size_t count, size_t bytes);
+  /// A saved context on stack `index` that calls `entry`, which never returns.
+  void *prepare(size_t index, void (*entry)());
+  bool contains(size_t index, uint64_t address) const {
+    uint64_t low = reinterpret_cast<uint64_t>(stacks[index]);
+    return address >= low && address - low < stackBytes;
+  }
+
+private:
+  void clear();
+
+  std::vector<char *> stacks; // lowest usable byte of each
+  size_t stackBytes = 0;
+};
+
+} // namespace emu
+} // namespace moec
+
+#endif // MOEC_COMPILER_TARGETS_NVPTX_EMULATOR_FIBER_H

@@ -1,0 +1,595 @@
+//===- MmaGemm.cpp - Matrix products on tensor cores of sm_80 -------------===//
+//
+// Tiles of rows by columns of each weight, walked along the contraction index
+// in stages of shared memory that cp.async fills ahead. Rows are gathered while
+// they are copied; rows of f32 go through registers, where they are rounded.
+// Biases, the epilogue over all weights and rounding happen on the
+// accumulators.
+//
+// Weights lie in #moeq.row_blocks<16, 2>: per 16 columns of out (a block) one
+// line of 16 words for each pair of contraction indices. A word is what one
+// lane gives mma as a part of B, and four adjacent words are the same part of
+// four products: product j of a group of 32 columns takes from lane 4 g + t the
+// column 16 (g / 4) + 4 (g mod 4) + j. So B needs no ldmatrix, and a lane ends
+// up with 8 adjacent columns of a row.
+//
+// Few rows (decode) are a matter of reading weights: tiles are narrow, so that
+// there are many, and the warps of a block divide each stage's indices; their
+// sums are added in ascending order of the warps.
+//
+//===----------------------------------------------------------------------===//
+#include "compiler/targets/nvptx/NvKernels.h"
+#include "compiler/targets/nvptx/TensorCore.h"
+
+#include "dialects/moeq/MoeqDialect.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace moec;
+using namespace moec::nvptx;
+
+namespace {
+
+/// Columns of out that a warp's group of four products covers, and the
+/// contraction indices of one product.
+constexpr int64_t kGroup = 32, kIndices = 16;
+constexpr int64_t kLine = 64;
+
+/// How a block works.
+struct MmaTile {
+  /// For names of kernels.
+  const char *part;
+  /// Rows, columns of each weight, contraction indices of a stage.
+  int64_t rows, columns, depth;
+  int64_t stages;
+  /// Warps along rows, columns, indices.
+  int64_t warpRows, warpColumns, warpDepth;
+
+  int64_t getThreads() const {
+    return warpRows * warpColumns * warpDepth * kWarp;
+  }
+  int64_t getRowBytes() const { return rows * depth * 2; }
+  int64_t getWeightBytes() const { return columns * depth * 2; }
+  int64_t getStageBytes(int64_t weights) const {
+    return getRowBytes() + weights * getWeightBytes();
+  }
+};
+
+/// Builds one kernel.
+class MmaGemm {
+public:
+  MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
+          CodeBuilder &b, const MmaTile &tile)
+      : request(request), arguments(arguments), b(b), tile(tile),
+        op(cast<moex::GroupedGemmOp>(request.op)),
+        xType(request.operands[0].getElementType()),
+        outIndex(request.op->getNumOperands() - 1),
+        depth(request.operands[0].getRowElements()),
+        width(request.operands[outIndex].getRowElements()),
+        numWeights(op.getWeights().size()),
+        rowTiles(tile.rows / tile.warpRows / 16),
+        groups(tile.columns / tile.warpColumns / kGroup), f32(b.getF32Type()) {}
+
+  LogicalResult build();
+
+private:
+  using Values = CodeBuilder::Values;
+
+  void buildTile(Value row);
+  void prepareRows(Value row);
+  void prepareWeights();
+  /// Starts copies of stage `index` of the contraction into `slot`.
+  void copyWeights(Value index, Value slot);
+  void copyRows(Value index, Value slot);
+  Values loadRows(Value index);
+  void storeRows(ValueRange chunks, Value slot);
+  /// The sums plus the products of the stage in `slot`.
+  Values multiply(Value slot, ValueRange sums);
+  Values walk();
+  void finish(Value row, ValueRange sums);
+  void addWarps(Value row, ValueRange sums);
+  void storeRun(Value row, Value column, ArrayRef<Values> sums);
+
+  bool isAsync() const { return xType.isBF16(); }
+  int64_t getSum(int64_t weight, int64_t rowTile, int64_t group,
+                 int64_t product) const {
+    return (((weight * rowTiles + rowTile) * groups + group) * 4 + product) * 4;
+  }
+  Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
+  Value bytesFrom(Value pointer, Value offset) {
+    return b.element(pointer, offset, b.getI8Type());
+  }
+  /// Where chunk `chunk` of row `row` of x lies in a stage: rows that are read
+  /// together lie in different banks.
+  Value placeOf(Value row, Value chunk) {
+    int64_t chunks = tile.depth / 8;
+    Value turn = chunks >= 8 ? b.rem(row, 8) : b.rem(b.div(row, 2), 4);
+    Value turned = b.create<arith::XOrIOp>(chunk, turn);
+    return b.add(b.mul(row, tile.depth * 2), b.mul(turned, 16));
+  }
+
+  const KernelRequest &request;
+  const KernelArguments &arguments;
+  CodeBuilder &b;
+  const MmaTile &tile;
+  moex::GroupedGemmOp op;
+  Type xType;
+  unsigned outIndex;
+  int64_t depth, width, numWeights, rowTiles, groups;
+  Type f32;
+  SmallVector<Value> matrices, biases;
+  Value gather;
+  Value thread, lane, warp, firstColumn, rows, shared;
+  /// What this thread copies of each stage, 16 bytes of shared memory each.
+  struct Chunk {
+    /// Where it begins and, in the first stage, its contraction index.
+    Value from, index;
+    Value isThere;
+    Value to;
+  };
+  SmallVector<Chunk> rowChunks, weightChunks;
+  LogicalResult status = success();
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
+
+void MmaGemm::prepareRows(Value row) {
+  int64_t perRow = tile.depth / 8;
+  for (int64_t i = 0; i < tile.rows * perRow; i += tile.getThreads()) {
+    Value number = b.add(thread, i);
+    Value inTile = b.div(number, perRow), chunk = b.rem(number, perRow);
+    Chunk result;
+    result.isThere = b.lessThan(inTile, rows);
+    // What is not there is not read, or read from the tile's first row.
+    Value source = b.add(row, b.select(result.isThere, inTile, b.i64(0)));
+    if (gather)
+      source = b.widen(b.load(gather, source, b.getI32Type()));
+    result.index = b.mul(chunk, 8);
+    result.from = b.element(rowPointer(b, request, arguments, 0, source),
+                            result.index, xType);
+    result.to = placeOf(inTile, chunk);
+    rowChunks.push_back(result);
+  }
+}
+
+void MmaGemm::prepareWeights() {
+  int64_t blockChunks = tile.depth * 2,
+          perWeight = tile.columns / 16 * blockChunks;
+  Value firstBlock = b.div(firstColumn, 16);
+  int64_t numBlocks = llvm::divideCeil(width, 16);
+  for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
+    int64_t weight = i / perWeight;
+    Value number = b.add(thread, i - weight * perWeight);
+    Value inTile = b.div(number, blockChunks);
+    Value place = b.rem(number, blockChunks);
+    Value line = b.div(place, 4), part = b.rem(place, 4);
+    Value block = b.add(firstBlock, inTile);
+    Chunk result;
+    result.isThere = b.lessThan(block, b.i64(numBlocks));
+    result.index = b.mul(line, 2);
+    // A block is 32 bytes per index.
+    Value offset = b.add(b.mul(block, depth * 32), b.mul(place, 16));
+    result.from = bytesFrom(matrices[weight], offset);
+    // Lanes that read together take lines 0 .. 3 and parts of one pair.
+    Value turn = b.mul(b.rem(b.div(line, 2), 2), 2);
+    Value turned = b.create<arith::XOrIOp>(part, turn);
+    Value to = b.add(b.mul(inTile, tile.depth * 32), b.mul(line, kLine));
+    to = b.add(to, tile.getRowBytes() + weight * tile.getWeightBytes());
+    result.to = b.add(to, b.mul(turned, 16));
+    weightChunks.push_back(result);
+  }
+}
+
+void MmaGemm::copyWeights(Value index, Value slot) {
+  for (const Chunk &chunk : weightChunks) {
+    Value isThere = both(chunk.isThere,
+                         b.lessThan(b.add(index, chunk.index), b.i64(depth)));
+    copyAsync(b, bytesFrom(slot, chunk.to),
+              bytesFrom(chunk.from, b.mul(index, 32)), isThere);
+  }
+}
+
+void MmaGemm::copyRows(Value index, Value slot) {
+  for (const Chunk &chunk : rowChunks) {
+    Value isThere = both(chunk.isThere,
+                         b.lessThan(b.add(index, chunk.index), b.i64(depth)));
+    copyAsync(b, bytesFrom(slot, chunk.to), b.element(chunk.from, index, xType),
+              isThere);
+  }
+}
+
+/// Of each chunk eight f32 as two vectors.
+CodeBuilder::Values MmaGemm::loadRows(Value index) {
+  Values values;
+  Value zero = b.constant(b.vectorOf(f32, 4), 0.0);
+  for (const Chunk &chunk : rowChunks) {
+    Value isInside = b.lessThan(b.add(index, chunk.index), b.i64(depth));
+    Value from =
+        b.element(chunk.from, b.select(isInside, index, b.i64(0)), f32);
+    // The first stage may be longer than a row.
+    Value isThere = both(chunk.isThere, isInside);
+    if (tile.depth > depth)
+      from = b.select(b.lessThan(chunk.index, b.i64(depth)), from,
+                      arguments.pointers[0]);
+    for (int64_t half : {0, 1}) {
+      Value x = loadWide(b, b.field(from, half * 16), f32, 4);
+      values.push_back(b.select(isThere, x, zero));
+    }
+  }
+  return values;
+}
+
+void MmaGemm::storeRows(ValueRange values, Value slot) {
+  Type i32 = b.getI32Type();
+  for (auto [i, chunk] : llvm::enumerate(rowChunks)) {
+    Value words = b.create<LLVM::PoisonOp>(b.vectorOf(i32, 4));
+    for (int64_t j = 0; j < 4; ++j) {
+      Value half = values[2 * i + j / 2];
+      Value word = packBf16(b, b.extract(half, j % 2 * 2),
+                            b.extract(half, j % 2 * 2 + 1));
+      words = b.create<LLVM::InsertElementOp>(words, word, b.i32(j));
+    }
+    storeWide(b, words, bytesFrom(slot, chunk.to));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
+  Values next(sums.begin(), sums.end());
+  Value warpRow = b.rem(warp, tile.warpRows);
+  Value warpColumn = b.rem(b.div(warp, tile.warpRows), tile.warpColumns);
+  Value warpDepth = b.div(warp, tile.warpRows * tile.warpColumns);
+  Value g = b.div(lane, 4), t = b.rem(lane, 4);
+  int64_t share = tile.depth / tile.warpDepth;
+  Value firstRow = b.add(b.mul(warpRow, rowTiles * 16), b.rem(lane, 16));
+  // Lines t and t + 4 of a product's indices have their parts turned alike.
+  Value turned = b.create<arith::XOrIOp>(b.rem(g, 4), b.mul(b.div(t, 2), 2));
+  Value lines = b.add(b.mul(b.div(g, 4), tile.depth * 32), b.mul(turned, 16));
+  lines = b.add(lines, b.mul(t, kLine));
+  lines = b.add(lines, b.mul(warpColumn, groups * 2 * tile.depth * 32));
+  lines = b.add(lines, b.mul(warpDepth, share / 2 * kLine));
+  Value weightBase = bytesFrom(slot, lines);
+  Type i32 = b.getI32Type();
+  for (int64_t k = 0; k < share; k += kIndices) {
+    SmallVector<Values> a;
+    Value chunk =
+        b.add(b.mul(warpDepth, share / 8), b.add(b.div(lane, 16), k / 8));
+    for (int64_t m = 0; m < rowTiles; ++m)
+      a.push_back(loadMatrices(
+          b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
+    for (int64_t w = 0; w < numWeights; ++w)
+      for (int64_t group = 0; group < groups; ++group) {
+        Value words[2];
+        for (int64_t half : {0, 1}) {
+          int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
+                           group * 2 * tile.depth * 32 +
+                           (k / 2 + half * 4) * kLine;
+          words[half] = loadWide(b, b.field(weightBase, offset), i32, 4);
+        }
+        for (int64_t j = 0; j < 4; ++j) {
+          Value pair[] = {b.extract(words[0], j), b.extract(words[1], j)};
+          for (int64_t m = 0; m < rowTiles; ++m) {
+            auto *sum = next.begin() + getSum(w, m, group, j);
+            Values result =
+                multiplyTiles(b, a[m], pair, ValueRange(ArrayRef(sum, 4)));
+            std::copy(result.begin(), result.end(), sum);
+          }
+        }
+      }
+  }
+  return next;
+}
+
+/// Walks the contraction index; the sums of this warp.
+CodeBuilder::Values MmaGemm::walk() {
+  int64_t stageBytes = tile.getStageBytes(numWeights);
+  int64_t ahead = tile.stages - 1;
+  for (int64_t s = 0; s < ahead; ++s) {
+    Value index = b.i64(s * tile.depth), slot = b.field(shared, s * stageBytes);
+    copyWeights(index, slot);
+    if (isAsync())
+      copyRows(index, slot);
+    else
+      storeRows(loadRows(index), slot);
+    commitCopies(b);
+  }
+  // Offsets of the stage that is multiplied and of the one that is filled.
+  Values init = {b.i64(0), b.i64(ahead * stageBytes)};
+  init.append(numWeights * rowTiles * groups * 16, b.constant(f32, 0.0));
+  auto advance = [&](Value offset) {
+    Value next = b.add(offset, stageBytes);
+    Value end = b.i64(tile.stages * stageBytes);
+    return b.select(b.compare(arith::CmpIPredicate::eq, next, end), b.i64(0),
+                    next);
+  };
+  Values results = b.loop(
+      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+      [&](Value index, ValueRange carried) -> Values {
+        // The stage is there, and nobody reads the one to be filled any more.
+        waitCopies(b, ahead - 1);
+        syncBlock(b);
+        Value slot = bytesFrom(shared, carried[0]);
+        Value filled = bytesFrom(shared, carried[1]);
+        Value later = b.add(index, ahead * tile.depth);
+        copyWeights(later, filled);
+        Values loaded;
+        if (isAsync())
+          copyRows(later, filled);
+        else
+          loaded = loadRows(later);
+        commitCopies(b);
+        Values next = multiply(slot, carried.drop_front(2));
+        if (!isAsync())
+          storeRows(loaded, filled);
+        next.insert(next.begin(), {advance(carried[0]), advance(carried[1])});
+        return next;
+      });
+  // Copies behind the last index, which wrote zeros.
+  waitCopies(b, 0);
+  return Values(ArrayRef(results).drop_front(2));
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+/// Stores adjacent outputs of a row from `column` on, a power of two; sums[w]
+/// are those of weight w.
+void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
+  Type type = request.operands[outIndex].getElementType();
+  int64_t count = sums[0].size();
+  Value to =
+      b.element(rowPointer(b, request, arguments, outIndex, row), column, type);
+  auto compute = [&](int64_t i) -> Value {
+    SmallVector<Value> values;
+    for (const Values &weight : sums)
+      values.push_back(weight[i]);
+    FailureOr<Value> result =
+        buildEpilogue(b, op, request, values, biases, b.add(column, i));
+    if (failed(result)) {
+      status = failure();
+      return b.constant(type, 0.0);
+    }
+    return *result;
+  };
+  if (width % count != 0) {
+    for (int64_t i = 0; i < count; ++i)
+      b.ifThen(b.lessThan(b.add(column, i), b.i64(width)),
+               [&] { b.store(compute(i), b.element(to, b.i64(i), type)); });
+    return;
+  }
+  b.ifThen(b.lessThan(column, b.i64(width)), [&] {
+    Type storage = CodeBuilder::storageType(type);
+    int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
+    for (int64_t start = 0; start < count; start += wide) {
+      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
+      for (int64_t i = 0; i < wide; ++i) {
+        Value x = compute(start + i);
+        if (storage != type)
+          x = b.create<arith::BitcastOp>(storage, x);
+        vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
+      }
+      storeWide(b, vector, b.element(to, b.i64(start), type));
+    }
+  });
+}
+
+void MmaGemm::finish(Value row, ValueRange sums) {
+  if (tile.warpDepth > 1)
+    return addWarps(row, sums);
+  Value warpRow = b.rem(warp, tile.warpRows);
+  Value warpColumn = b.div(warp, tile.warpRows);
+  Value g = b.div(lane, 4), t = b.rem(lane, 4);
+  // Columns 8 t .. 8 t + 7 of a group: those of g' = 2 t and 2 t + 1.
+  Value column = b.add(firstColumn, b.mul(warpColumn, groups * kGroup));
+  column = b.add(column, b.mul(t, 8));
+  for (int64_t m = 0; m < rowTiles; ++m)
+    for (int64_t half : {0, 1}) {
+      Value inTile =
+          b.add(b.mul(warpRow, rowTiles * 16), b.add(g, m * 16 + half * 8));
+      b.ifThen(b.lessThan(inTile, rows), [&] {
+        for (int64_t group = 0; group < groups; ++group) {
+          SmallVector<Values> run(numWeights);
+          for (int64_t w = 0; w < numWeights; ++w)
+            for (int64_t i = 0; i < 8; ++i)
+              run[w].push_back(
+                  sums[getSum(w, m, group, i % 4) + half * 2 + i / 4]);
+          storeRun(b.add(row, inTile), b.add(column, group * kGroup), run);
+        }
+      });
+    }
+}
+
+/// Adds the sums of all warps through shared memory; each stores a part.
+void MmaGemm::addWarps(Value row, ValueRange sums) {
+  int64_t count = sums.size();
+  // The stages are not needed any more.
+  syncBlock(b);
+  Value mine = b.add(b.mul(warp, count * kWarp), lane);
+  for (auto [i, sum] : llvm::enumerate(sums))
+    b.store(sum, shared, b.add(mine, i * kWarp));
+  syncBlock(b);
+  Value g = b.div(lane, 4), t = b.rem(lane, 4);
+  // Runs of 4 columns: per row tile, half of it, group and g'. One after the
+  // other goes to the warps.
+  int64_t runs = rowTiles * 2 * groups * 2, warps = tile.warpDepth;
+  for (int64_t first = 0; first < runs; first += warps) {
+    Value run = b.add(warp, first);
+    Value odd = b.rem(run, 2), group = b.rem(b.div(run, 2), groups);
+    Value half = b.rem(b.div(run, 2 * groups), 2);
+    Value m = b.div(run, 4 * groups);
+    Value inTile = b.add(b.mul(m, 16), b.add(g, b.mul(half, 8)));
+    Value isThere = b.lessThan(inTile, rows);
+    if (runs % warps != 0)
+      isThere = both(isThere, b.lessThan(run, b.i64(runs)));
+    b.ifThen(isThere, [&] {
+      SmallVector<Values> totals(numWeights);
+      for (int64_t w = 0; w < numWeights; ++w)
+        for (int64_t j = 0; j < 4; ++j) {
+          // getSum() of values that are known at run time only.
+          Value place = b.add(b.mul(m, groups), group);
+          place = b.add(b.mul(place, 16), getSum(w, 0, 0, j));
+          place = b.add(place, b.add(b.mul(half, 2), odd));
+          place = b.add(b.mul(place, kWarp), lane);
+          Value total = b.load(shared, place, f32);
+          for (int64_t other = 1; other < warps; ++other)
+            total = b.create<arith::AddFOp>(
+                total,
+                b.load(shared, b.add(place, other * count * kWarp), f32));
+          totals[w].push_back(total);
+        }
+      Value column = b.add(firstColumn, b.mul(group, kGroup));
+      column = b.add(column, b.add(b.mul(t, 8), b.mul(odd, 4)));
+      storeRun(b.add(row, inTile), column, totals);
+    });
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// The kernel
+//===----------------------------------------------------------------------===//
+
+void MmaGemm::buildTile(Value row) {
+  prepareRows(row);
+  prepareWeights();
+  finish(row, walk());
+}
+
+LogicalResult MmaGemm::build() {
+  thread = threadId(b);
+  lane = laneId(b);
+  warp = warpId(b);
+  shared = sharedMemory(b);
+  firstColumn = b.mul(blockId(b, 1), tile.columns);
+  unsigned next = 1 + numWeights + op.getBiases().size();
+  if (op.getGather())
+    gather = arguments.pointers[next++];
+  if (!op.getSegments()) {
+    for (int64_t i = 0; i < numWeights; ++i)
+      matrices.push_back(arguments.pointers[1 + i]);
+    for (size_t i = 0; i < op.getBiases().size(); ++i)
+      biases.push_back(arguments.pointers[1 + numWeights + i]);
+    Value row = b.mul(blockId(b), tile.rows);
+    rows = b.min(b.sub(arguments.rows, row), b.i64(tile.rows));
+    buildTile(row);
+    return status;
+  }
+  int64_t experts = request.operands[1].type.getDimSize(0);
+  SegmentTile place = findSegmentTile(b, arguments.pointers[next], experts,
+                                      tile.rows, blockId(b));
+  b.ifThen(place.isThere, [&] {
+    for (int64_t i = 0; i < numWeights; ++i)
+      matrices.push_back(expertPointer(b, arguments, 1 + i, place.expert));
+    for (size_t i = 0; i < op.getBiases().size(); ++i)
+      biases.push_back(
+          expertPointer(b, arguments, 1 + numWeights + i, place.expert));
+    rows = place.rows;
+    buildTile(place.row);
+  });
+  return status;
+}
+
+/// Whether the frame has all that the operation needs.
+static bool applies(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  int64_t numWeights = op.getWeights().size();
+  Type x = request.operands[0].getElementType();
+  if (!op.getCompute().isBF16() || op.getHeads() || numWeights > 2)
+    return false;
+  if (!x.isBF16() && !x.isF32())
+    return false;
+  // Rows are copied 16 bytes at a time.
+  if (request.operands[0].getRowElements() % 8 != 0)
+    return false;
+  Attribute layout = moeq::RowBlocksLayoutAttr::get(op.getContext(), 16, 2);
+  for (int64_t i = 0; i < numWeights; ++i) {
+    const KernelOperand &weight = request.operands[1 + i];
+    if (!weight.getElementType().isBF16() || weight.format ||
+        weight.layout != layout)
+      return false;
+    if (weight.kind !=
+        (op.getSegments() ? KernelOperand::Experts : KernelOperand::Weight))
+      return false;
+  }
+  return true;
+}
+
+/// The tiles, for ascending numbers of rows per expert (or of all rows).
+static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  int64_t numWeights = op.getWeights().size();
+  int64_t width =
+      request.operands[request.op->getNumOperands() - 1].getRowElements();
+  // One dense product has as many blocks as it has tiles along its columns; of
+  // experts several work at once.
+  bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
+  MmaTile few = {"few", 16, isWide ? 64 : 32, 128, 5, 1, 1, 4};
+  MmaTile some = {"some",
+                  64,
+                  128 / numWeights,
+                  32,
+                  4,
+                  numWeights == 1 ? 2 : 4,
+                  numWeights == 1 ? 4 : 2,
+                  1};
+  MmaTile many = {"many",
+                  128,
+                  128 / numWeights,
+                  32,
+                  4,
+                  numWeights == 1 ? 2 : 4,
+                  numWeights == 1 ? 4 : 2,
+                  1};
+  while (few.stages * few.getStageBytes(numWeights) > kMaxSharedBytes)
+    --few.stages;
+  return {few, some, many};
+}
+
+std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
+  if (!applies(request))
+    return std::nullopt;
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  int64_t numWeights = op.getWeights().size();
+  int64_t width =
+      request.operands[request.op->getNumOperands() - 1].getRowElements();
+  int64_t experts =
+      op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
+  SmallVector<MmaTile> tiles = getTiles(request);
+  Launches launches;
+  // Up to how many rows per expert a tile is used: a tile that is not full
+  // wastes arithmetic, one that is too small reads weights again.
+  int64_t low = 0;
+  constexpr int64_t kBounds[] = {16, 96, std::numeric_limits<int32_t>::max()};
+  for (auto [tile, bound] : llvm::zip(tiles, kBounds)) {
+    int64_t high = bound;
+    DeviceLaunch launch;
+    launch.part = tile.part;
+    launch.threads = tile.getThreads();
+    launch.sharedBytes = tile.stages * tile.getStageBytes(numWeights);
+    launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
+      Value average = experts ? ceilDiv(host, rows, experts) : rows;
+      Value isThis = host.create<arith::AndIOp>(
+          host.lessThan(host.i64(low), average),
+          host.compare(arith::CmpIPredicate::sle, average, host.i64(high)));
+      Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
+                            : ceilDiv(host, rows, tile.rows);
+      return {host.select(isThis, count, host.i64(0)),
+              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(1)};
+    };
+    launch.emit = [=, &request](const KernelArguments &arguments,
+                                CodeBuilder &b, KernelModule &) {
+      return MmaGemm(request, arguments, b, tile).build();
+    };
+    launches.push_back(launch);
+    low = high;
+  }
+  return launches;
+}

@@ -1,0 +1,54 @@
+//===- GraphCache.h - Steps that have been captured -----------------------===//
+#ifndef MOEC_RUNTIME_LIB_DEVICE_GRAPHCACHE_H
+#define MOEC_RUNTIME_LIB_DEVICE_GRAPHCACHE_H
+
+#include "runtime/abi/moe_abi.h"
+#include "runtime/lib/device/CudaDevice.h"
+
+#include <list>
+
+namespace moe::rt {
+
+/// What decides the launches of a step, beside the addresses of the session's
+/// memory.
+struct GraphKey {
+  const moe_variant_v1 *variant;
+  moe_extents_v1 extents;
+  uint64_t pageColumns;
+  uint64_t routing; // 0 or 1
+};
+static_assert(sizeof(GraphKey) == sizeof(moe_extents_v1) + 3 * sizeof(uint64_t),
+              "compared byte by byte");
+
+/// The graphs of a session, the one that was used last in front; the last ones
+/// go when there are too many. One thread at a time; nothing runs when one
+/// goes.
+class GraphCache {
+public:
+  static constexpr size_t kMost = 64;
+
+  explicit GraphCache(std::shared_ptr<CudaDevice> device)
+      : device(std::move(device)) {}
+  GraphCache(const GraphCache &) = delete;
+  ~GraphCache() { clear(); }
+
+  struct Entry {
+    GraphKey key;
+    bool isNew = true;               // its step has not run yet
+    cuda::GraphExec graph = nullptr; // NULL: not captured
+  };
+
+  /// The entry of a step; a new one where there was none. Until the next call.
+  Entry &find(const GraphKey &key);
+  void clear();
+
+private:
+  void drop(Entry &entry);
+
+  const std::shared_ptr<CudaDevice> device;
+  std::list<Entry> entries;
+};
+
+} // namespace moe::rt
+
+#endif // MOEC_RUNTIME_LIB_DEVICE_GRAPHCACHE_H

@@ -1,0 +1,52 @@
+//===- DeviceLevels.h - The device code of an artifact --------------------===//
+#ifndef MOEC_RUNTIME_LIB_LOAD_DEVICELEVELS_H
+#define MOEC_RUNTIME_LIB_LOAD_DEVICELEVELS_H
+
+#include "runtime/lib/load/ModelDescription.h"
+
+namespace moe::rt {
+
+struct DeviceKernel {
+  const char *name;
+  uint32_t threads;
+  uint32_t sharedBytes;
+};
+
+struct DeviceImage {
+  uint32_t kind; // MOE_IMAGE_
+  uint64_t bytes;
+  const void *data;
+};
+
+/// A checked moe_device_level_v1; what it points to is the artifact's.
+struct DeviceLevel {
+  std::string name;
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  bool exact = false;
+  std::vector<DeviceKernel> kernels;
+  std::vector<DeviceImage> images;
+  const void *constants = nullptr;
+  uint64_t constantsBytes = 0;
+
+  /// Whether a device of this compute capability runs it.
+  bool runsOn(uint32_t deviceMajor, uint32_t deviceMinor) const {
+    return exact ? deviceMajor == major && deviceMinor == minor
+                 : deviceMajor > major ||
+                       (deviceMajor == major && deviceMinor >= minor);
+  }
+  /// NULL where there is none.
+  const DeviceImage *image(uint32_t kind) const;
+  /// "sm_90a (compute capability 9.0 only)"
+  std::string describe() const;
+};
+
+/// The levels in the artifact's table, every field checked. Artifacts from
+/// before there were any have none.
+absl::StatusOr<std::vector<DeviceLevel>>
+readDeviceLevels(const std::string &path, const ModelDescription &model,
+                 const moe_model_v1 &table);
+
+} // namespace moe::rt
+
+#endif // MOEC_RUNTIME_LIB_LOAD_DEVICELEVELS_H

@@ -1,0 +1,123 @@
+"""Runs models whole on the emulated device, and compares them with the processor.
+
+    python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
+        [--arch=sm_80] [--seeds=1] [--plugin=FILE] [MODEL..]
+
+A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
+Each is compiled once for both, with the IR of its kernels, and runs through the same
+runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
+emulates. Sources with random weights score one sequence; goldens take a prefill of 33
+tokens, 8 decode steps and a scoring of all.
+
+Kernels for the plain arithmetic of both do the same operations in the same order, so
+most models give equal bits; tensor cores sum in another order. What is judged is the
+error in norm over all results: 2e-5 in f32, 1e-3 in bf16. --seeds=N runs N schedules
+of threads and asks for the same bits from each.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "examples" / "fashion"))
+import safetensors_io  # noqa: E402  (the example's own reader)
+
+TOLERANCE = {"f32": 2e-5, "bf16": 1e-3}
+PREFILL = 33
+IDS = "1,2,3,4,5,6,7,8,9,10,11,12"
+
+
+def command(words, **environment):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True,
+                          check=False, env={**os.environ, **environment})
+    if done.returncode:
+        raise RuntimeError(f"{pathlib.Path(words[0]).name}: {done.stderr.strip()[:2000]}")
+    return done.stdout
+
+
+class Runner:
+    def __init__(self, options):
+        self.options = options
+        self.tools = options.build / "runtime" / "tools"
+        self.steps = options.build / "test" / "importers" / "golden-steps"
+        self.emulator = next((options.build / "lib").glob("libmoe-cuda-emu.so*"))
+
+    def compile(self, model, compute, artifact):
+        words = [self.options.build / "bin" / "moec", model, "-o", artifact, "-no-remarks",
+                 f"--compute={compute}", "--target=x86_64,nvptx", "--levels=avx2",
+                 f"--gpu-arch={self.options.arch}", "-femit-kernel-ir"]
+        if self.options.plugin:
+            words.insert(1, f"--load-plugin={self.options.plugin}")
+        if model.is_file() and model.parent.name != "fashion":
+            words.append("--weights=synthetic:1")
+        command(words)
+
+    def run(self, model, artifact, output, **environment):
+        if model.is_dir():
+            reference, _ = safetensors_io.read(model / "logits.safetensors")
+            tokens = ",".join(map(str, reference["tokens"]))
+            command([self.steps, artifact, PREFILL, tokens, output], **environment)
+            return np.fromfile(output, np.float32)
+        source = ["--ids", IDS]
+        if model.stem == "fashion":
+            source = ["--entry", "prefill", "--text", "The king"]
+        command([self.tools / "moe-run", artifact, *source, "--print", "none",
+                 "--output", output.with_suffix(".npy")], **environment)
+        return np.load(output.with_suffix(".npy"))
+
+    def compare(self, model, compute):
+        name = f"{model.stem}-{compute}"
+        artifact = self.options.work / f"{name}.so"
+        output = self.options.work / f"{name}.f32"
+        self.compile(model, compute, artifact)
+        expected = self.run(model, artifact, output, MOE_DEVICE="cpu").astype(np.float64)
+        found = [self.run(model, artifact, output, MOE_DEVICE="cuda",
+                          MOE_CUDA_DRIVER=str(self.emulator), MOE_CUDA_EMU_SEED=str(seed))
+                 for seed in range(1, self.options.seeds + 1)]
+        artifact.unlink()
+        for other in found[1:]:
+            if not np.array_equal(found[0], other):
+                raise RuntimeError("another schedule of threads gives other bits")
+        error = np.linalg.norm(found[0] - expected) / np.linalg.norm(expected)
+        equal = (found[0] == expected).mean()
+        fault = "" if error <= TOLERANCE[compute] else f"at most {TOLERANCE[compute]:.0e}"
+        return error, equal, fault
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True, type=pathlib.Path)
+    parser.add_argument("--work", required=True, type=pathlib.Path)
+    parser.add_argument("--compute", default="f32,bf16")
+    parser.add_argument("--arch", default="sm_80")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--plugin")
+    parser.add_argument("models", nargs="*", type=pathlib.Path)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    models = options.models or sorted((ROOT / "test" / "systems").glob("*.moe")) + sorted(
+        p.parent for p in (ROOT / "test" / "importers" / "golden").glob("*/config.json"))
+    runner = Runner(options)
+    failures = 0
+    print(f"{'model':32} {'type':5} {'error':>8} {'equal':>7}")
+    for model in models:
+        for compute in options.compute.split(","):
+            error, equal, fault = np.nan, np.nan, ""
+            try:
+                error, equal, fault = runner.compare(model, compute)
+            except (RuntimeError, OSError, ValueError) as problem:
+                fault = str(problem)
+            failures += bool(fault)
+            print(f"{model.stem:32} {compute:5} {error:8.1e} {equal:7.2%} {fault}", flush=True)
+    print(f"{len(models)} models, {failures} failed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

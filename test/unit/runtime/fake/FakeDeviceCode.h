@@ -1,0 +1,218 @@
+/* FakeDeviceCode.h - the device code of fake-device.so; a part of
+ * FakeArtifact.c.
+ *
+ * Kernels do what the processor's code does, on a view of the step in which the
+ * device's addresses are the host's. */
+#ifndef MOEC_TEST_UNIT_RUNTIME_FAKE_FAKEDEVICECODE_H
+#define MOEC_TEST_UNIT_RUNTIME_FAKE_FAKEDEVICECODE_H
+
+#include "test/unit/runtime/fake/FakeCuda.h"
+
+#define HERE(field) ((field) = (field) ? FAKE_FROM_DEVICE(void *, field) : 0)
+
+typedef struct {
+  moe_step_v1 step;
+  moe_batch_v1 batch;
+  moe_routing_io_v1 routing;
+  const void *weights[3];
+  void *states[2];
+  void *outputs[2];
+  int32_t *ids[2];
+  float *routeWeights[2];
+} View;
+
+static void makeView(const moe_step_v1 *onDevice, View *view) {
+  view->step = *FAKE_FROM_DEVICE(const moe_step_v1 *, onDevice);
+  view->batch = *FAKE_FROM_DEVICE(const moe_batch_v1 *, view->step.batch);
+  moe_batch_v1 *batch = &view->batch;
+  view->step.batch = batch;
+  const void *const *weights =
+      FAKE_FROM_DEVICE(const void *const *, view->step.weights);
+  for (int i = 0; i < 3; ++i)
+    view->weights[i] =
+        weights[i] ? FAKE_FROM_DEVICE(const void *, weights[i]) : 0;
+  /* The processor's code looks for the second one. */
+  view->weights[1] = view->weights[2];
+  view->step.weights = view->weights;
+  void *const *states = FAKE_FROM_DEVICE(void *const *, view->step.states);
+  void *const *outputs = FAKE_FROM_DEVICE(void *const *, view->step.outputs);
+  for (int i = 0; i < 2; ++i) {
+    view->states[i] = states[i] ? FAKE_FROM_DEVICE(void *, states[i]) : 0;
+    view->outputs[i] = FAKE_FROM_DEVICE(void *, outputs[i]);
+  }
+  view->step.states = view->states;
+  view->step.outputs = view->outputs;
+  HERE(view->step.scratch);
+  HERE(view->step.constants);
+  HERE(batch->tokens);
+  HERE(batch->kinds);
+  HERE(batch->positions);
+  HERE(batch->cu_seqlens);
+  HERE(batch->page_table);
+  HERE(batch->logits_rows);
+  for (int i = 0; i < (int)MOE_MAX_MODALITIES; ++i)
+    HERE(batch->raw[i]);
+  if (!batch->routing)
+    return;
+  view->routing = *FAKE_FROM_DEVICE(const moe_routing_io_v1 *, batch->routing);
+  int32_t *const *ids = FAKE_FROM_DEVICE(int32_t *const *, view->routing.ids);
+  float *const *routeWeights =
+      FAKE_FROM_DEVICE(float *const *, view->routing.weights);
+  for (int i = 0; i < 2; ++i) {
+    view->ids[i] = FAKE_FROM_DEVICE(int32_t *, ids[i]);
+    view->routeWeights[i] = FAKE_FROM_DEVICE(float *, routeWeights[i]);
+  }
+  view->routing.ids = view->ids;
+  view->routing.weights = view->routeWeights;
+  batch->routing = &view->routing;
+}
+
+/* Parameters: the step, the scratch, whether it is the decoder. Leaves a mark
+ * for the rows that follow. */
+static void storeKernel(const FakeBlock *block) {
+  View view;
+  makeView((const moe_step_v1 *)(uintptr_t)block->parameters[0], &view);
+  if (block->parameters[2])
+    storeToken(&view.step, (int)block->block[0]);
+  uint32_t *marks = FAKE_FROM_DEVICE(uint32_t *, block->parameters[1]);
+  marks[block->block[0]] = block->block[0] + 7;
+}
+
+/* Parameters: the step, the variant, whether it is the decoder, what the host
+ * took for the address of the second output. */
+static void rowsKernel(const FakeBlock *block) {
+  View view;
+  makeView((const moe_step_v1 *)(uintptr_t)block->parameters[0], &view);
+  const int row = (int)block->block[0];
+  if (block->parameters[2])
+    decodeRow(&view.step, row);
+  else
+    scoreRow(&view.step, row);
+  const uint32_t *marks = view.step.scratch;
+  const int token = view.batch.logits_rows[row];
+  int errors = marks[token] != (uint32_t)token + 7;
+  errors += *(const int *)view.step.constants != FAKE_CONSTANT;
+  errors += FAKE_FROM_DEVICE(void *, block->parameters[3]) != view.outputs[1];
+  errors += view.step.device != 0 || view.step.host != 0;
+  errors += block->sharedBytes != FAKE_SHARED_BYTES;
+  float *trace = (float *)view.outputs[1] + row * FAKE_TRACE;
+  trace[0] = (float)block->parameters[1];
+  trace[1] = (float)block->threads;
+  trace[2] = (float)errors;
+  trace[3] = (float)block->grid[0];
+}
+
+/* Parameters: the step, the ids of the first router. */
+static void routeKernel(const FakeBlock *block) {
+  View view;
+  makeView((const moe_step_v1 *)(uintptr_t)block->parameters[0], &view);
+  if (FAKE_FROM_DEVICE(int32_t *, block->parameters[1]) == view.ids[0])
+    exportRouting(&view.batch);
+}
+
+static int32_t launch(const moe_step_v1 *step, uint32_t kernel, uint64_t blocks,
+                      uint32_t shared, uint32_t count,
+                      const uint64_t *arguments) {
+  const moe_launch_v1 given = {sizeof(given), kernel,
+                               shared,        {(uint32_t)blocks, 1, 1},
+                               count,         arguments};
+  return step->host->launch(step, &given);
+}
+
+static int32_t runOnDevice(const moe_step_v1 *step, int variant,
+                           int isDecoder) {
+  const moe_batch_v1 *batch = step->batch;
+  const uint64_t store[] = {(uint64_t)step->scratch, (uint64_t)isDecoder};
+  const uint64_t rows[] = {(uint64_t)variant, (uint64_t)isDecoder,
+                           (uint64_t)step->outputs[1]};
+  if (launch(step, FAKE_STORE, batch->extents.tokens, 0, 2, store) ||
+      launch(step, FAKE_ROWS, batch->extents.logits_rows, FAKE_SHARED_BYTES, 3,
+             rows))
+    return MOE_STEP_LAUNCH_FAILED;
+  if (batch->routing) {
+    const uint64_t ids = (uint64_t)batch->routing->ids[0];
+    if (launch(step, FAKE_ROUTE, 1, 0, 1, &ids))
+      return MOE_STEP_LAUNCH_FAILED;
+  }
+  return MOE_STEP_OK;
+}
+
+#define DEVICE_STEP(n, isDecoder)                                              \
+  static int32_t step##n(const moe_step_v1 *step) {                            \
+    return runOnDevice(step, n, isDecoder);                                    \
+  }
+DEVICE_STEP(7, 1)
+DEVICE_STEP(8, 0)
+DEVICE_STEP(9, 1)
+DEVICE_STEP(10, 0)
+
+static const FakeKernel code[FAKE_KERNELS] = {{"store", 3, 0, storeKernel},
+                                              {"rows", 4, 0, rowsKernel},
+                                              {"route", 2, 0, routeKernel}};
+static const FakeImage image = {FAKE_IMAGE_MAGIC, 12080, FAKE_KERNELS, code, 0};
+static const int constant = FAKE_CONSTANT;
+
+static const moe_kernel_v1 kernels[FAKE_KERNELS] = {
+    {sizeof(moe_kernel_v1), "store", 32, 0},
+    {sizeof(moe_kernel_v1), "rows", 128, FAKE_SHARED_BYTES},
+    {sizeof(moe_kernel_v1), "route", 32, 0}};
+/* No IR for sm_80: it was compiled without. */
+static const moe_device_image_v1 images[] = {
+    {sizeof(moe_device_image_v1), MOE_IMAGE_PTX, 0, sizeof(image), &image},
+    {sizeof(moe_device_image_v1), MOE_IMAGE_LLVM_IR, 0, sizeof(image), &image}};
+
+#define LEVEL(name, major, exact, numImages)                                   \
+  {sizeof(moe_device_level_v1),                                                \
+   name,                                                                       \
+   major,                                                                      \
+   0,                                                                          \
+   exact,                                                                      \
+   FAKE_KERNELS,                                                               \
+   numImages,                                                                  \
+   0,                                                                          \
+   kernels,                                                                    \
+   images,                                                                     \
+   &constant,                                                                  \
+   sizeof(constant)}
+static moe_device_level_v1 levels[] = {LEVEL("sm_80", 8, 0, 1),
+                                       LEVEL("sm_90a", 9, 1, 2)};
+
+/* Does to the tables what FAKE_DAMAGE in the environment says. */
+static void damageLevels(void) {
+  const char *damage = getenv("FAKE_DAMAGE");
+  static moe_kernel_v1 kernel = {sizeof(kernel), "store", 32, 0};
+  static moe_device_image_v1 bad = {sizeof(bad), MOE_IMAGE_PTX, 0, 3, "abc"};
+  moe_device_level_v1 *level = &levels[FAKE_SM90A];
+  if (!damage)
+    return;
+  if (!strcmp(damage, "size"))
+    level->size = 8;
+  if (!strcmp(damage, "name"))
+    level->name = "sm_100a";
+  if (!strcmp(damage, "no name"))
+    level->name = 0;
+  if (!strcmp(damage, "no kernels"))
+    level->kernels = 0;
+  if (!strcmp(damage, "threads"))
+    kernel.threads = 2000;
+  if (!strcmp(damage, "kernel name"))
+    kernel.name = "unheard of";
+  if (!strcmp(damage, "threads") || !strcmp(damage, "kernel name")) {
+    level->kernels = &kernel;
+    level->num_kernels = 1;
+  }
+  if (!strcmp(damage, "text"))
+    level->images = &bad;
+  if (!strcmp(damage, "no data"))
+    bad.data = 0;
+  if (!strcmp(damage, "text") || !strcmp(damage, "no data")) {
+    level->images = &bad;
+    level->num_images = 1;
+  }
+  if (!strcmp(damage, "constants"))
+    level->constants = 0;
+  if (!strcmp(damage, "kernels"))
+    level->num_kernels = 1;
+}
+
+#endif /* MOEC_TEST_UNIT_RUNTIME_FAKE_FAKEDEVICECODE_H */
