@@ -95,7 +95,8 @@ Session::Session(std::shared_ptr<Model> loaded,
            firstPages(device != nullptr, model->description()),
            options.cache_tokens / MOE_PAGE_TOKENS +
                (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
-      builder(model->description()), routingExport(model->description()) {
+      builder(model->description()), routingExport(model->description()),
+      routingInputs(model->description()) {
   size_t most = 0;
   for (const Function &function : model->description().functions)
     most = std::max(most, function.outputs.size());
@@ -252,10 +253,7 @@ absl::Status Session::step(const char *name, const moe_batch &given,
                        "events, found one with");
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
                                     batch.routing_out != 0, outputs));
-  if (batch.routing_out) {
-    MOE_RETURN_IF_ERROR(routingExport.prepare(builder.batch().extents.tokens));
-    builder.setRouting(routingExport.io());
-  }
+  MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
   MOE_RETURN_IF_ERROR(run(*variant, batch.trace));
@@ -268,6 +266,28 @@ absl::Status Session::step(const char *name, const moe_batch &given,
     MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
     outputs[i].capacity = capacity;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Session::prepareRouting(const Entry &entry,
+                                     const moe_batch &batch) {
+  const uint64_t tokens = builder.batch().extents.tokens;
+  if (batch.num_routers && device)
+    return unsupported("entry '", entry.name,
+                       "': expected a session on the processor, where routers "
+                       "can be given something, found one on a device");
+  routingArrays = {};
+  routingArrays.size = sizeof(routingArrays);
+  if (batch.routing_out) {
+    MOE_RETURN_IF_ERROR(routingExport.prepare(tokens));
+    routingExport.addTo(routingArrays);
+  }
+  if (batch.num_routers) {
+    MOE_RETURN_IF_ERROR(routingInputs.take(entry, batch, tokens));
+    routingInputs.addTo(routingArrays);
+  }
+  if (batch.routing_out || batch.num_routers)
+    builder.setRouting(&routingArrays);
   return absl::OkStatus();
 }
 
