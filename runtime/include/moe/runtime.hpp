@@ -377,7 +377,7 @@ public:
   /// With `keepRouting` what the routers choose is kept for routing(i), with
   /// `keepTrace` the time stamps for trace().
   Logits step(const char *entry, const Item *items, std::size_t count,
-              bool keepRouting = false, bool keepTrace = false) {
+              bool keepRouting = false, uint32_t keepTrace = MOE_TRACE_NONE) {
     auto batch = detail::sized<moe_batch>();
     batch.items = items;
     batch.num_items = count;

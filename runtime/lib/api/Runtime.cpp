@@ -41,8 +41,9 @@ static_assert(MOE_F32 == static_cast<uint32_t>(moe::manifest::DType::f32) &&
                   MOE_U8 == static_cast<uint32_t>(moe::manifest::DType::u8) &&
                   MOE_I32 == static_cast<uint32_t>(moe::manifest::DType::i32),
               "the public numbers of element types are those of the manifest");
-static_assert(MOE_PTX == MOE_IMAGE_PTX && MOE_CUBIN == MOE_IMAGE_CUBIN &&
-                  MOE_LLVM_IR == MOE_IMAGE_LLVM_IR,
+static_assert(int{MOE_PTX} == int{MOE_IMAGE_PTX} &&
+                  int{MOE_CUBIN} == int{MOE_IMAGE_CUBIN} &&
+                  int{MOE_LLVM_IR} == int{MOE_IMAGE_LLVM_IR},
               "the public numbers of images are those of the artifact");
 static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
                   sizeof(moe_batch) == 32 && sizeof(moe_output) == 48,

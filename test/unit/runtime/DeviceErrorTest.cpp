@@ -396,6 +396,14 @@ TEST_F(DeviceFailure, SideFileOfTheDevice) {
   EXPECT_EQ(session.device().device, unsigned{MOE_DEVICE_CPU});
 }
 
+TEST_F(DeviceFailure, SideFileThatIsCutShort) {
+  // Verifying maps it; what is lost is missed when it goes to the device.
+  const Model model = Model::load(engine, artifact.path(), /*verify=*/true);
+  ASSERT_EQ(truncate(artifact.deviceFile().c_str(), 0), 0);
+  EXPECT_FAILURE(Session(model, 0, 0, MOE_DEVICE_CUDA), MOE_ERROR_BAD_ARTIFACT,
+                 "found their file cut short");
+}
+
 TEST_F(DeviceFailure, ChecksumsOfTheDevicesWeights) {
   std::vector<uint8_t> bytes = readFile(artifact.deviceFile());
   bytes[100] ^= 1;
