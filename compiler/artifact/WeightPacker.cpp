@@ -256,9 +256,10 @@ LogicalResult SyntheticWeights::supply(moe::WeightOp op,
     std::fill(codes.begin(), codes.end(), 0);
     return success();
   }
-  // A copy for another target has the numbers of its original.
-  auto original = op->getAttrOfType<FlatSymbolRefAttr>(kCopyOfAttrName);
-  StringRef name = original ? original.getValue() : op.getSymName();
+  // A copy for a device has the numbers of what it is a copy of.
+  StringRef name = op.getSymName();
+  if (auto of = op->getAttrOfType<FlatSymbolRefAttr>(kCopyOfAttrName))
+    name = of.getValue();
   uint64_t start = seed ^ llvm::xxh3_64bits(name);
   int64_t rowLength = type.getRank() == 0 ? 1 : type.getShape().back();
   // Sqrt is correctly rounded everywhere.
