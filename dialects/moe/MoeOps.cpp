@@ -58,6 +58,22 @@ LogicalResult ExportRoutingOp::verify() {
   return success();
 }
 
+LogicalResult RoutingOperandOp::verify() {
+  std::optional<RoutingField> field = symbolizeRoutingField(getField());
+  if (!field) // C1
+    return emitOpError("expected one of ids, weights, bias, mask and count, "
+                       "found ")
+           << getFieldAttr();
+  auto type = cast<RankedTensorType>(getResult().getType());
+  if (!isTypeOf(*field, type) || isPerToken(*field) != bool(getLike())) // C2
+    return emitOpError("expected the type of ")
+           << getFieldAttr()
+           << (isPerToken(*field) ? " and an operand with its rows"
+                                  : " and no operand")
+           << ", found " << type;
+  return success();
+}
+
 LogicalResult EntryOp::verify() {
   for (Attribute segment : getLayout())
     if (!isa<SegmentAttr>(segment)) // C2
@@ -113,10 +129,13 @@ LogicalResult WeightRefOp::verifySymbolUses(SymbolTableCollection &symbols) {
 static ArrayRef<StringRef> rolesOf(StringRef body) {
   static const StringRef glu[] = {"down", "gate", "up"};
   static const StringRef mlp[] = {"down", "up"};
+  static const StringRef linear[] = {"up"};
   if (body == "glu")
     return glu;
   if (body == "mlp")
     return mlp;
+  if (body == "linear")
+    return linear;
   return {};
 }
 
@@ -146,7 +165,7 @@ bool ExpertTableOp::hasVirtualExperts() {
 LogicalResult ExpertTableOp::verify() {
   ArrayRef<StringRef> roles = rolesOf(getBody());
   if (roles.empty()) // C1
-    return emitOpError("expected body \"glu\" or \"mlp\", found \"")
+    return emitOpError("expected body \"glu\", \"mlp\" or \"linear\", found \"")
            << getBody() << "\"";
   if (getExperts().empty()) // C1
     return emitOpError("expected at least one expert, found none");
@@ -204,6 +223,11 @@ struct TableChecker {
              (outer == -1 || shape[isDown ? 0 : 1] == outer);
       if (fits)
         outer = shape[isDown ? 0 : 1];
+    }
+    // Without down, up gives the output.
+    if (fits && table.getBody() == "linear") {
+      fits = to == -1 || to == expert.getWidth();
+      to = expert.getWidth();
     }
     if (fits)
       return success();

@@ -86,7 +86,9 @@ def Moe_EntryOp : Moe_Op<"entry",
   let description = [{
     An entry of the source: a use of a step function (contract 4.4). Entries that
     differ only in lengths and in `last` share the function. `routing_out`: the
-    entry exports what its routers choose; its function must be able to.
+    entry exports what its routers choose. `routing_in`, `expert_mask`,
+    `router_bias` and `k_override`: a step may force, bar, favour experts, and
+    use fewer of them. The function must be able to.
 
     Constraints:
     - (C1) `function` names a function of the module
@@ -100,10 +102,14 @@ def Moe_EntryOp : Moe_Op<"entry",
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$function,
                        UnitAttr:$last, UnitAttr:$routing_out,
+                       UnitAttr:$routing_in, UnitAttr:$expert_mask,
+                       UnitAttr:$router_bias, UnitAttr:$k_override,
                        ArrayAttr:$layout);
   let assemblyFormat = [{
     $sym_name `function` `=` $function (`last` $last^)?
-    (`routing_out` $routing_out^)? `layout` `=` $layout attr-dict
+    (`routing_out` $routing_out^)? (`routing_in` $routing_in^)?
+    (`expert_mask` $expert_mask^)? (`router_bias` $router_bias^)?
+    (`k_override` $k_override^)? `layout` `=` $layout attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -180,11 +186,11 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
 
     Constraints:
     - (C1) every entry is a `#moe.virtual` or a `#moe.expert` with the roles
-      `gate`, `up`, `down` (body `glu`) or `up`, `down` (body `mlp`) and no other
-      ones than biases of these
+      `gate`, `up`, `down` (body `glu`), `up`, `down` (body `mlp`) or `up` (body
+      `linear`) and no other ones than biases of these
     - (C2) every role names a `moe.weight`: gate and up [width, hidden], down
       [to, width], with one hidden and one to for the whole table, biases [width]
-      and [to]
+      and [to]; without down, width is to
     - (C3) virtual experts are `identity`, which needs hidden equal to to, `null`,
       or `constant` with a weight [to]
 
@@ -311,9 +317,10 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the
     expert ids[t, s] of the table; slots with id -1 are left out. An expert of
     body `glu` computes down(act(gate(x)) * up(x)), of body `mlp`
-    down(act(up(x))), with the biases that it has; slope, clamps and `up_offset`
-    are those of `nn.glu`. The hidden vector is rounded to the operand's element
-    type; expert results are f32; the sum is f32 and rounded once. Where the
+    down(act(up(x))), of body `linear` up(x), with the biases that it has; slope,
+    clamps and `up_offset` are those of `nn.glu`. The hidden vector is rounded to
+    the operand's element type; expert results are f32; the sum is f32 and rounded
+    once. Where the
     experts of a table differ in width, or some are virtual, those of one width
     are summed first, then the sums in the order of their first experts, then
     what identities give: (sum of their weights) * x[t], then constants in order
@@ -322,12 +329,15 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     With `apply_input` the weight multiplies the expert's operand instead:
     E(weights[t, s] * x[t]), the product rounded to the operand's element type.
 
+    With `slot` only that one of each token's slots counts.
+
     Constraints:
     - (C1) the table exists; its hidden width is the operand's and its output
       width the result's
-    - (C2) ids and weights have the same number of slots
+    - (C2) ids and weights have the same number of slots; `slot` is one of them
     - (C3) there is at most one clamp, with a positive limit; a slope goes with
-      silu; clamps and `up_offset` go with body `glu`
+      silu; clamps and `up_offset` go with body `glu`; body `linear` has the
+      activation identity
 
     Example:
     ```mlir
@@ -344,7 +354,8 @@ def Moe_ExpertsOp : Moe_Op<"experts",
   let arguments = !con((ins FlatSymbolRefAttr:$table, Moe_Stream:$tokens,
                             Moe_SlotIds:$ids, Moe_SlotWeights:$weights),
                        Moec_HiddenArguments,
-                       (ins Moe_ComputeType:$compute, UnitAttr:$apply_input));
+                       (ins Moe_ComputeType:$compute, UnitAttr:$apply_input,
+                            OptionalAttr<I64Attr>:$slot));
   let results = (outs Moe_Stream:$result);
   let assemblyFormat = [{
     $table $tokens `routed` `(` $ids `,` $weights `)` `act` `=` $activation
@@ -474,7 +485,7 @@ def Moe_PlanOp : Moe_Op<"plan",
 }
 
 def Moe_ExportRoutingOp : Moe_Op<"export_routing",
-    [MemoryEffects<[MemWrite]>]> {
+    [MemoryEffects<[MemWrite]>, Moe_Reference]> {
   let summary = "gives what a router chose to the caller of the step";
   let description = [{
     Writes ids and weights to the arrays that the batch has for the router with
@@ -501,6 +512,49 @@ def Moe_ExportRoutingOp : Moe_Op<"export_routing",
   let assemblyFormat = [{
     $ids `,` $weights (`kinds` $kinds^)? attr-dict `:` type($ids) `,`
     type($weights)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_RoutingOperandOp : Moe_Op<"routing_operand",
+    [Pure, Moe_ContextReference]> {
+  let summary = "what the caller of the step gives to a router";
+  let description = [{
+    A run-time operand of the router with this ordinal in the manifest: an array
+    of the batch's `moe_routing_io_v1`, or what changes nothing where the batch
+    has none.
+
+    | field | type | nothing | meaning |
+    | --- | --- | --- | --- |
+    | `ids` | tensor<?xKxi32> | -2 | experts of each token's slots |
+    | `weights` | tensor<?xKxf32> | NaN | their weights |
+    | `bias` | tensor<Exf32> | -0.0 | added to the logits |
+    | `mask` | tensor<Exi32> | 1 | 0: never chosen |
+    | `count` | tensor<1xi32> | 2^31 - 1 | at most so many selected experts |
+
+    `ids` and `weights` have as many rows as the operand. Pass `record-model`
+    makes it, for functions that have such operands.
+
+    Constraints:
+    - (C1) `field` is one of these
+    - (C2) the type is that of the field, and there is an operand exactly for
+      types with rows
+
+    Example:
+    ```mlir
+    func.func @f(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<8xf32>) {
+      %i = moe.routing_operand "ids" router = 0 rows %z : tensor<?x8xf32> -> tensor<?x2xi32>
+      %b = moe.routing_operand "bias" router = 0 -> tensor<8xf32>
+      return %i, %b : tensor<?x2xi32>, tensor<8xf32>
+    }
+    ```
+  }];
+  let arguments = (ins StrAttr:$field, I64Attr:$router,
+                       Optional<AnyRankedTensor>:$like);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $field `router` `=` $router (`rows` $like^ `:` type($like))? attr-dict `->`
+    type($result)
   }];
   let hasVerifier = 1;
 }

@@ -64,6 +64,24 @@ mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);
 mlir::LogicalResult emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op);
+/// Where the elements of `moex.routing_operand` come from.
+struct RoutingSource {
+  /// The caller's array, NULL without one, and whether there is one.
+  Value array, isThere;
+  /// Of `count`, one for all routers: the index of this router's.
+  Value router;
+  /// Types of the array's and of the operand's elements.
+  Type from, to;
+  /// The element that means nothing.
+  Value nothing;
+
+  /// Element `index`, where there is an array.
+  Value load(CodeBuilder &b, Value index) const;
+};
+RoutingSource findRoutingSource(CodeBuilder &b, Value step,
+                                moex::RoutingOperandOp op);
+mlir::LogicalResult emitRoutingOperand(Kernel &kernel,
+                                       moex::RoutingOperandOp op);
 mlir::LogicalResult emitExportRouting(Kernel &kernel,
                                       moex::ExportRoutingOp op);
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);

@@ -96,6 +96,9 @@ public:
         .Case([&](moex::ExportRoutingOp) {
           return exportRoutingLaunches(request);
         })
+        .Case([&](moex::RoutingOperandOp) {
+          return routingOperandLaunches(request);
+        })
         .Case([&](moex::CombineRowsOp) { return combineRowsLaunches(request); })
         .Case([&](moex::LookupOp) { return lookupLaunches(request); })
         .Case([&](moex::StateAppendOp) { return stateAppendLaunches(request); })

@@ -68,6 +68,8 @@ mlir::FailureOr<Launches> routeSortLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> planLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> limitSlotsLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> exportRoutingLaunches(const KernelRequest &request);
+mlir::FailureOr<Launches>
+routingOperandLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> combineRowsLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> lookupLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> stateAppendLaunches(const KernelRequest &request);

@@ -192,6 +192,11 @@ typedef struct moe_entry_info {
   uint32_t function;  /* ordinal */
   uint32_t last_only; /* one result row per item instead of one per token */
   uint32_t routing_out; /* moe_batch.routing_out is accepted */
+  /* which fields of moe_router_input are accepted */
+  uint32_t routing_in; /* ids, weights */
+  uint32_t expert_mask;
+  uint32_t router_bias; /* bias */
+  uint32_t k_override;  /* count */
   uint32_t reserved;
 } moe_entry_info;
 
@@ -222,6 +227,8 @@ typedef struct moe_router_info {
   int32_t layer;    /* -1: none */
   uint32_t experts;
   uint32_t slots; /* experts per token, at most */
+  uint32_t weighs_any; /* gives weights to ids that are forced on it */
+  uint32_t first_expert; /* ids are first_expert .. experts-1 */
   uint32_t reserved;
 } moe_router_info;
 
@@ -402,6 +409,23 @@ typedef struct moe_item {
   uint64_t num_rows;
 } moe_item;
 
+/* What a step gives to one router. Entries accept only what they were compiled
+ * with. The arrays must stay unchanged during the step. */
+typedef struct moe_router_input {
+  uint64_t size;
+  uint32_t router; /* moe_model_get_router */
+  uint32_t count;  /* experts per token, at most; 0: all slots */
+  /* What takes the place of the router's choice, in the order of the batch, as
+   * moe_session_get_routing gives it: [tokens, slots of the router]. */
+  const int32_t *ids; /* -1: no expert; -2 in all slots of a token: the router
+                         chooses; NULL: it chooses for all */
+  const float *weights; /* NULL: those that the router gives to these ids in
+                           this step, where it can (weighs_any) */
+  uint64_t tokens;      /* of ids and weights */
+  const float *bias;    /* [experts] added to the logits, or NULL */
+  const uint8_t *expert_mask; /* [experts] 0: never chosen; or NULL */
+} moe_router_input;
+
 typedef struct moe_batch {
   uint64_t size;
   const moe_item *items;
@@ -409,9 +433,20 @@ typedef struct moe_batch {
   uint32_t routing_out; /* non-zero: keep what the routers choose, for
                            moe_session_get_routing; an error for entries that
                            were compiled without `routing_out` */
-  uint32_t trace;       /* non-zero: keep time stamps of the step, for
-                           moe_session_get_trace; 0 costs nothing */
+  uint32_t trace;       /* which time stamps of the step to keep, for
+                           moe_session_get_trace: MOE_TRACE_.. */
+  const moe_router_input *routers; /* each router once, at most */
+  uint64_t num_routers;
 } moe_batch;
+
+enum {
+  MOE_TRACE_NONE = 0,     /* costs nothing */
+  MOE_TRACE_BARRIERS = 1, /* of every barrier; on a device around every launch,
+                             which is not part of a graph then */
+  MOE_TRACE_STEP = 2      /* around the kernels of the whole step, which run as
+                             they do without: one interval. Copies to and from
+                             a device lie outside */
+};
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item
  * first. */
@@ -464,8 +499,10 @@ MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
                                            moe_routing *routing);
 
 /* When the participants of a step reached its barriers, which cut the step into
- * intervals. What runs in interval i of a variant is in Variant.kernels of the
- * manifest. Of the session, valid until its next step. */
+ * intervals; on a device there is one participant, and each launch is an
+ * interval. What runs in interval i of a variant is in Variant.kernels of the
+ * manifest; MOE_TRACE_STEP makes one interval of one participant. Of the session,
+ * valid until its next step. */
 typedef struct moe_trace {
   uint64_t size;
   const uint64_t *stamps; /* [threads, intervals, 2] nanoseconds of a clock that

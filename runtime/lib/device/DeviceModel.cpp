@@ -90,6 +90,7 @@ DeviceModel::load(const std::string &path, const ModelDescription &model,
     return device.status();
   std::unique_ptr<DeviceModel> loaded(
       new DeviceModel(*std::move(device), *choice->level));
+  MOE_RETURN_IF_ERROR(loaded->checkVariants(path, model));
   const CudaScope scope(*loaded->gpu);
   MOE_RETURN_IF_ERROR(scope.status());
   MOE_RETURN_IF_ERROR(store.attachDevice(path, model));
@@ -104,6 +105,21 @@ DeviceModel::~DeviceModel() {
   const CudaScope scope(*gpu);
   if (scope.status().ok())
     static_cast<void>(gpu->api().cuModuleUnload(module));
+}
+
+/// A session has all functions, for they share its cache.
+absl::Status DeviceModel::checkVariants(const std::string &path,
+                                        const ModelDescription &model) const {
+  std::vector<bool> hasCode(model.functions.size());
+  for (const Variant &variant : model.variants)
+    if (hasVariant(variant))
+      hasCode[variant.function] = true;
+  for (size_t i = 0; i < hasCode.size(); ++i)
+    if (!hasCode[i])
+      return unsupported("'", path, "': device level '", chosen->name,
+                         "' has no variant of function '",
+                         model.functions[i].name, "'");
+  return absl::OkStatus();
 }
 
 absl::Status DeviceModel::loadCode(const std::string &path) {

@@ -95,7 +95,8 @@ Session::Session(std::shared_ptr<Model> loaded,
            firstPages(device != nullptr, model->description()),
            options.cache_tokens / MOE_PAGE_TOKENS +
                (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
-      builder(model->description()), routingExport(model->description()) {
+      builder(model->description()), routingExport(model->description()),
+      routingInputs(model->description()) {
   size_t most = 0;
   for (const Function &function : model->description().functions)
     most = std::max(most, function.outputs.size());
@@ -244,18 +245,18 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (!pages.ok())
     return pages.status();
   MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
+  if (batch.trace > MOE_TRACE_STEP)
+    return invalidArgument("expected a batch with trace of at most ",
+                           uint32_t{MOE_TRACE_STEP}, ", found ", batch.trace);
   if (batch.trace && device && !device->canTrace())
     return unsupported("expected a batch without trace, for the driver has no "
                        "events, found one with");
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
                                     batch.routing_out != 0, outputs));
-  if (batch.routing_out) {
-    MOE_RETURN_IF_ERROR(routingExport.prepare(builder.batch().extents.tokens));
-    builder.setRouting(routingExport.io());
-  }
+  MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
-  MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
+  MOE_RETURN_IF_ERROR(run(*variant, batch.trace));
   published = &function;
   routingKept = batch.routing_out != 0;
   if (device)
@@ -265,6 +266,28 @@ absl::Status Session::step(const char *name, const moe_batch &given,
     MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
     outputs[i].capacity = capacity;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Session::prepareRouting(const Entry &entry,
+                                     const moe_batch &batch) {
+  const uint64_t tokens = builder.batch().extents.tokens;
+  if (batch.num_routers && device)
+    return unsupported("entry '", entry.name,
+                       "': expected a session on the processor, where routers "
+                       "can be given something, found one on a device");
+  routingArrays = {};
+  routingArrays.size = sizeof(routingArrays);
+  if (batch.routing_out) {
+    MOE_RETURN_IF_ERROR(routingExport.prepare(tokens));
+    routingExport.addTo(routingArrays);
+  }
+  if (batch.num_routers) {
+    MOE_RETURN_IF_ERROR(routingInputs.take(entry, batch, tokens));
+    routingInputs.addTo(routingArrays);
+  }
+  if (batch.routing_out || batch.num_routers)
+    builder.setRouting(&routingArrays);
   return absl::OkStatus();
 }
 
@@ -408,14 +431,14 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
   return absl::OkStatus();
 }
 
-absl::Status Session::run(uint32_t variant, bool traced) {
+absl::Status Session::run(uint32_t variant, uint32_t trace) {
   for (size_t i = 0; i < batchSequences.size(); ++i)
     pool.extend(*batchSequences[i], builder.tokensOf(i));
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
   int32_t status = MOE_STEP_OK;
-  const absl::Status ran = device ? runOnDevice(variant, traced, status)
-                                  : runOnHost(variant, traced, status);
+  const absl::Status ran = device ? runOnDevice(variant, trace, status)
+                                  : runOnHost(variant, trace, status);
   const bool done = ran.ok() && status == MOE_STEP_OK;
   for (size_t i = 0; i < batchSequences.size(); ++i) {
     PageList &list = *batchSequences[i];
@@ -431,24 +454,29 @@ absl::Status Session::run(uint32_t variant, bool traced) {
   ++steps;
   lastVariant = variant;
   // A step that has happened does not fail for want of its stamps.
-  traceKept = traced;
-  if (traced && !device)
-    traceStatus = stepTrace->finish(model->path());
+  traceKept = trace != MOE_TRACE_NONE;
+  traceStatus = trace == MOE_TRACE_BARRIERS && !device
+                    ? stepTrace->finish(model->path())
+                    : absl::OkStatus();
   return absl::OkStatus();
 }
 
-absl::Status Session::runOnHost(uint32_t variant, bool traced,
+absl::Status Session::runOnHost(uint32_t variant, uint32_t trace,
                                 int32_t &status) {
   moe_step_v1 step = {};
   step.size = sizeof(step);
-  step.host = traced ? stepTrace->begin() : model->host();
+  step.host = trace == MOE_TRACE_BARRIERS ? stepTrace->begin() : model->host();
   step.batch = &builder.batch();
   step.weights = model->weights().pointers();
   step.states = pool.pointers();
   step.scratch = scratch.data();
   step.outputs = outputPointers.data();
+  if (trace == MOE_TRACE_STEP)
+    stepTrace->beginWhole();
   if (!model->weights().failed())
     status = model->code(variant).step(&step);
+  if (trace == MOE_TRACE_STEP)
+    stepTrace->finishWhole();
   if (model->weights().failed())
     return badArtifact("'", model->path(),
                        "': expected the weights that were "
@@ -456,10 +484,10 @@ absl::Status Session::runOnHost(uint32_t variant, bool traced,
   return absl::OkStatus();
 }
 
-absl::Status Session::runOnDevice(uint32_t variant, bool traced,
+absl::Status Session::runOnDevice(uint32_t variant, uint32_t trace,
                                   int32_t &status) {
   return device->run(model->code(variant), model->host(), pool.pointers(),
-                     traced, status);
+                     trace, status);
 }
 
 void Session::collectResults() {

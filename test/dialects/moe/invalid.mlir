@@ -81,7 +81,7 @@ func.func @f() {
 // moe.expert_table C1: body
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
-// expected-error@+1 {{expected body "glu" or "mlp", found "film"}}
+// expected-error@+1 {{expected body "glu", "mlp" or "linear", found "film"}}
 moe.expert_table @e body = "film" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
 
 // -----
@@ -624,6 +624,37 @@ func.func @f(%z: tensor<?x8xf32>) {
 
 // -----
 
+// moe.expert_table C2: linear experts of one width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @v : tensor<16x64xbf16> from [#moe.tensor<"v">]
+// expected-error@+1 {{expert 1: expected 'up' of width 16 and the table's hidden size, found 'tensor<16x64xbf16>'}}
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>, #moe.expert<width = 16, weights = {up = @v}>]
+
+// -----
+
+// moe.experts C2: slot
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected a slot from 0 to 1, found 2}}
+  %r = moe.experts @e %x routed(%i, %w) act = identity compute = f32 {slot = 2 : i64} : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.experts C3: linear experts
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected no activation of linear experts, found silu}}
+  %r = moe.experts @e %x routed(%i, %w) act = silu compute = f32 : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
 // moe.experts C3
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
@@ -722,5 +753,68 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<?x2xf32>) {
 func.func @f(%z: tensor<?x8xf32>, %b: tensor<?x9xi32>) {
   // expected-error@+1 {{expected k from 1 to 8, the experts of the pool, found 9}}
   %i, %w = moe.route %z operands(%b : tensor<?x9xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
+  return
+}
+
+// -----
+
+// moe.routing_operand C1
+func.func @f() {
+  // expected-error@+1 {{expected one of ids, weights, bias, mask and count, found "rank"}}
+  %b = moe.routing_operand "rank" router = 0 -> tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.routing_operand C2
+func.func @f() {
+  // expected-error@+1 {{expected the type of "mask" and no operand, found 'tensor<8xf32>'}}
+  %m = moe.routing_operand "mask" router = 0 -> tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.routing_operand C2: rows
+func.func @f() {
+  // expected-error@+1 {{expected the type of "ids" and an operand with its rows, found 'tensor<?x2xi32>'}}
+  %i = moe.routing_operand "ids" router = 0 -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// moe.route C6
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xf32>) {
+  // expected-error@+1 {{expected 'run_time' to name different ones of ids, bias, mask and count, each with an operand, found ["bias", "bias"]}}
+  %i, %w = moe.route %z operands(%b, %b : tensor<8xf32>, tensor<8xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["bias", "bias"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C6: width
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xf32>) {
+  // expected-error@+1 {{expected 'bias' to be 11 wide, found 'tensor<8xf32>'}}
+  %i, %w = moe.route %z operands(%b : tensor<8xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) pool_start = 3 run_time = ["bias"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C7: count
+func.func @f(%z: tensor<?x8xf32>, %n: tensor<1xi32>) {
+  // expected-error@+1 {{expected a selection in order of rank beside 'count', found #moe.all}}
+  %i, %w = moe.route %z operands(%n : tensor<1xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.all) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["count"] : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// moe.route C7: ids
+func.func @f(%z: tensor<?x8xf32>, %n: tensor<?x2xi32>) {
+  // expected-error@+1 {{expected weights that any expert has beside 'ids', found #moe.sparse_mixer_weight}}
+  %i, %w = moe.route %z operands(%n : tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.sparse_mixer<2, eps = 0.1>) weigh(#moe.sparse_mixer_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["ids"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }

@@ -1,4 +1,5 @@
 //===- Routing.cpp - Plans and what surrounds them ------------------------===//
+#include "compiler/targets/generic/Kernels.h"
 #include "compiler/targets/nvptx/NvKernels.h"
 
 #include "passes/target/StepFunctions.h"
@@ -277,6 +278,40 @@ nvptx::exportRoutingLaunches(const KernelRequest &request) {
                   });
                 });
       });
+    });
+    return success();
+  };
+  return Launches{launch};
+}
+
+//===----------------------------------------------------------------------===//
+// Operands
+//===----------------------------------------------------------------------===//
+
+FailureOr<Launches>
+nvptx::routingOperandLaunches(const KernelRequest &request) {
+  auto op = cast<moex::RoutingOperandOp>(request.op);
+  constexpr int64_t threads = 128;
+  MemRefType type = request.operands[0].type;
+  int64_t width = type.getRank() > 0 ? type.getShape().back() : 1;
+  bool isPerRow = isPerToken(*symbolizeRoutingField(op.getField()));
+  DeviceLaunch launch;
+  launch.threads = threads;
+  launch.grid = [width, isPerRow](CodeBuilder &host, Value rows) {
+    return elementGrid(host, isPerRow ? rows : host.i64(1), width, threads);
+  };
+  launch.emit = [op, width, isPerRow](const KernelArguments &arguments,
+                                      CodeBuilder &b, KernelModule &) mutable {
+    generic::RoutingSource source =
+        generic::findRoutingSource(b, arguments.step, op);
+    Value index = b.add(b.mul(blockId(b), threads), threadId(b));
+    Value count = b.mul(isPerRow ? arguments.rows : b.i64(1), width);
+    b.ifThen(b.lessThan(index, count), [&] {
+      Value element = b.choose(
+          source.isThere,
+          [&]() -> CodeBuilder::Values { return {source.load(b, index)}; },
+          [&]() -> CodeBuilder::Values { return {source.nothing}; })[0];
+      b.store(element, arguments.pointers[0], index);
     });
     return success();
   };
