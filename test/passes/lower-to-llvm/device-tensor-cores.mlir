@@ -1,0 +1,63 @@
+// RUN: moe-opt %s --lower-to-llvm=target=nvptx | FileCheck %s
+
+// Products of bf16 go to tensor cores: three kernels, of which a step starts the one
+// that suits its number of rows. Attention has one for sequences of few tokens and
+// one for the others. What does not fit has the plain kernel.
+
+#zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
+#tokens = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
+
+moe.weight @w : tensor<40x64xbf16> from [#moe.tensor<"w">] format = #moeq.plain<bf16> layout = #moeq.row_blocks<64, 8>
+moe.weight @odd : tensor<40x60xbf16> from [#moe.tensor<"odd">] format = #moeq.plain<bf16> layout = #moeq.row_blocks<64, 8>
+nn.state @k per_token : tensor<128xbf16> cache_tokens = 64
+nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
+
+// CHECK: module @moe_device__sm_80
+// CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_80_few", shared_bytes = {{[0-9]+}} : i64, threads = 128 : i64}
+// CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_80_some", shared_bytes = {{[0-9]+}} : i64, threads = 256 : i64}
+// CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_80_many", shared_bytes = {{[0-9]+}} : i64, threads = 256 : i64}
+// Rows that are no multiple of 16 bytes, another type of computation.
+// CHECK-SAME: {name = "moe_gemm_bf16_bf16_k60_n40__sm_80",
+// CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_{{[0-9a-f]+}}__sm_80",
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_few",
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_many",
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64_{{[0-9a-f]+}}__sm_80", shared_bytes = {{[0-9]+}} : i64, threads = 64 : i64}
+
+// CHECK: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_80_few(
+// CHECK: llvm.call_intrinsic "llvm.nvvm.cp.async.cg.shared.global.16.s"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.cp.async.wait.group"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.b16"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
+// CHECK: llvm.func {{.*}} @moe_gemm_bf16_bf16_k60_n40__sm_80(
+// CHECK-NOT: llvm.nvvm.mma
+// CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_few(
+// CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16"
+// CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64_{{[0-9a-f]+}}__sm_80(
+// CHECK-NOT: llvm.nvvm.mma
+// CHECK: llvm.func @f_step__sm_80
+func.func @f() attributes {moex.scratch = #tokens} {
+  moex.parallel {
+    %x = moex.arena_slice #zero rows #tokens : memref<?x64xbf16>
+    %z = moex.arena_slice #zero rows #tokens : memref<?x60xbf16>
+    %y = moex.arena_slice #zero rows #tokens : memref<?x40xbf16>
+    %w = moex.weight @w : memref<40x64xbf16>
+    %odd = moex.weight @odd : memref<40x60xbf16>
+    moex.grouped_gemm ins(%x : memref<?x64xbf16>) weights(%w : memref<40x64xbf16>)
+      outs(%y : memref<?x40xbf16>) rows #tokens compute = bf16
+    moex.grouped_gemm ins(%z : memref<?x60xbf16>) weights(%odd : memref<40x60xbf16>)
+      outs(%y : memref<?x40xbf16>) rows #tokens compute = bf16
+    moex.grouped_gemm ins(%x : memref<?x64xbf16>) weights(%w : memref<40x64xbf16>)
+      outs(%y : memref<?x40xbf16>) rows #tokens compute = f32
+    %q = moex.arena_slice #zero rows #tokens : memref<?x256xbf16>
+    %a = moex.arena_slice #zero rows #tokens : memref<?x256xbf16>
+    moex.attention ins(%q : memref<?x256xbf16>) state(@k, @v)
+        outs(%a : memref<?x256xbf16>) heads = 4 kv_heads = 2 scale = 1.25e-1
+        compute = bf16
+    moex.attention ins(%q : memref<?x256xbf16>) state(@k, @v)
+        outs(%a : memref<?x256xbf16>) heads = 4 kv_heads = 2 scale = 1.25e-1
+        compute = f32
+  }
+  return
+}
