@@ -71,7 +71,9 @@ ldd "$out/lib/libmoert.so.0" | sed -n 's/.*libabsl.* => \([^ ]*\).*/\1/p' |
 
 # ---- checks ---------------------------------------------------------------
 mkdir -p "$out/peers"
-cp "$here"/{check.sh,*.py,instructions.ll} "$out/"
+cp "$here"/{check.sh,instructions.ll} "$out/"
+cp "$here"/{bench,correct,driver,instructions,layers,reference,results,runtime,weights,wgmma}.py \
+  "$out/"
 cp "$here"/peers/*.py "$out/peers/"
 cp "$root/examples/fashion/safetensors_io.py" "$out/"
 assemble() { # input, name, level
