@@ -114,8 +114,8 @@ struct StepFunction {
   /// Modalities that some entry takes, ascending.
   llvm::SmallVector<int64_t, 4> modalities;
   int64_t cacheTokens = 0;
-  /// Some entry exports what the routers choose.
-  bool routingOut = false;
+  /// Those of all entries.
+  SemaModel::RoutingOptions routing;
 
   mlir::func::FuncOp function;
   mlir::Value tokens, kinds, positions, cuSeqlens, logitsRows;

@@ -86,7 +86,7 @@ void Expander::groupEntries() {
       it->cacheTokens = cache;
     }
     it->entries.push_back(&entry);
-    it->routingOut |= entry.routingOut;
+    it->routing.include(entry.routing);
     for (const SemaModel::Segment &segment : entry.layout)
       for (int64_t modality : segment.modalities)
         if (!llvm::is_contained(it->modalities, modality))
@@ -298,8 +298,15 @@ bool Expander::checkLayouts() {
     facts.set("cache_tokens", builder.getI64IntegerAttr(step.cacheTokens));
     facts.set("max_sequence", builder.getI64IntegerAttr(maximum));
     facts.set("modalities", builder.getDenseI64ArrayAttr(step.modalities));
-    if (step.routingOut)
-      facts.set("routing_out", builder.getUnitAttr());
+    auto option = [&](StringRef name, bool isThere) {
+      if (isThere)
+        facts.set(name, builder.getUnitAttr());
+    };
+    option("routing_out", step.routing.out);
+    option("routing_in", step.routing.in);
+    option("expert_mask", step.routing.expertMask);
+    option("router_bias", step.routing.routerBias);
+    option("k_override", step.routing.maxExperts != 0);
     step.function->setAttr("moe.function", facts.getDictionary(&context));
   }
   return ok;
@@ -316,11 +323,16 @@ void Expander::emitEntry(OpBuilder &b, const StepFunction &step,
     layout.push_back(moe::SegmentAttr::get(&context, segment.modalities,
                                            segment.min, segment.max));
   func::FuncOp function = step.function;
+  auto unit = [&](bool isThere) {
+    return isThere ? b.getUnitAttr() : UnitAttr();
+  };
+  const SemaModel::RoutingOptions &routing = entry.routing;
   moe::EntryOp::create(
       b, loc(entry.item->range), b.getStringAttr(entry.item->name.str()),
       FlatSymbolRefAttr::get(&context, function.getName()),
-      entry.last ? b.getUnitAttr() : UnitAttr(),
-      entry.routingOut ? b.getUnitAttr() : UnitAttr(), b.getArrayAttr(layout));
+      unit(entry.last), unit(routing.out), unit(routing.in),
+      unit(routing.expertMask), unit(routing.routerBias),
+      unit(routing.maxExperts != 0), b.getArrayAttr(layout));
 }
 
 /// Declares what functions refer to, above them: their order gives the

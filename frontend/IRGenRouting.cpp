@@ -197,7 +197,19 @@ Operand Expander::buildRoute(const BoundCall &call) {
       stage(StageKind::Rank), stage(StageKind::Groups), select,
       stage(StageKind::Weigh), stage(StageKind::Renorm),
       stage(StageKind::Scale), stage(StageKind::Skip), always,
-      builder.getI64IntegerAttr(ids->first));
+      builder.getI64IntegerAttr(ids->first), ArrayAttr());
+  int64_t selected = op.getSlotsPerToken() - op.getNumAlways();
+  if (fn->routing.maxExperts > selected ||
+      (fn->routing.maxExperts != 0 && !select.ordersSlots())) {
+    diagnostics.error(DiagId::E807, call.get("select")->range,
+                      "k_override(max = " + Twine(fn->routing.maxExperts) +
+                          ") takes the first of a selection in order of rank, "
+                          "found one " +
+                          (select.ordersSlots()
+                               ? "of " + Twine(selected) + " experts"
+                               : Twine("in another order")));
+    return Operand();
+  }
   Operand result;
   result.kind = OperandKind::Routing;
   result.routing = {op.getIds(), op.getWeights(), ids->first, ids->second,
@@ -347,6 +359,13 @@ Operand Expander::buildRouter(const Router &router, const ast::CallExpr &call) {
   if (!routing || op->getNumResults() != 2) {
     diagnostics.error(DiagId::E413, call.range,
                       said.empty() ? "the router refuses its arguments" : said);
+    return Operand();
+  }
+  if (fn->routing.expertMask || fn->routing.routerBias ||
+      fn->routing.maxExperts != 0) {
+    diagnostics.error(DiagId::E807, call.range,
+                      "expert_mask, router_bias and k_override act on route(), "
+                      "found another router");
     return Operand();
   }
   Operand result;

@@ -56,6 +56,24 @@ struct SemaModel {
     const ast::Segment *source = nullptr;
   };
 
+  /// What a step exchanges with the routers of an entry.
+  struct RoutingOptions {
+    bool out = false;        ///< `routing_out`: what they choose can be had
+    bool in = false;         ///< `routing_in`: it can be given
+    bool expertMask = false; ///< `expert_mask`: experts can be barred
+    bool routerBias = false; ///< `router_bias`: experts can be favoured
+    /// `k_override(max = n)`: 1 to n experts per token; 0: as it says.
+    int64_t maxExperts = 0;
+
+    void include(const RoutingOptions &other) {
+      out |= other.out;
+      in |= other.in;
+      expertMask |= other.expertMask;
+      routerBias |= other.routerBias;
+      maxExperts = std::max(maxExperts, other.maxExperts);
+    }
+  };
+
   struct Entry {
     const ast::EntryItem *item = nullptr;
     llvm::SmallVector<Segment, 2> layout;
@@ -66,8 +84,7 @@ struct SemaModel {
     std::vector<std::optional<StaticValue>> arguments;
     std::optional<int64_t> cacheTokens;
     SourceRange cacheRange;
-    /// Option `routing_out`: what the routers choose can be had.
-    bool routingOut = false;
+    RoutingOptions routing;
   };
 
   const Constant *findConstant(llvm::StringRef name) const;

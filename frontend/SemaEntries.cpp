@@ -34,7 +34,8 @@ private:
   bool readCount(const ast::Expr &count, SemaModel::Segment &segment);
   bool readOptions();
   bool readCache(const ast::EntryOption &option);
-  bool readRoutingOut(const ast::EntryOption &option);
+  bool readSwitch(const ast::EntryOption &option, bool &isThere);
+  bool readMaxExperts(const ast::EntryOption &option);
   bool readCall();
   bool readArgument(const ast::Param &param, const ast::Expr &argument,
                     std::optional<StaticValue> &value);
@@ -135,8 +136,8 @@ bool EntryReader::readCount(const ast::Expr &count,
 }
 
 bool EntryReader::readOptions() {
-  static const StringRef operands[] = {"expert_mask", "router_bias",
-                                       "k_override", "routing_in"};
+  static const StringRef known[] = {"cache",       "routing_out", "routing_in",
+                                    "expert_mask", "router_bias", "k_override"};
   bool ok = true;
   for (const ast::EntryOption &option : item.options) {
     StringRef name = option.name.str();
@@ -145,18 +146,26 @@ bool EntryReader::readOptions() {
       continue;
     }
     if (name == "routing_out") {
-      ok &= readRoutingOut(option);
+      ok &= readSwitch(option, entry.routing.out);
+      continue;
+    }
+    if (name == "routing_in") {
+      ok &= readSwitch(option, entry.routing.in);
+      continue;
+    }
+    if (name == "expert_mask") {
+      ok &= readSwitch(option, entry.routing.expertMask);
+      continue;
+    }
+    if (name == "router_bias") {
+      ok &= readSwitch(option, entry.routing.routerBias);
+      continue;
+    }
+    if (name == "k_override") {
+      ok &= readMaxExperts(option);
       continue;
     }
     ok = false;
-    if (llvm::is_contained(operands, name)) {
-      diagnostics.error(DiagId::E807, option.range,
-                        "entry option '" + name + "' is not built yet");
-      continue;
-    }
-    llvm::SmallVector<StringRef> known(std::begin(operands),
-                                       std::end(operands));
-    known.append({"cache", "routing_out"});
     diagnostics
         .error(DiagId::E803, option.name.range,
                "unknown entry option '" + name + "'")
@@ -181,18 +190,37 @@ bool EntryReader::readCache(const ast::EntryOption &option) {
   return entry.cacheTokens.has_value();
 }
 
-bool EntryReader::readRoutingOut(const ast::EntryOption &option) {
-  if (entry.routingOut) {
-    diagnostics.error(DiagId::E205, option.range, "routing_out is given twice");
+bool EntryReader::readSwitch(const ast::EntryOption &option, bool &isThere) {
+  StringRef name = option.name.str();
+  if (isThere) {
+    diagnostics.error(DiagId::E205, option.range, name + " is given twice");
     return false;
   }
   if (!option.arguments.empty()) {
-    diagnostics.error(DiagId::E204, option.range,
-                      "routing_out takes no arguments");
+    diagnostics.error(DiagId::E204, option.range, name + " takes no arguments");
     return false;
   }
-  entry.routingOut = true;
+  isThere = true;
   return true;
+}
+
+bool EntryReader::readMaxExperts(const ast::EntryOption &option) {
+  if (entry.routing.maxExperts != 0) {
+    diagnostics.error(DiagId::E205, option.range, "k_override is given twice");
+    return false;
+  }
+  if (option.arguments.size() != 1 || !option.arguments[0].name ||
+      option.arguments[0].name->str() != "max") {
+    diagnostics.error(DiagId::E204, option.range,
+                      "k_override lacks the most experts of a token: "
+                      "k_override(max = n)");
+    return false;
+  }
+  entry.routing.maxExperts =
+      evaluator
+          .integer(*option.arguments[0].value, "the most experts of a token")
+          .value_or(0);
+  return entry.routing.maxExperts > 0;
 }
 
 bool EntryReader::readCall() {

@@ -250,6 +250,10 @@ LogicalResult Builder::addEntry(moe::EntryOp op) {
   entry->name = op.getSymName().str();
   entry->last_only = op.getLast();
   entry->routing_out = op.getRoutingOut();
+  entry->routing_in = op.getRoutingIn();
+  entry->expert_mask = op.getExpertMask();
+  entry->router_bias = op.getRouterBias();
+  entry->k_override = op.getKOverride();
   FailureOr<uint32_t> function = functionOrdinal(op.getLoc(), op.getFunction());
   if (failed(function))
     return failure();
@@ -417,6 +421,9 @@ LogicalResult Builder::addRouter(DictionaryAttr facts) {
   router->slots = static_cast<uint32_t>(slots.getInt());
   for (auto guarantee : guarantees.getAsRange<StringAttr>())
     router->guarantees.push_back(guarantee.str());
+  router->weighs_any = facts.contains("weighs_any");
+  if (auto first = facts.getAs<IntegerAttr>("first_expert"))
+    router->first_expert = static_cast<uint32_t>(first.getInt());
   manifest.routers.push_back(std::move(router));
   return success();
 }

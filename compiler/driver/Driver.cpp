@@ -114,6 +114,31 @@ LogicalResult Compilation::run() {
 // Input
 //===----------------------------------------------------------------------===//
 
+/// Gives all entries the options of the command line, unless they have them.
+static void addEntryOptions(ast::File &file, const DriverOptions &options) {
+  for (auto &item : file.items) {
+    auto *entry = llvm::dyn_cast<ast::EntryItem>(item.get());
+    if (!entry)
+      continue;
+    for (const auto &[name, number] : options.entryOptions) {
+      if (llvm::any_of(entry->options, [&](const ast::EntryOption &option) {
+            return option.name.str() == name;
+          }))
+        continue;
+      ast::EntryOption option;
+      option.name = ast::Name(name, entry->name.range);
+      option.range = entry->name.range;
+      if (number) {
+        ast::CallArgument argument;
+        argument.name = ast::Name("max", entry->name.range);
+        argument.value = std::make_unique<ast::NumberExpr>(*number);
+        option.arguments.push_back(std::move(argument));
+      }
+      entry->options.push_back(std::move(option));
+    }
+  }
+}
+
 LogicalResult Compilation::importSource() {
   const PhaseEntry &entry = getPhases().front();
   TimingScope inner = scope.nest(entry.name);
@@ -124,6 +149,7 @@ LogicalResult Compilation::importSource() {
           : parseFile(options.input, sources, diagnostics);
   if (!file)
     return flush();
+  addEntryOptions(*file, options);
   if (options.emit == EmitKind::Ast) {
     std::string text;
     llvm::raw_string_ostream stream(text);

@@ -46,6 +46,21 @@ struct CommandLine {
   cl::opt<std::string> weights{
       "weights", cl::desc("synthetic:SEED: random weights, no checkpoint"),
       cl::value_desc("synthetic:SEED"), cl::cat(category)};
+  cl::opt<std::string> replayIds{
+      "replay-ids",
+      cl::desc("Experts in place of the routers' choice: i4 [routers, tokens, "
+               "slots], as moe-run --routing-ids writes them"),
+      cl::value_desc("file.npy"), cl::cat(category)};
+  cl::opt<std::string> replayWeights{
+      "replay-weights", cl::desc("Their weights: f4"),
+      cl::value_desc("file.npy"), cl::cat(category)};
+  cl::opt<std::string> expertMask{
+      "expert-mask", cl::desc("u1 [routers, experts], 0: never chosen"),
+      cl::value_desc("file.npy"), cl::cat(category)};
+  cl::opt<std::string> routerBias{
+      "router-bias",
+      cl::desc("f4 [routers, experts], added to the logits of the routers"),
+      cl::value_desc("file.npy"), cl::cat(category)};
   cl::opt<std::string> output{
       "output", cl::Required,
       cl::desc("Write the rows of the first result, all positions"),
@@ -198,6 +213,14 @@ LogicalResult Interpretation::run(const CommandLine &options) {
                      : inputs.addRaw(options.raw[r++])))
       return failure();
   }
+  const std::pair<RoutingField, const cl::opt<std::string> &> given[] = {
+      {RoutingField::Ids, options.replayIds},
+      {RoutingField::Weights, options.replayWeights},
+      {RoutingField::Mask, options.expertMask},
+      {RoutingField::Bias, options.routerBias}};
+  for (auto &[field, path] : given)
+    if (!path.empty() && failed(inputs.addRouting(field, path)))
+      return failure();
   SmallVector<int64_t> steps(options.steps.begin(), options.steps.end());
   if (steps.empty())
     steps.push_back(inputs.tokenCount());
@@ -207,7 +230,7 @@ LogicalResult Interpretation::run(const CommandLine &options) {
   int64_t width = 0, first = 0;
   for (int64_t step : steps) {
     FailureOr<std::vector<HostTensor>> operands = inputs.operands(first, step);
-    if (failed(operands))
+    if (failed(operands) || failed(inputs.giveRouting(evaluator, first, step)))
       return failure();
     auto results = evaluator.call(function, std::move(*operands));
     if (failed(results))

@@ -2,6 +2,7 @@
 
 #include "compiler/driver/InterpreterInputs.h"
 
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
 
@@ -45,22 +46,137 @@ LogicalResult InterpreterInputs::addIds(llvm::StringRef text) {
   return success();
 }
 
-/// The elements of a file, u8 or f32: of a npy file the part after its header.
-static FailureOr<llvm::StringRef> elementsOf(llvm::StringRef bytes,
-                                             bool isFloat) {
-  if (!bytes.starts_with("\x93NUMPY"))
-    return bytes;
-  if (bytes.size() < 12 || bytes[6] < 1 || bytes[6] > 2)
+namespace {
+/// A npy file, taken apart.
+struct NpyFile {
+  llvm::StringRef header, elements;
+};
+} // namespace
+
+static FailureOr<NpyFile> splitNpy(llvm::StringRef bytes) {
+  if (bytes.size() < 12 || !bytes.starts_with("\x93NUMPY") || bytes[6] < 1 ||
+      bytes[6] > 2)
     return failure();
   auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
   size_t start = bytes[6] == 1 ? 10 : 12, length = byte(8) | byte(9) << 8;
   if (bytes[6] == 2)
     length |= byte(10) << 16 | size_t(byte(11)) << 24;
   llvm::StringRef header = bytes.substr(start, length);
-  if (!header.contains(isFloat ? "'<f4'" : "'|u1'") ||
-      !header.contains("False") || bytes.size() < start + length)
+  if (!header.contains("False") || bytes.size() < start + length)
     return failure();
-  return bytes.drop_front(start + length);
+  return NpyFile{header, bytes.drop_front(start + length)};
+}
+
+/// The elements of a file, u8 or f32: of a npy file the part after its header.
+static FailureOr<llvm::StringRef> elementsOf(llvm::StringRef bytes,
+                                             bool isFloat) {
+  if (!bytes.starts_with("\x93NUMPY"))
+    return bytes;
+  FailureOr<NpyFile> file = splitNpy(bytes);
+  if (failed(file) || !file->header.contains(isFloat ? "'<f4'" : "'|u1'"))
+    return failure();
+  return file->elements;
+}
+
+LogicalResult InterpreterInputs::addRouting(RoutingField field,
+                                            llvm::StringRef path) {
+  auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
+                                            /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return function.emitError()
+           << "cannot read '" << path << "': " << buffer.getError().message();
+  bool isFloat = field == RoutingField::Weights || field == RoutingField::Bias;
+  bool isByte = field == RoutingField::Mask;
+  llvm::StringRef type = isFloat ? "'<f4'" : isByte ? "'|u1'" : "'<i4'";
+  Array array;
+  array.path = path.str();
+  FailureOr<NpyFile> file = splitNpy((*buffer)->getBuffer());
+  bool isGood = succeeded(file) && file->header.contains(type);
+  int64_t elements = 1;
+  if (isGood) {
+    llvm::StringRef sizes = file->header.split("'shape': (").second;
+    SmallVector<llvm::StringRef> words;
+    sizes.split(')').first.split(words, ',', -1, /*KeepEmpty=*/false);
+    for (llvm::StringRef word : words) {
+      int64_t size = 0;
+      if (word.trim().empty())
+        continue;
+      isGood &= !word.trim().getAsInteger(10, size) && size > 0;
+      array.shape.push_back(size);
+      elements *= size;
+    }
+  }
+  size_t rank = isPerToken(field) ? 3 : 2;
+  size_t bytes = isByte ? 1 : 4;
+  if (!isGood || array.shape.size() != rank ||
+      file->elements.size() != elements * bytes)
+    return function.emitError()
+           << "'" << path << "': expected a npy file of " << type
+           << " and rank " << rank << ", found another file";
+  for (int64_t i = 0; i < elements; ++i) {
+    const char *place = file->elements.data() + i * bytes;
+    float number = static_cast<uint8_t>(*place);
+    int32_t integer;
+    if (isFloat)
+      std::memcpy(&number, place, sizeof(number));
+    else if (!isByte) {
+      std::memcpy(&integer, place, sizeof(integer));
+      number = static_cast<float>(integer);
+    }
+    array.numbers.push_back(number);
+  }
+  routing[field] = std::move(array);
+  return success();
+}
+
+LogicalResult InterpreterInputs::giveRouting(ModelEvaluator &evaluator,
+                                             int64_t first, int64_t count) {
+  llvm::SmallSet<RoutingField, 8> taken;
+  auto result = function.walk([&](moe::RoutingOperandOp op) {
+    RoutingField field = *symbolizeRoutingField(op.getField());
+    auto found = routing.find(field);
+    if (found == routing.end())
+      return WalkResult::advance();
+    taken.insert(field);
+    const Array &array = found->second;
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    SmallVector<int64_t> shape(type.getShape());
+    if (isPerToken(field))
+      shape[0] = count;
+    int64_t router = op.getRouter(), width = shape.back();
+    int64_t columns = array.shape.back();
+    int64_t rows = isPerToken(field) ? array.shape[1] : 1;
+    if (router >= array.shape[0] || width > columns ||
+        (isPerToken(field) && rows != tokenCount())) {
+      op.emitOpError("expected an array for router ")
+          << router << " and " << width << " columns, for " << tokenCount()
+          << " tokens, found [" << array.shape << "] in '" << array.path << "'";
+      return WalkResult::interrupt();
+    }
+    bool isFloat = isa<FloatType>(type.getElementType());
+    HostTensor operand =
+        isFloat ? HostTensor::zerosF32(shape) : HostTensor::zerosI32(shape);
+    int64_t begin = isPerToken(field) ? first : 0;
+    for (int64_t r = 0; r < (isPerToken(field) ? count : 1); ++r)
+      for (int64_t c = 0; c < width; ++c) {
+        float number = array.numbers[(router * rows + begin + r) * columns + c];
+        if (isFloat)
+          operand.f32()[r * width + c] = number;
+        else
+          operand.i32()[r * width + c] = static_cast<int32_t>(number);
+      }
+    evaluator.setRoutingOperand(op.getField(), router, std::move(operand));
+    return WalkResult::advance();
+  });
+  if (result.wasInterrupted())
+    return failure();
+  for (auto &[field, array] : routing)
+    if (!taken.contains(field))
+      return function.emitError()
+             << "expected a function that takes the "
+             << stringifyRoutingField(field)
+             << " of routers, in the form after phase route or experts";
+  return success();
 }
 
 LogicalResult InterpreterInputs::addRaw(llvm::StringRef text) {

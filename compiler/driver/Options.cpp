@@ -78,6 +78,11 @@ struct CommandLine {
       cl::desc("Type of values between operations and of rounded operands of "
                "matrix products: f32 or bf16 (default: what the source says)"),
       cl::value_desc("type"), cl::cat(category)};
+  cl::list<std::string> with{
+      "with",
+      cl::desc("Options that all entries get besides their own: routing_out, "
+               "routing_in, expert_mask, router_bias, k_override=N"),
+      cl::value_desc("option,.."), cl::CommaSeparated, cl::cat(category)};
   cl::opt<bool> noFuse{"no-fuse",
                        cl::desc("Leave out passes that join operations"),
                        cl::cat(category)};
@@ -343,6 +348,31 @@ static std::optional<int> setWeight(StringRef text, DriverOptions &options) {
   return std::nullopt;
 }
 
+static std::optional<int> setEntryOption(StringRef text,
+                                         DriverOptions &options) {
+  auto [name, number] = text.split('=');
+  constexpr StringRef switches[] = {"routing_out", "routing_in", "expert_mask",
+                                    "router_bias"};
+  std::optional<uint64_t> most;
+  if (name == "k_override") {
+    uint64_t value = 0;
+    if (number.getAsInteger(10, value) || value == 0)
+      return usage("--with=k_override: expected the most experts of a token, "
+                   "as in k_override=4, found '" +
+                   text + "'");
+    most = value;
+  } else if (!llvm::is_contained(switches, text)) {
+    return usage("--with: expected routing_out, routing_in, expert_mask, "
+                 "router_bias or k_override=N, found '" +
+                 text + "'");
+  }
+  if (options.inputIsIr)
+    return usage("--with: expected a .moe file or a checkpoint; IR has its "
+                 "entries already");
+  options.entryOptions.emplace_back(name.str(), most);
+  return std::nullopt;
+}
+
 static std::optional<int> setCode(const CommandLine &line,
                                   DriverOptions &options) {
   if (line.optLevel > 3)
@@ -354,6 +384,9 @@ static std::optional<int> setCode(const CommandLine &line,
   if (!line.compute.empty() && options.inputIsIr)
     return usage("--compute: expected a .moe file; IR has its types already");
   options.compute = line.compute;
+  for (const std::string &option : line.with)
+    if (auto code = setEntryOption(option, options))
+      return code;
 
   std::string &formats = options.pipeline.passOptions["assign-formats"];
   // It becomes a part of the pass's options: a name, nothing else.

@@ -51,6 +51,9 @@ struct DriverOptions {
   ArtifactOptions artifact;
   std::optional<uint64_t> syntheticSeed;
   std::string compute; ///< "", "f32", "bf16"
+  /// Options that every entry gets besides its own: names, and the number of
+  /// k_override.
+  std::vector<std::pair<std::string, std::optional<uint64_t>>> entryOptions;
   std::string dumpPhases;
   bool verbose = false;
   bool timeReport = false;

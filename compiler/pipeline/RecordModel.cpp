@@ -4,6 +4,10 @@
 
 #include "dialects/interfaces/RoutingInterfaces.h"
 #include "dialects/moe/MoeDialect.h"
+#include "dialects/row/RowBuilder.h"
+#include "dialects/row/RowDialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 #include "llvm/ADT/SmallSet.h"
 
@@ -79,7 +83,8 @@ static Attribute recordRouter(RoutingOpInterface router, SymbolTable &symbols) {
   SmallVector<Attribute> guarantees;
   for (const std::string &guarantee : router.getGuarantees().names())
     guarantees.push_back(builder.getStringAttr(guarantee));
-  return builder.getDictionaryAttr(
+  auto route = dyn_cast<moe::RouteOp>(router.getOperation());
+  NamedAttrList record(
       {builder.getNamedAttr("layer", builder.getI64IntegerAttr(layer)),
        builder.getNamedAttr("name", builder.getStringAttr(name)),
        builder.getNamedAttr("experts",
@@ -87,6 +92,11 @@ static Attribute recordRouter(RoutingOpInterface router, SymbolTable &symbols) {
        builder.getNamedAttr(
            "slots", builder.getI64IntegerAttr(router.getSlotsPerToken())),
        builder.getNamedAttr("guarantees", builder.getArrayAttr(guarantees))});
+  if (route && route.weighsAny())
+    record.set("weighs_any", builder.getUnitAttr());
+  if (route && route.getPoolStart() != 0)
+    record.set("first_expert", route.getPoolStartAttr());
+  return record.getDictionary(router.getContext());
 }
 
 /// The one modality for which `router` decides, and the kinds of the tokens; a
@@ -108,20 +118,157 @@ static std::pair<Value, int64_t> findModality(RoutingOpInterface router) {
   return {};
 }
 
-static void exportRouting(RoutingOpInterface router, size_t ordinal) {
-  auto [kinds, kind] = findModality(router);
-  OpBuilder builder(router->getContext());
-  // What is left of the choice where experts have a capacity.
-  Operation *last = router;
-  for (Operation *user : router->getResult(0).getUsers())
-    if (isa<moe::LimitSlotsOp>(user))
-      last = user;
-  builder.setInsertionPointAfter(last);
-  moe::ExportRoutingOp::create(
-      builder, router->getLoc(), last->getResult(0), last->getResult(1), kinds,
-      kinds ? builder.getI64IntegerAttr(kind) : IntegerAttr(),
-      builder.getI64IntegerAttr(ordinal));
+static Value routingOperand(OpBuilder &builder, Location loc,
+                            RoutingField field, size_t ordinal,
+                            ArrayRef<int64_t> shape, Value like) {
+  bool isFloat = field == RoutingField::Weights || field == RoutingField::Bias;
+  Type element =
+      isFloat ? Type(builder.getF32Type()) : Type(builder.getI32Type());
+  return moe::RoutingOperandOp::create(
+      builder, loc, RankedTensorType::get(shape, element),
+      builder.getStringAttr(stringifyRoutingField(field)),
+      builder.getI64IntegerAttr(ordinal), like);
 }
+
+namespace {
+/// Joins a router to the caller of the step, as far as the options of its
+/// function (`moe.function`) say so.
+class RouterExchange {
+public:
+  RouterExchange(RoutingOpInterface router, size_t ordinal,
+                 DictionaryAttr options)
+      : router(router), ordinal(ordinal), options(options),
+        builder(router.getContext()) {}
+
+  LogicalResult build() {
+    // Before the uses of its ids change.
+    auto [kinds, kind] = findModality(router);
+    if (failed(addRunTimeOperands()))
+      return failure();
+    // What is left of the choice where experts have a capacity.
+    SmallVector<Operation *> last{router};
+    for (Operation *user : router->getResult(0).getUsers())
+      if (isa<moe::LimitSlotsOp>(user))
+        last.push_back(user);
+    ValueRange exported = last.back()->getResults();
+    if (options.contains("routing_in"))
+      for (Operation *choice : last)
+        exported = force(choice);
+    if (!options.contains("routing_out"))
+      return success();
+    builder.setInsertionPointAfterValue(exported[1]);
+    moe::ExportRoutingOp::create(
+        builder, router->getLoc(), exported[0], exported[1], kinds,
+        kinds ? builder.getI64IntegerAttr(kind) : IntegerAttr(),
+        builder.getI64IntegerAttr(ordinal));
+    return success();
+  }
+
+private:
+  SmallVector<int64_t> slotsShape() {
+    return {ShapedType::kDynamic, router.getSlotsPerToken()};
+  }
+  /// An operand with a row for each token.
+  Value stream() {
+    for (Value operand : router->getOperands())
+      if (cast<RankedTensorType>(operand.getType()).isDynamicDim(0))
+        return operand;
+    llvm_unreachable("a router has rows of tokens");
+  }
+  Value operand(RoutingField field, ArrayRef<int64_t> shape) {
+    return routingOperand(builder, router->getLoc(), field, ordinal, shape,
+                          isPerToken(field) ? stream() : Value());
+  }
+
+  LogicalResult addRunTimeOperands() {
+    auto route = dyn_cast<moe::RouteOp>(router.getOperation());
+    SmallVector<Attribute> names;
+    auto add = [&](RoutingField field, Value value) {
+      route.getStageOperandsMutable().append(value);
+      names.push_back(builder.getStringAttr(stringifyRoutingField(field)));
+    };
+    const std::pair<StringRef, RoutingField> shared[] = {
+        {"router_bias", RoutingField::Bias},
+        {"expert_mask", RoutingField::Mask},
+        {"k_override", RoutingField::Count}};
+    for (auto [option, field] : shared) {
+      if (!options.contains(option))
+        continue;
+      if (!route)
+        return router->emitOpError("expected a moe.route where '")
+               << option << "' acts";
+      // One participant copies it: at the beginning one barrier is enough.
+      auto function = router->getParentOfType<func::FuncOp>();
+      builder.setInsertionPointToStart(&function.getBody().front());
+      int64_t width = field == RoutingField::Count ? 1 : router.getNumExperts();
+      add(field, operand(field, width));
+    }
+    builder.setInsertionPoint(router);
+    if (options.contains("routing_in")) {
+      ids = operand(RoutingField::Ids, slotsShape());
+      weights = operand(RoutingField::Weights, slotsShape());
+      if (route && route.weighsAny())
+        add(RoutingField::Ids, ids);
+    }
+    if (!names.empty())
+      route.setRunTimeAttr(builder.getArrayAttr(names));
+    return success();
+  }
+
+  /// What takes the place of `limited`, the router's choice or what a capacity
+  /// leaves of it: ids and weights of the caller where there are any. Weights
+  /// that are not given are the router's, for it weighs what it is forced to
+  /// choose, capacity or not.
+  ValueRange force(Operation *limited) {
+    Location loc = limited->getLoc();
+    Value inputs[] = {limited->getResult(0), limited->getResult(1),
+                      router->getResult(1), ids, weights};
+    builder.setInsertionPointAfter(limited);
+    auto apply = row::ApplyOp::create(builder, loc, limited->getResultTypes(),
+                                      ValueRange(inputs));
+    SmallVector<Type> types;
+    for (Value input : inputs)
+      types.push_back(row::ApplyOp::getRowType(input.getType()));
+    Block *block = builder.createBlock(
+        &apply.getBody(), {}, types, SmallVector<Location>(types.size(), loc));
+    row::RowBuilder rows(builder, loc);
+    ValueRange row = block->getArguments();
+    auto isFree = [&](OpBuilder &b, Value id, Value free) -> Value {
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, id, free);
+    };
+    Value newIds =
+        rows.map({row[0], row[3], rows.i32(kFreeSlot)}, builder.getI32Type(),
+                 [&](OpBuilder &b, ValueRange v) -> Value {
+                   return arith::SelectOp::create(b, loc, isFree(b, v[1], v[2]),
+                                                  v[0], v[1]);
+                 });
+    Value newWeights = rows.map(
+        {row[1], row[2], row[3], row[4], rows.i32(kFreeSlot)},
+        builder.getF32Type(), [&](OpBuilder &b, ValueRange v) -> Value {
+          Value isAbsent = arith::CmpFOp::create(
+              b, loc, arith::CmpFPredicate::UNO, v[3], v[3]);
+          Value forced = arith::SelectOp::create(b, loc, isAbsent, v[1], v[3]);
+          return arith::SelectOp::create(b, loc, isFree(b, v[2], v[4]), v[0],
+                                         forced);
+        });
+    row::YieldOp::create(
+        builder, loc, ValueRange{newIds, rows.whereUsed(newWeights, newIds)});
+    for (unsigned i : {0u, 1u})
+      limited->getResult(i).replaceUsesWithIf(
+          apply.getResult(i), [&](OpOperand &use) {
+            return use.getOwner() != apply &&
+                   !isa<moe::LimitSlotsOp>(use.getOwner());
+          });
+    return apply.getResults();
+  }
+
+  RoutingOpInterface router;
+  size_t ordinal;
+  DictionaryAttr options;
+  OpBuilder builder;
+  Value ids, weights; // that the caller gives
+};
+} // namespace
 
 namespace {
 struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
@@ -138,7 +285,8 @@ struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
       if (failed(record))
         return signalPassFailure();
       functions.push_back(*record);
-      recordRouters(function, symbols);
+      if (failed(recordRouters(function, symbols)))
+        return signalPassFailure();
     }
     module->setAttr(functionsAttrName, builder.getArrayAttr(functions));
     module->setAttr(routersAttrName, builder.getArrayAttr(routers));
@@ -146,15 +294,13 @@ struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
 
   /// Step functions share layers, and so routers. Within a function equal ones
   /// are different: a weight may be the router of several layers.
-  void recordRouters(func::FuncOp function, SymbolTable &symbols) {
+  LogicalResult recordRouters(func::FuncOp function, SymbolTable &symbols) {
     SmallVector<RoutingOpInterface> found;
     function.walk([&](RoutingOpInterface router) {
       if (!joinsRoutings(router))
         found.push_back(router);
     });
-    bool exports =
-        function->getAttrOfType<DictionaryAttr>("moe.function").contains(
-            "routing_out");
+    auto options = function->getAttrOfType<DictionaryAttr>("moe.function");
     llvm::SmallSet<size_t, 16> taken;
     for (RoutingOpInterface router : found) {
       Attribute record = recordRouter(router, symbols);
@@ -165,9 +311,10 @@ struct RecordModel : moec::impl::RecordModelBase<RecordModel> {
       if (ordinal == routers.size())
         routers.push_back(record);
       taken.insert(ordinal);
-      if (exports)
-        exportRouting(router, ordinal);
+      if (failed(RouterExchange(router, ordinal, options).build()))
+        return failure();
     }
+    return success();
   }
 
   SmallVector<Attribute> routers;

@@ -21,6 +21,10 @@ public:
   /// the batch, by position. Operations may make it longer.
   virtual std::vector<std::vector<float>> &
   getState(mlir::FlatSymbolRefAttr state, int64_t sequence) = 0;
+  /// The array that the caller gives router `router` as a `field` of
+  /// `moe.routing_operand`; null for none.
+  virtual const HostTensor *getRoutingOperand(mlir::StringAttr field,
+                                              int64_t router) = 0;
   /// Evaluates a region of one block without arguments, which may read values
   /// from outside, and gives what its terminator yields. Failure has emitted a
   /// diagnostic.

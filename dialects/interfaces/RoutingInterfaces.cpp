@@ -38,5 +38,34 @@ llvm::StringRef moec::stringifyStageKind(StageKind kind) {
   llvm_unreachable("all stage kinds are handled");
 }
 
+static constexpr llvm::StringLiteral fieldWords[] = {"ids", "weights", "bias",
+                                                     "mask", "count"};
+
+llvm::StringRef moec::stringifyRoutingField(RoutingField field) {
+  return fieldWords[static_cast<size_t>(field)];
+}
+
+std::optional<RoutingField> moec::symbolizeRoutingField(llvm::StringRef word) {
+  const auto *found = llvm::find(fieldWords, word);
+  if (found == std::end(fieldWords))
+    return std::nullopt;
+  return static_cast<RoutingField>(found - std::begin(fieldWords));
+}
+
+bool moec::isPerToken(RoutingField field) {
+  return field == RoutingField::Ids || field == RoutingField::Weights;
+}
+
+bool moec::isTypeOf(RoutingField field, mlir::ShapedType type) {
+  bool isFloat = field == RoutingField::Weights || field == RoutingField::Bias;
+  if (!type.hasRank() || !(isFloat ? type.getElementType().isF32()
+                                   : type.getElementType().isInteger(32)))
+    return false;
+  if (isPerToken(field))
+    return type.getRank() == 2 && type.isDynamicDim(0) && !type.isDynamicDim(1);
+  return type.getRank() == 1 && type.hasStaticShape() &&
+         (field != RoutingField::Count || type.getDimSize(0) == 1);
+}
+
 #include "dialects/interfaces/RoutingAttrInterfaces.cpp.inc"
 #include "dialects/interfaces/RoutingOpInterfaces.cpp.inc"

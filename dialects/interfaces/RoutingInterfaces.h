@@ -14,6 +14,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OpDefinition.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,20 @@ enum class StageKind {
 
 /// The word for `kind` in .moe files, in diagnostics and in IR.
 llvm::StringRef stringifyStageKind(StageKind kind);
+
+/// What the caller of a step may give to a router: the fields of
+/// `moe.routing_operand`.
+enum class RoutingField { Ids, Weights, Bias, Mask, Count };
+
+/// The word for `field` in IR.
+llvm::StringRef stringifyRoutingField(RoutingField field);
+std::optional<RoutingField> symbolizeRoutingField(llvm::StringRef word);
+/// Whether there is a row of it for each token.
+bool isPerToken(RoutingField field);
+/// Whether `type` is a tensor or memory of the rank and elements of `field`.
+bool isTypeOf(RoutingField field, mlir::ShapedType type);
+/// The id in `Ids` that forces nothing.
+inline constexpr int32_t kFreeSlot = -2;
 
 /// State of one token between stages, as values of the `row` dialect. Where
 /// experts are always selected, E counts the others from `rank` to `select`,

@@ -120,6 +120,10 @@ def RoutingStageAttrInterface : AttrInterface<"RoutingStageAttrInterface"> {
         For a `select` stage: whether it fills `StageState::givenWeights`.
       }], "bool", "givesWeights", (ins), [{}], [{ return false; }]>,
     InterfaceMethod<[{
+        For a `select` stage: whether the slots stand in order of preference, so
+        that fewer experts are the first ones.
+      }], "bool", "ordersSlots", (ins), [{}], [{ return false; }]>,
+    InterfaceMethod<[{
         For a `weigh` stage: whether it takes the weights that selection gave, so
         that it needs a `select` stage which gives some.
       }], "bool", "takesGivenWeights", (ins), [{}], [{ return false; }]>,

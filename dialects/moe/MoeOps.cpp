@@ -58,6 +58,22 @@ LogicalResult ExportRoutingOp::verify() {
   return success();
 }
 
+LogicalResult RoutingOperandOp::verify() {
+  std::optional<RoutingField> field = symbolizeRoutingField(getField());
+  if (!field) // C1
+    return emitOpError("expected one of ids, weights, bias, mask and count, "
+                       "found ")
+           << getFieldAttr();
+  auto type = cast<RankedTensorType>(getResult().getType());
+  if (!isTypeOf(*field, type) || isPerToken(*field) != bool(getLike())) // C2
+    return emitOpError("expected the type of ")
+           << getFieldAttr()
+           << (isPerToken(*field) ? " and an operand with its rows"
+                                  : " and no operand")
+           << ", found " << type;
+  return success();
+}
+
 LogicalResult EntryOp::verify() {
   for (Attribute segment : getLayout())
     if (!isa<SegmentAttr>(segment)) // C2

@@ -86,7 +86,9 @@ def Moe_EntryOp : Moe_Op<"entry",
   let description = [{
     An entry of the source: a use of a step function (contract 4.4). Entries that
     differ only in lengths and in `last` share the function. `routing_out`: the
-    entry exports what its routers choose; its function must be able to.
+    entry exports what its routers choose. `routing_in`, `expert_mask`,
+    `router_bias` and `k_override`: a step may force, bar, favour experts, and
+    use fewer of them. The function must be able to.
 
     Constraints:
     - (C1) `function` names a function of the module
@@ -100,10 +102,14 @@ def Moe_EntryOp : Moe_Op<"entry",
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$function,
                        UnitAttr:$last, UnitAttr:$routing_out,
+                       UnitAttr:$routing_in, UnitAttr:$expert_mask,
+                       UnitAttr:$router_bias, UnitAttr:$k_override,
                        ArrayAttr:$layout);
   let assemblyFormat = [{
     $sym_name `function` `=` $function (`last` $last^)?
-    (`routing_out` $routing_out^)? `layout` `=` $layout attr-dict
+    (`routing_out` $routing_out^)? (`routing_in` $routing_in^)?
+    (`expert_mask` $expert_mask^)? (`router_bias` $router_bias^)?
+    (`k_override` $k_override^)? `layout` `=` $layout attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -479,7 +485,7 @@ def Moe_PlanOp : Moe_Op<"plan",
 }
 
 def Moe_ExportRoutingOp : Moe_Op<"export_routing",
-    [MemoryEffects<[MemWrite]>]> {
+    [MemoryEffects<[MemWrite]>, Moe_Reference]> {
   let summary = "gives what a router chose to the caller of the step";
   let description = [{
     Writes ids and weights to the arrays that the batch has for the router with
@@ -506,6 +512,49 @@ def Moe_ExportRoutingOp : Moe_Op<"export_routing",
   let assemblyFormat = [{
     $ids `,` $weights (`kinds` $kinds^)? attr-dict `:` type($ids) `,`
     type($weights)
+  }];
+  let hasVerifier = 1;
+}
+
+def Moe_RoutingOperandOp : Moe_Op<"routing_operand",
+    [Pure, Moe_ContextReference]> {
+  let summary = "what the caller of the step gives to a router";
+  let description = [{
+    A run-time operand of the router with this ordinal in the manifest: an array
+    of the batch's `moe_routing_io_v1`, or what changes nothing where the batch
+    has none.
+
+    | field | type | nothing | meaning |
+    | --- | --- | --- | --- |
+    | `ids` | tensor<?xKxi32> | -2 | experts of each token's slots |
+    | `weights` | tensor<?xKxf32> | NaN | their weights |
+    | `bias` | tensor<Exf32> | -0.0 | added to the logits |
+    | `mask` | tensor<Exi32> | 1 | 0: never chosen |
+    | `count` | tensor<1xi32> | 2^31 - 1 | at most so many selected experts |
+
+    `ids` and `weights` have as many rows as the operand. Pass `record-model`
+    makes it, for functions that have such operands.
+
+    Constraints:
+    - (C1) `field` is one of these
+    - (C2) the type is that of the field, and there is an operand exactly for
+      types with rows
+
+    Example:
+    ```mlir
+    func.func @f(%z: tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<8xf32>) {
+      %i = moe.routing_operand "ids" router = 0 rows %z : tensor<?x8xf32> -> tensor<?x2xi32>
+      %b = moe.routing_operand "bias" router = 0 -> tensor<8xf32>
+      return %i, %b : tensor<?x2xi32>, tensor<8xf32>
+    }
+    ```
+  }];
+  let arguments = (ins StrAttr:$field, I64Attr:$router,
+                       Optional<AnyRankedTensor>:$like);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = [{
+    $field `router` `=` $router (`rows` $like^ `:` type($like))? attr-dict `->`
+    type($result)
   }];
   let hasVerifier = 1;
 }

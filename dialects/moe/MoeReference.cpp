@@ -6,6 +6,8 @@
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/row/RowEvaluator.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::moe;
@@ -17,6 +19,54 @@ LogicalResult WeightRefOp::evaluateIn(ReferenceContext &context,
   if (!numbers)
     return failure();
   outputs[0] = *numbers;
+  return success();
+}
+
+/// What it writes is no value of the function.
+LogicalResult ExportRoutingOp::evaluate(ArrayRef<HostTensor>,
+                                        MutableArrayRef<HostTensor>) {
+  return success();
+}
+
+LogicalResult
+RoutingOperandOp::evaluateIn(ReferenceContext &context,
+                             ArrayRef<HostTensor> inputs,
+                             MutableArrayRef<HostTensor> outputs) {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  SmallVector<int64_t> shape(type.getShape());
+  if (getLike())
+    shape[0] = inputs[0].getShape()[0];
+  if (const HostTensor *given =
+          context.getRoutingOperand(getFieldAttr(), getRouter())) {
+    if (given->getShape() != ArrayRef<int64_t>(shape))
+      return emitOpError("expected an array of ")
+             << shape << ", found one of " << given->getShape();
+    outputs[0] = *given;
+    return success();
+  }
+  bool isFloat = isa<FloatType>(type.getElementType());
+  outputs[0] =
+      isFloat ? HostTensor::zerosF32(shape) : HostTensor::zerosI32(shape);
+  auto fill = [](auto numbers, auto value) {
+    std::fill(numbers.begin(), numbers.end(), value);
+  };
+  switch (*symbolizeRoutingField(getField())) {
+  case RoutingField::Ids:
+    fill(outputs[0].i32(), kFreeSlot);
+    break;
+  case RoutingField::Weights:
+    fill(outputs[0].f32(), std::numeric_limits<float>::quiet_NaN());
+    break;
+  case RoutingField::Bias:
+    fill(outputs[0].f32(), -0.0f);
+    break;
+  case RoutingField::Mask:
+    fill(outputs[0].i32(), 1);
+    break;
+  case RoutingField::Count:
+    fill(outputs[0].i32(), std::numeric_limits<int32_t>::max());
+    break;
+  }
   return success();
 }
 

@@ -6,6 +6,10 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/SmallSet.h"
 
+#include <array>
+#include <limits>
+#include <numeric>
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::moe;
@@ -51,6 +55,15 @@ static bool seesSelectableOnly(StageKind kind) {
          kind == StageKind::Select;
 }
 
+SmallVector<RoutingField> RouteOp::getRunTimeFields() {
+  SmallVector<RoutingField> fields;
+  if (std::optional<ArrayAttr> words = getRunTime())
+    for (auto word : words->getAsRange<StringAttr>())
+      if (std::optional<RoutingField> field = symbolizeRoutingField(word))
+        fields.push_back(*field);
+  return fields;
+}
+
 int64_t RouteOp::getNumExperts() { return getPoolStart() + getPoolWidth(); }
 
 int64_t RouteOp::getSlotsPerToken() {
@@ -64,6 +77,13 @@ RoutingGuarantees RouteOp::getGuarantees() {
     stage.updateGuarantees(guarantees);
   if (guarantees.mayBeEmpty && !getAlways())
     guarantees.normalized = false;
+  for (RoutingField field : getRunTimeFields()) {
+    if (field == RoutingField::Bias)
+      continue;
+    guarantees.dropFree = guarantees.normalized = false;
+    if (field == RoutingField::Ids)
+      guarantees.distinct = false;
+  }
   return guarantees;
 }
 
@@ -90,6 +110,40 @@ LogicalResult RouteOp::inferReturnTypes(MLIRContext *context,
   return success();
 }
 
+static LogicalResult verifyRunTime(RouteOp op) {
+  SmallVector<RoutingField> fields = op.getRunTimeFields();
+  size_t words = op.getRunTime() ? op.getRunTime()->size() : 0;
+  llvm::SmallSet<RoutingField, 4> seen;
+  bool differ = llvm::all_of(
+      fields, [&](RoutingField field) { return seen.insert(field).second; });
+  if (fields.size() != words || !differ ||
+      seen.contains(RoutingField::Weights) ||
+      words > op.getStageOperands().size()) // C6
+    return op.emitOpError("expected 'run_time' to name different ones of ids, "
+                          "bias, mask and count, each with an operand, found ")
+           << op.getRunTimeAttr();
+  auto operands = op.getStageOperands().take_back(words);
+  for (auto [field, operand] : llvm::zip(fields, operands)) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    int64_t width = field == RoutingField::Ids     ? op.getSlotsPerToken()
+                    : field == RoutingField::Count ? 1
+                                                   : op.getNumExperts();
+    if (!isTypeOf(field, type) || type.getShape().back() != width) // C6
+      return op.emitOpError("expected '")
+             << stringifyRoutingField(field) << "' to be " << width
+             << " wide, found " << type;
+  }
+  if (seen.contains(RoutingField::Count) && !op.getSelect().ordersSlots()) // C7
+    return op.emitOpError("expected a selection in order of rank beside "
+                          "'count', found ")
+           << op.getSelect();
+  if (seen.contains(RoutingField::Ids) && !op.weighsAny()) // C7
+    return op.emitOpError("expected weights that any expert has beside 'ids', "
+                          "found ")
+           << op.getWeigh();
+  return success();
+}
+
 LogicalResult RouteOp::verify() {
   SmallVector<StageKind> places{StageKind::Score, StageKind::Rank};
   if (getGroups())
@@ -107,7 +161,11 @@ LogicalResult RouteOp::verify() {
       return emitOpError("expected 'always' to be a part at one end of ")
              << getPoolWidth() << " columns, found [" << range << "]";
   }
+  if (failed(verifyRunTime(*this))) // C6, C7
+    return failure();
   auto emitError = [&] { return emitOpError(); };
+  OperandRange stageOperands =
+      getStageOperands().drop_back(getRunTimeFields().size());
   size_t operands = 0;
   for (auto [place, stage] : llvm::zip(places, getStages())) {
     int64_t width =
@@ -123,9 +181,8 @@ LogicalResult RouteOp::verify() {
       return failure();
     if (stage.getOperandName().empty())
       continue;
-    if (operands < getStageOperands().size()) {
-      auto type =
-          cast<RankedTensorType>(getStageOperands()[operands].getType());
+    if (operands < stageOperands.size()) {
+      auto type = cast<RankedTensorType>(stageOperands[operands].getType());
       bool hasElements = stage.readsIds()
                              ? type.getElementType().isInteger(32)
                              : isa<FloatType>(type.getElementType());
@@ -138,9 +195,9 @@ LogicalResult RouteOp::verify() {
     }
     ++operands;
   }
-  if (getStageOperands().size() != operands) // C3
-    return emitOpError("expected ") << operands << " stage operands, found "
-                                    << getStageOperands().size();
+  if (stageOperands.size() != operands) // C3
+    return emitOpError("expected ")
+           << operands << " stage operands, found " << stageOperands.size();
   if (getWeigh().takesGivenWeights() &&
       (!getSelect().givesWeights() || getAlways())) // C4
     return emitOpError("expected a selection that makes weights for ")
@@ -207,10 +264,107 @@ static Value joinAlways(RouteOp op, row::RowBuilder &rows, OpBuilder &b,
                   });
 }
 
+namespace {
+/// What the caller of the step has to say, as row operations.
+class RunTimeOperands {
+public:
+  RunTimeOperands(RouteOp op, OpBuilder &b, ValueRange inputs)
+      : op(op), b(b), loc(op.getLoc()), rows(b, loc) {
+    SmallVector<RoutingField> fields = op.getRunTimeFields();
+    for (auto [field, value] :
+         llvm::zip(fields, inputs.take_back(fields.size())))
+      values[static_cast<size_t>(field)] = value;
+    if (op.getPoolStart() == 0)
+      return;
+    // Those of experts are counted like ids.
+    SmallVector<int32_t> columns(op.getPoolWidth());
+    std::iota(columns.begin(), columns.end(), int32_t(op.getPoolStart()));
+    for (RoutingField field : {RoutingField::Bias, RoutingField::Mask})
+      if (Value &value = values[static_cast<size_t>(field)])
+        value = rows.gather(value, rows.constant(columns));
+  }
+
+  Value changeLogits(Value logits) {
+    if (Value bias = get(RoutingField::Bias))
+      logits = rows.add(logits, bias);
+    return bar(logits, get(RoutingField::Mask));
+  }
+  /// Of the columns that selection works on.
+  Value changeRank(Value rank) {
+    Value mask = get(RoutingField::Mask);
+    if (mask && op.getAlways())
+      mask = rows.gather(mask, rows.constant(selectableColumns(op)));
+    return bar(rank, mask);
+  }
+  void shorten(StageState &state) {
+    Value count = get(RoutingField::Count);
+    if (!count)
+      return;
+    Value most =
+        row::TableOp::create(b, loc, b.getI32Type(), count, rows.i32(0));
+    int64_t slots = cast<RankedTensorType>(state.ids.getType()).getDimSize(0);
+    state.ids = choose(arith::CmpIPredicate::slt, rows.iota(slots), most,
+                       state.ids, rows.i32(-1));
+    state.hasUnused = true;
+  }
+  /// Behind `always`: ids count all columns.
+  void changeIds(StageState &state) {
+    if (Value mask = get(RoutingField::Mask)) {
+      // A slot that is not used gathers 0.
+      state.ids = choose(arith::CmpIPredicate::ne, rows.gather(mask, state.ids),
+                         rows.i32(0), state.ids, rows.i32(-1));
+      state.hasUnused = true;
+    }
+    if (Value ids = get(RoutingField::Ids)) {
+      Value column = ids;
+      if (op.getPoolStart() != 0)
+        column = choose(arith::CmpIPredicate::slt, ids, rows.i32(0), ids,
+                        rows.add(ids, rows.i32(-int64_t(op.getPoolStart()))));
+      state.ids = choose(arith::CmpIPredicate::eq, ids, rows.i32(kFreeSlot),
+                         state.ids, column);
+      state.hasUnused = true;
+    }
+  }
+
+private:
+  Value get(RoutingField field) { return values[static_cast<size_t>(field)]; }
+
+  /// x <predicate> y ? chosen : other, all i32.
+  Value choose(arith::CmpIPredicate predicate, Value x, Value y, Value chosen,
+               Value other) {
+    return rows.map({x, y, chosen, other}, b.getI32Type(),
+                    [&](OpBuilder &b, ValueRange v) -> Value {
+                      Value holds =
+                          arith::CmpIOp::create(b, loc, predicate, v[0], v[1]);
+                      return arith::SelectOp::create(b, loc, holds, v[2], v[3]);
+                    });
+  }
+  Value bar(Value numbers, Value mask) {
+    if (!mask)
+      return numbers;
+    Value lowest = rows.f32(-std::numeric_limits<double>::infinity());
+    return rows.map({numbers, mask, lowest, rows.i32(0)}, b.getF32Type(),
+                    [&](OpBuilder &b, ValueRange v) -> Value {
+                      Value isBarred = arith::CmpIOp::create(
+                          b, loc, arith::CmpIPredicate::eq, v[1], v[3]);
+                      return arith::SelectOp::create(b, loc, isBarred, v[2],
+                                                     v[0]);
+                    });
+  }
+
+  RouteOp op;
+  OpBuilder &b;
+  Location loc;
+  row::RowBuilder rows;
+  std::array<Value, 5> values;
+};
+} // namespace
+
 FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
   row::RowBuilder rows(b, getLoc());
+  RunTimeOperands runTime(*this, b, inputs);
   StageState state;
-  state.logits = inputs[0];
+  state.logits = runTime.changeLogits(inputs[0]);
   Value allLogits = state.logits, allScores;
   auto operands = inputs.drop_front();
   for (RoutingStageAttrInterface stage : getStages()) {
@@ -224,21 +378,26 @@ FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
       state.scores = allScores;
       state.ids = joinAlways(*this, rows, b, state.ids);
     }
+    if (stage.getStageKind() == StageKind::Select)
+      state.rank = runTime.changeRank(state.rank);
+    else if (stage.getStageKind() == StageKind::Weigh)
+      runTime.changeIds(state);
     state.operand = Value();
     if (!stage.getOperandName().empty()) {
       // Stored biases may be bf16; stages compute in f32.
       bool isIds = stage.readsIds();
       Type element = isIds ? Type(b.getI32Type()) : Type(b.getF32Type());
-      state.operand = rows.map(operands.front(), element,
-                               [&](OpBuilder &b, ValueRange v) -> Value {
-                                 if (isIds || v[0].getType().isF32())
-                                   return v[0];
-                                 return arith::ExtFOp::create(
-                                     b, getLoc(), b.getF32Type(), v[0]);
-                               });
+      state.operand = rows.map(
+          operands.front(), element, [&](OpBuilder &b, ValueRange v) -> Value {
+            if (isIds || v[0].getType().isF32())
+              return v[0];
+            return arith::ExtFOp::create(b, getLoc(), b.getF32Type(), v[0]);
+          });
       operands = operands.drop_front();
     }
     stage.lowerToken(b, getLoc(), state);
+    if (stage.getStageKind() == StageKind::Select)
+      runTime.shorten(state);
   }
   Value ids = state.ids;
   // Dividing by a sum of no weights must not show.
@@ -252,14 +411,46 @@ FailureOr<RoutedRow> RouteOp::lowerToken(OpBuilder &b, ValueRange inputs) {
   return RoutedRow{ids, state.weights};
 }
 
+/// The same in plain numbers; each is empty where the caller gives nothing.
+namespace {
+struct RunTimeNumbers {
+  RunTimeNumbers(RouteOp op, ArrayRef<HostTensor> inputs, int64_t token) {
+    SmallVector<RoutingField> fields = op.getRunTimeFields();
+    for (auto [field, tensor] :
+         llvm::zip(fields, inputs.take_back(fields.size()))) {
+      if (field == RoutingField::Bias)
+        bias = tensor.f32().drop_front(op.getPoolStart());
+      else if (field == RoutingField::Mask)
+        mask = tensor.i32().drop_front(op.getPoolStart());
+      else if (field == RoutingField::Count)
+        count = tensor.i32();
+      else
+        ids = tensor.rowI32(token);
+    }
+  }
+  bool bars(size_t column) const { return !mask.empty() && mask[column] == 0; }
+
+  ArrayRef<float> bias;
+  ArrayRef<int32_t> mask, count, ids;
+};
+} // namespace
+
 LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
                                 MutableArrayRef<HostTensor> outputs) {
+  constexpr float lowest = -std::numeric_limits<float>::infinity();
   int64_t tokens = inputs[0].getShape()[0], slots = getSlotsPerToken();
   outputs[0] = HostTensor::zerosI32({tokens, slots});
   outputs[1] = HostTensor::zerosF32({tokens, slots});
   for (int64_t t = 0; t < tokens; ++t) {
     StageValues state;
     state.logits = inputs[0].rowF32(t).vec();
+    RunTimeNumbers runTime(*this, inputs, t);
+    for (size_t e = 0; e < state.logits.size(); ++e) {
+      if (!runTime.bias.empty())
+        state.logits[e] += runTime.bias[e];
+      if (runTime.bars(e))
+        state.logits[e] = lowest;
+    }
     std::vector<float> allLogits = state.logits, allScores;
     size_t next = 1;
     for (RoutingStageAttrInterface stage : getStages()) {
@@ -278,6 +469,21 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
           id = id < 0 ? id : selectableColumns(*this)[id];
         llvm::append_range(state.ids, alwaysColumns(*this));
       }
+      if (stage.getStageKind() == StageKind::Select) {
+        SmallVector<int32_t> columns = selectableColumns(*this);
+        for (size_t e = 0; e < state.rank.size(); ++e)
+          if (runTime.bars(columns[e]))
+            state.rank[e] = lowest;
+      } else if (stage.getStageKind() == StageKind::Weigh) {
+        for (size_t s = 0; s < state.ids.size(); ++s) {
+          if (state.ids[s] >= 0 && runTime.bars(state.ids[s]))
+            state.ids[s] = -1;
+          if (!runTime.ids.empty() && runTime.ids[s] != kFreeSlot)
+            state.ids[s] = runTime.ids[s] < 0
+                               ? -1
+                               : runTime.ids[s] - int32_t(getPoolStart());
+        }
+      }
       state.operand = {};
       if (!stage.getOperandName().empty()) {
         const HostTensor &operand = inputs[next++];
@@ -288,6 +494,10 @@ LogicalResult RouteOp::evaluate(ArrayRef<HostTensor> inputs,
               operand.getRank() == 1 ? operand.f32() : operand.rowF32(t);
       }
       stage.evaluate(state);
+      if (stage.getStageKind() == StageKind::Select && !runTime.count.empty())
+        for (size_t s = std::max(runTime.count[0], 0); s < state.ids.size();
+             ++s)
+          state.ids[s] = -1;
     }
     for (int64_t s = 0; s < slots; ++s) {
       outputs[0].rowI32(t)[s] =

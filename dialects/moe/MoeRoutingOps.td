@@ -46,6 +46,13 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     are selected for every token: `rank`, `groups` and `select` work on the other
     columns alone, and the slots of a .. b-1 follow those of the selection.
 
+    `run_time` names what the last stage operands are (`moe.routing_operand`):
+    `bias` is added to the logits. Experts with `mask` 0 have the logit and, for
+    selection, the rank -inf; those selected all the same leave their slots
+    unused. At most the first `count` selected experts stay. `ids`, where they
+    are not -2, replace what was selected, `always` included; their weights are
+    those that the stages give them.
+
     Constraints:
     - (C1) every stage is of the kind of its place
     - (C2) every stage accepts the number of experts that it works on, and of slots
@@ -54,6 +61,10 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     - (C4) a `weigh` stage that takes the weights of the selection stands with a
       `select` stage that makes some, without `always`
     - (C5) `always` is not empty, not all, and at one end of the pool
+    - (C6) `run_time` names different fields of `moe.routing_operand`, not
+      `weights`; the operands have their types
+    - (C7) `count` stands with a selection in order of rank, `ids` with stages
+      that can weigh any expert
 
     Example:
     ```mlir
@@ -76,7 +87,8 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
                        RoutingStageAttrInterface:$scale,
                        OptionalAttr<RoutingStageAttrInterface>:$skip,
                        OptionalAttr<DenseI64ArrayAttr>:$always,
-                       DefaultValuedAttr<I64Attr, "0">:$pool_start);
+                       DefaultValuedAttr<I64Attr, "0">:$pool_start,
+                       OptionalAttr<StrArrayAttr>:$run_time);
   let results = (outs AnyRankedTensor:$ids, AnyRankedTensor:$weights);
   let assemblyFormat = [{
     $logits (`operands` `(` $stage_operands^ `:` type($stage_operands) `)`)?
@@ -84,13 +96,17 @@ def Moe_RouteOp : Moe_RoutingOp<"route",
     (`groups` `(` $groups^ `)`)? `select` `(` $select `)`
     `weigh` `(` $weigh `)` `renorm` `(` $renorm `)` `scale` `(` $scale `)`
     (`skip` `(` $skip^ `)`)? (`always` `=` $always^)?
-    (`pool_start` `=` $pool_start^)? attr-dict `:` type($logits) `->` type($ids)
+    (`pool_start` `=` $pool_start^)? (`run_time` `=` $run_time^)? attr-dict `:` type($logits) `->` type($ids)
     `,` type($weights)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The stages in the order in which they act.
     ::llvm::SmallVector<::moec::RoutingStageAttrInterface> getStages();
+    /// What the last stage operands are, in order.
+    ::llvm::SmallVector<::moec::RoutingField> getRunTimeFields();
+    /// Whether the stages can weigh experts that they did not select.
+    bool weighsAny() { return !getWeigh().takesGivenWeights(); }
     /// Number of logit columns.
     int64_t getPoolWidth() {
       return ::llvm::cast<::mlir::RankedTensorType>(getLogits().getType())

@@ -102,7 +102,7 @@ def Moe_GroupsStage : Moe_Stage<"GroupsStage", "groups",
 //===----------------------------------------------------------------------===//
 
 def Moe_TopKStage : Moe_Stage<"TopKStage", "top_k",
-    ["getSlots", "verifyStage", "updateGuarantees"]> {
+    ["getSlots", "verifyStage", "updateGuarantees", "ordersSlots"]> {
   let summary = "the k experts of the highest rank";
   let description = [{
     In descending order of rank; ties go to the lower id. k is at least 1 and at
@@ -118,7 +118,7 @@ def Moe_AllStage : Moe_Stage<"AllStage", "all",
 }
 
 def Moe_TopPStage : Moe_Stage<"TopPStage", "top_p",
-    ["getSlots", "verifyStage", "updateGuarantees"]> {
+    ["getSlots", "verifyStage", "updateGuarantees", "ordersSlots"]> {
   let summary = "as many of the best experts as reach a share p";
   let description = [{
     Experts in descending order of rank, ties to the lower id, with running sums
@@ -133,7 +133,7 @@ def Moe_TopPStage : Moe_Stage<"TopPStage", "top_p",
 }
 
 def Moe_ThresholdStage : Moe_Stage<"ThresholdStage", "threshold",
-    ["getSlots", "verifyStage", "updateGuarantees"]> {
+    ["getSlots", "verifyStage", "updateGuarantees", "ordersSlots"]> {
   let summary = "the experts of a rank above a number";
   let description = [{
     Experts of a rank strictly above `t` in descending order of rank, ties to
@@ -169,7 +169,8 @@ def Moe_HashStage : Moe_Stage<"HashStage", "hash",
 }
 
 def Moe_SparseMixerStage : Moe_Stage<"SparseMixerStage", "sparse_mixer",
-    ["getSlots", "verifyStage", "updateGuarantees", "givesWeights"]> {
+    ["getSlots", "verifyStage", "updateGuarantees", "givesWeights",
+     "ordersSlots"]> {
   let summary = "the best expert k times, weighed among its near rivals";
   let description = [{
     SparseMixer (arXiv:2409.12136) as at inference. k times: with m the largest

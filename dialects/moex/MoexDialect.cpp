@@ -1,6 +1,7 @@
 //===- MoexDialect.cpp - Scheduling made visible --------------------------===//
 #include "dialects/moex/MoexDialect.h"
 #include "dialects/interfaces/KeepConstantsInside.h"
+#include "dialects/interfaces/RoutingInterfaces.h"
 
 #include "dialects/row/RowDialect.h"
 
@@ -309,6 +310,15 @@ LogicalResult ExportRoutingOp::verify() {
            << getIds().getType() << " and " << getWeights().getType();
   if (bool(getKinds()) != getKind().has_value()) // C2
     return emitOpError("expected 'kind' exactly when there are kinds");
+  return success();
+}
+
+LogicalResult RoutingOperandOp::verify() {
+  std::optional<RoutingField> field = symbolizeRoutingField(getField());
+  if (!field || !isTypeOf(*field, bufferType(getOut()))) // C1
+    return emitOpError("expected one of ids, weights, bias, mask and count, "
+                       "and its type, found ")
+           << getFieldAttr() << " and " << getOut().getType();
   return success();
 }
 

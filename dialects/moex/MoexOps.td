@@ -513,6 +513,31 @@ def Moex_ExportRoutingOp : Moex_Kernel<"export_routing"> {
   let hasVerifier = 1;
 }
 
+def Moex_RoutingOperandOp : Moex_Kernel<"routing_operand"> {
+  let summary = "what the caller gives to a router, or nothing";
+  let description = [{
+    `moe.routing_operand` on memory: copies the array of router `router` in the
+    `moe_routing_io_v1` of the batch, or fills `out` with what means nothing.
+
+    Constraints:
+    - (C1) `field` is one of ids, weights, bias, mask and count, and the type of
+      `out` the one of `moe.routing_operand`
+
+    Example:
+    ```mlir
+    func.func @f(%ids: memref<?x2xi32>) {
+      moex.routing_operand "ids" router = 3 outs(%ids : memref<?x2xi32>)
+      return
+    }
+    ```
+  }];
+  let arguments = (ins StrAttr:$field, I64Attr:$router, AnyMemRef:$out);
+  let assemblyFormat = [{
+    $field `router` `=` $router `outs` `(` $out `:` type($out) `)` attr-dict
+  }];
+  let hasVerifier = 1;
+}
+
 def Moex_CombineRowsOp : Moex_Kernel<"combine_rows"> {
   let summary = "weighted sum of expert rows per token";
   let description = [{

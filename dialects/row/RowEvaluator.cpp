@@ -303,6 +303,8 @@ private:
       return double(x[0] <= x[1]);
     case arith::CmpFPredicate::UNE:
       return double(x[0] != x[1]);
+    case arith::CmpFPredicate::UNO:
+      return double(std::isnan(x[0]) || std::isnan(x[1]));
     default:
       return failure();
     }

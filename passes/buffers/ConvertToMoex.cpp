@@ -160,7 +160,7 @@ private:
               nn::StateAppendOp, nn::AttentionOp,
               moe::MergeModalitiesOp, moe::LimitSlotsOp, moe::PlanOp,
               moe::RoutePlanOp, moe::DispatchOp, moe::GroupedMatmulOp,
-              moe::CombineOp, moe::ExportRoutingOp>(
+              moe::CombineOp, moe::ExportRoutingOp, moe::RoutingOperandOp>(
             [&](auto concrete) { return lower(concrete); })
         .Default([](Operation *other) {
           return other->emitOpError("has no kernel operation: expected the "
@@ -513,6 +513,15 @@ private:
         b, op.getLoc(), bufferOf(op.getIds()), bufferOf(op.getWeights()),
         op.getKinds() ? bufferOf(op.getKinds()) : Value(), op.getKindAttr(),
         op.getRouterAttr());
+    return success();
+  }
+
+  LogicalResult lower(moe::RoutingOperandOp op) {
+    AffineExpr count = op.getLike() ? rowsOf(op.getLike())
+                                    : offsetRows(op.getResult());
+    Value out = allocate(op.getResult(), count);
+    moex::RoutingOperandOp::create(b, op.getLoc(), op.getFieldAttr(),
+                                   op.getRouterAttr(), out);
     return success();
   }
 

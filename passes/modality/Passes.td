@@ -14,7 +14,8 @@ def SpecializePhases : Pass<"specialize-phases", "::mlir::ModuleOp"> {
     other modalities is computed, read or mapped. A model that generates text
     decodes, and continues prompts without an image, without its image experts.
     The clone's `moe.function` has `variant_of`; the runtime takes it for the
-    batches that it allows. Functions with `routing_out` are left alone. Preserves
+    batches that it allows. Functions that exchange something with routers
+    (`routing_out`, `routing_in`, ..) are left alone. Preserves
     values.
 
     Fails never. Example: test/passes/specialize-phases/basic.mlir

@@ -28,6 +28,10 @@ bool canBeAlone(moe::EntryOp entry, int64_t modality) {
   return isThere;
 }
 
+/// Options of entries with which a step exchanges something with routers.
+constexpr StringLiteral exchanges[] = {
+    "routing_out", "routing_in", "expert_mask", "router_bias", "k_override"};
+
 struct SpecializePhases
     : public moec::impl::SpecializePhasesBase<SpecializePhases> {
   void runOnOperation() override {
@@ -36,8 +40,10 @@ struct SpecializePhases
          llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
       auto facts = function->getAttrOfType<DictionaryAttr>("moe.function");
       if (function.isExternal() || !facts || facts.contains("variant_of") ||
-          // Exported routings are numbered over the whole function.
-          facts.contains("routing_out"))
+          // What is exchanged with routers is numbered over the whole function.
+          llvm::any_of(exchanges, [&](StringRef option) {
+            return facts.contains(option);
+          }))
         continue;
       auto modalities = facts.getAs<DenseI64ArrayAttr>("modalities");
       if (!modalities || modalities.size() < 2)

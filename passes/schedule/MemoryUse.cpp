@@ -21,9 +21,7 @@ bool moec::isMemoryOp(Operation *op) {
              moex::ViewOp>(op);
 }
 
-static StringAttr stateOf(FlatSymbolRefAttr symbol) {
-  return symbol.getAttr();
-}
+static StringAttr stateOf(FlatSymbolRefAttr symbol) { return symbol.getAttr(); }
 
 static void addWrites(MemoryUse &use, ValueRange written, Operation *op) {
   for (Value value : written)
@@ -59,8 +57,9 @@ MemoryUse moec::getMemoryUse(Operation *op) {
           use.ownRows.push_back(getRoot(lookup.getTable()));
       })
       .Case<moex::RouteSortOp>([&](auto sort) {
-        addWrites(use, {sort.getIds(), sort.getWeights(), sort.getRows(),
-                        sort.getOffsets(), sort.getSlotRows()},
+        addWrites(use,
+                  {sort.getIds(), sort.getWeights(), sort.getRows(),
+                   sort.getOffsets(), sort.getSlotRows()},
                   op);
       })
       .Case<moex::PlanOp>([&](auto plan) {
@@ -76,6 +75,14 @@ MemoryUse moec::getMemoryUse(Operation *op) {
         use.rows = AffineMap::get(moex::kNumExtents, 0,
                                   getAffineDimExpr(0, op->getContext()));
         use.ownRows = use.reads;
+      })
+      .Case<moex::RoutingOperandOp>([&](auto operand) {
+        addWrites(use, operand.getOut(), op);
+        if (!cast<MemRefType>(operand.getOut().getType()).isDynamicDim(0))
+          return; // one participant's
+        use.rows = AffineMap::get(moex::kNumExtents, 0,
+                                  getAffineDimExpr(0, op->getContext()));
+        use.ownRows = use.writes;
       })
       .Case<moex::StateAppendOp>([&](auto append) {
         addWrites(use, {}, op);

@@ -94,8 +94,8 @@ std::string moec::target::getKernelKind(Operation *op,
         rowwise.getBody().walk([&](row::ReduceOp) { reduces = true; });
         return reduces ? "norm" : "rows";
       })
-      .Case<moex::RouteSortOp, moex::PlanOp, moex::ExportRoutingOp>(
-          [](auto) { return "router"; })
+      .Case<moex::RouteSortOp, moex::PlanOp, moex::ExportRoutingOp,
+            moex::RoutingOperandOp>([](auto) { return "router"; })
       .Case([](moex::CombineRowsOp) { return "combine"; })
       .Case([](moex::StateAppendOp) { return "append"; })
       .Default([](Operation *other) {

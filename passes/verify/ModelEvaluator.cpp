@@ -72,6 +72,12 @@ const HostTensor *ModelEvaluator::getWeight(FlatSymbolRefAttr weight,
   return &(weights[weight.getValue()] = std::move(*numbers));
 }
 
+const HostTensor *ModelEvaluator::getRoutingOperand(StringAttr field,
+                                                    int64_t router) {
+  auto found = routing.find({field.str(), router});
+  return found == routing.end() ? nullptr : &found->second;
+}
+
 std::vector<std::vector<float>> &
 ModelEvaluator::getState(FlatSymbolRefAttr state, int64_t sequence) {
   return states[{state.getValue().str(), sequence}];

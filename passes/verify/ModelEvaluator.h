@@ -37,8 +37,16 @@ public:
                               mlir::Operation *user) override;
   std::vector<std::vector<float>> &getState(mlir::FlatSymbolRefAttr state,
                                             int64_t sequence) override;
+  const HostTensor *getRoutingOperand(mlir::StringAttr field,
+                                      int64_t router) override;
   mlir::LogicalResult evaluateRegion(mlir::Region &region,
                                      std::vector<HostTensor> &yielded) override;
+
+  /// Gives a router what `moe.routing_operand` reads, for later calls.
+  void setRoutingOperand(llvm::StringRef field, int64_t router,
+                         HostTensor operand) {
+    routing[{field.str(), router}] = std::move(operand);
+  }
 
 private:
   mlir::LogicalResult evaluate(mlir::Operation &op);
@@ -48,6 +56,7 @@ private:
   llvm::StringMap<HostTensor> weights;
   std::map<std::pair<std::string, int64_t>, std::vector<std::vector<float>>>
       states;
+  std::map<std::pair<std::string, int64_t>, HostTensor> routing;
   llvm::DenseMap<mlir::Value, HostTensor> values;
 };
 

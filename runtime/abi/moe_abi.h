@@ -125,11 +125,29 @@ typedef struct moe_extents_v1 {
  *               slots without an expert, and in all slots of tokens for which
  *               this router does not decide (another modality's). The arrays of
  *               routers that the function does not have are left as they are.
- *               Needs `routing_out` */
+ *               Needs `routing_out`
+ * forced_ids    [routers] what takes the place of a router's ids, after
+ *               capacity; NULL in an element: nothing. [T, slots]; id -1: no
+ *               expert; -2: what the router chooses. Rows of tokens for which
+ *               the router does not decide mean nothing. Needs `routing_in`
+ * forced_weights  [routers] f32 [T, slots], their weights; NULL in an element:
+ *               those that the router gives to these ids in this step, which
+ *               needs `Router.weighs_any`
+ * expert_mask   [routers] [experts], 0: the expert is never chosen. Acts on
+ *               logits and rank. Needs `expert_mask`
+ * bias          [routers] f32 [experts], added to the logits. Needs
+ *               `router_bias`
+ * count         [routers of the manifest] experts per token, at most; 0:
+ *               as compiled. Needs `k_override` */
 typedef struct moe_routing_io_v1 {
   uint64_t size;
   int32_t *const *ids;
   float *const *weights;
+  const int32_t *const *forced_ids;
+  const float *const *forced_weights;
+  const uint8_t *const *expert_mask;
+  const float *const *bias;
+  const int32_t *count;
 } moe_routing_io_v1;
 
 /* One batch: tokens of B sequences, one after the other.
@@ -279,7 +297,7 @@ MOE_ABI_ASSERT(sizeof(void *) == 8, "the ABI is defined for 64-bit pointers");
 MOE_ABI_ASSERT(sizeof(moe_worker_v1) == 24, "layout of moe_worker_v1");
 MOE_ABI_ASSERT(sizeof(moe_host_v1) == 48, "layout of moe_host_v1");
 MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
-MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 24, "layout of moe_routing_io_v1");
+MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 64, "layout of moe_routing_io_v1");
 MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
 MOE_ABI_ASSERT(sizeof(moe_step_v1) == 80, "layout of moe_step_v1");
 MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");

@@ -134,6 +134,10 @@ private:
           json.field("function", each.function);
           json.field("last_only", each.last_only);
           json.field("routing_out", each.routing_out);
+          json.field("routing_in", each.routing_in);
+          json.field("expert_mask", each.expert_mask);
+          json.field("router_bias", each.router_bias);
+          json.field("k_override", each.k_override);
           json.field("layout_text", artifact.layouts[i]);
           list("layout", each.layout, &Report::layoutSegment);
         });
@@ -205,6 +209,8 @@ private:
     json.field("experts", each.experts);
     json.field("slots", each.slots);
     values("guarantees", each.guarantees);
+    json.field("weighs_any", each.weighs_any);
+    json.field("first_expert", each.first_expert);
   }
 
   const InspectedArtifact &artifact;

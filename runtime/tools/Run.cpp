@@ -11,6 +11,7 @@
 #include "runtime/tools/CommandLine.h"
 #include "runtime/tools/RunInputs.h"
 #include "runtime/tools/RunOptions.h"
+#include "runtime/tools/RunRouting.h"
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -176,11 +177,13 @@ void Run::prefill() {
     items[i].inputs = prompts[i].views().data();
     items[i].num_inputs = prompts[i].views().size();
   }
+  const RunRouting routing(options, model, inputTokens());
   const Stopwatch watch;
   const bool keepRouting =
       !options.routingIds.empty() || !options.routingWeights.empty();
   const Logits result =
-      session.step(entry.name, items.data(), items.size(), keepRouting);
+      session.step(entry.name, items.data(), items.size(), keepRouting,
+                   /*keepTrace=*/false, routing.views());
   printSpeed("prefill", inputTokens(), watch.seconds());
   logits = result.vector();
   rows = result.rows();

@@ -173,6 +173,19 @@ CommandLine commandLine(RunOptions &options, bool &generates,
            keep(options.routingIds)},
           {"routing-weights", "FILE.npy", "write their weights, f32",
            keep(options.routingWeights)},
+          {"replay-ids", "FILE.npy",
+           "experts that take the place of the routers' choice, as "
+           "--routing-ids writes them",
+           keep(options.replayIds)},
+          {"replay-weights", "FILE.npy", "their weights (the routers' own)",
+           keep(options.replayWeights)},
+          {"expert-mask", "FILE.npy", "u8 [routers, experts], 0: never chosen",
+           keep(options.expertMask)},
+          {"router-bias", "FILE.npy",
+           "f32 [routers, experts], added to the logits of the routers",
+           keep(options.routerBias)},
+          {"experts-per-token", "N", "at most N, of each router",
+           number(options.expertsPerToken, 1, INT_MAX)},
           {"check", "REF.npy", "compare the first output with this one",
            keep(options.check)},
           {"tolerance", "X", "largest difference that --check accepts (1e-4)",
@@ -229,6 +242,12 @@ absl::StatusOr<RunOptions> moe::tools::parseRunOptions(int argc, char **argv,
   if (!options.maxTokens && generates)
     return wrong("--decode-entry, --stop-ids and options of draws need "
                  "--max-tokens");
+  if (!options.replayWeights.empty() && options.replayIds.empty())
+    return wrong("--replay-weights needs --replay-ids");
+  if (options.givesRouting() && (options.maxTokens || !options.choices.empty()))
+    return wrong("--replay-ids, --expert-mask, --router-bias and "
+                 "--experts-per-token are for the inputs alone: expected no "
+                 "--max-tokens or --choices");
   if (toleranceGiven && options.check.empty())
     return wrong("--tolerance needs --check");
   return options;

@@ -45,6 +45,16 @@ struct RunOptions {
   std::string output;
   std::string routingIds;
   std::string routingWeights;
+  // For the routers: what they choose, and how.
+  std::string replayIds;
+  std::string replayWeights;
+  std::string expertMask;
+  std::string routerBias;
+  uint64_t expertsPerToken = 0;
+  bool givesRouting() const {
+    return !replayIds.empty() || !expertMask.empty() || !routerBias.empty() ||
+           expertsPerToken;
+  }
   std::string check;
   double tolerance = 1e-4;
 };

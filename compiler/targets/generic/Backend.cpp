@@ -175,6 +175,11 @@ FailureOr<std::string> generic::describeKernel(const KernelRequest &request,
             os << "moe_export_routing_r" << op.getRouter() << "_k" << width(0);
             return true;
           })
+          .Case([&](moex::RoutingOperandOp op) {
+            os << "moe_routing_" << op.getField() << "_r" << op.getRouter()
+               << "_k" << width(0);
+            return true;
+          })
           .Case([&](moex::CombineRowsOp op) {
             os << "moe_combine_rows_" << element(0) << "_" << element(last)
                << "_" << width(last) << "_k" << width(1);
@@ -235,6 +240,9 @@ LogicalResult CpuEmitter::emit(const KernelRequest &request,
       .Case([&](moex::LimitSlotsOp op) { return emitLimitSlots(kernel, op); })
       .Case([&](moex::ExportRoutingOp op) {
         return emitExportRouting(kernel, op);
+      })
+      .Case([&](moex::RoutingOperandOp op) {
+        return emitRoutingOperand(kernel, op);
       })
       .Case([&](moex::CombineRowsOp op) { return emitCombineRows(kernel, op); })
       .Case([&](moex::LookupOp op) { return emitLookup(kernel, op); })

@@ -64,6 +64,8 @@ mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);
 mlir::LogicalResult emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op);
+mlir::LogicalResult emitRoutingOperand(Kernel &kernel,
+                                       moex::RoutingOperandOp op);
 mlir::LogicalResult emitExportRouting(Kernel &kernel,
                                       moex::ExportRoutingOp op);
 mlir::LogicalResult emitCombineRows(Kernel &kernel, moex::CombineRowsOp op);

@@ -2,10 +2,12 @@
 #include "compiler/targets/generic/Kernels.h"
 #include "compiler/targets/generic/RowBody.h"
 
+#include "dialects/interfaces/RoutingInterfaces.h"
 #include "passes/target/StepFunctions.h"
 #include "runtime/abi/moe_abi.h"
 
 #include <cstddef>
+#include <limits>
 
 using namespace mlir;
 using namespace moec;
@@ -42,8 +44,7 @@ static void buildPlan(Kernel &kernel, Value ids, Value rows, Value offsets,
       b.loop(zero, pairs, b.i64(1), ValueRange{zero},
              [&](Value pair, ValueRange carried) -> CodeBuilder::Values {
                Value id = b.widen(b.load(ids, pair, i32));
-               Value isValid =
-                   b.compare(arith::CmpIPredicate::sge, id, zero);
+               Value isValid = b.compare(arith::CmpIPredicate::sge, id, zero);
                Value isBelow = b.lessThan(id, mine.low);
                Value isBefore = b.create<arith::AndIOp>(isValid, isBelow);
                Value isMine = b.create<arith::AndIOp>(
@@ -206,8 +207,8 @@ static void exportRows(Kernel &kernel, moex::ExportRoutingOp op, unsigned index,
   b.loop(range.low, range.high, 1, [&](Value token) {
     Value isWanted;
     if (op.getKinds()) {
-      Value kind = b.widen(
-          b.load(kernel.arguments.pointers[2], token, b.getI8Type()));
+      Value kind =
+          b.widen(b.load(kernel.arguments.pointers[2], token, b.getI8Type()));
       isWanted =
           b.compare(arith::CmpIPredicate::eq, kind, b.i64(*op.getKind()));
     }
@@ -249,6 +250,123 @@ LogicalResult generic::emitExportRouting(Kernel &kernel,
 }
 
 //===----------------------------------------------------------------------===//
+// Operands of the caller
+//===----------------------------------------------------------------------===//
+
+static Value isThere(CodeBuilder &b, Value pointer) {
+  Value bits = b.create<LLVM::PtrToIntOp>(b.getI64Type(), pointer);
+  return b.compare(arith::CmpIPredicate::ne, bits, b.i64(0));
+}
+
+/// The pointer at `offset` of `base`; NULL where `base` is.
+static Value follow(CodeBuilder &b, Value base, int64_t offset) {
+  return b.choose(
+      isThere(b, base),
+      [&]() -> CodeBuilder::Values {
+        return {b.load(b.field(base, offset), b.ptrType())};
+      },
+      [&]() -> CodeBuilder::Values {
+        return {b.create<LLVM::ZeroOp>(b.ptrType())};
+      })[0];
+}
+
+/// The array at `offset` of the batch's moe_routing_io_v1; NULL for none. A
+/// host of an earlier version has a shorter struct.
+static Value routingArrays(CodeBuilder &b, Value step, int64_t offset) {
+  Value routing = follow(b, target::abi::getBatch(b, step),
+                         offsetof(moe_batch_v1, routing));
+  Value size = b.choose(
+      isThere(b, routing),
+      [&]() -> CodeBuilder::Values {
+        return {b.load(b.field(routing, offsetof(moe_routing_io_v1, size)),
+                       b.getI64Type())};
+      },
+      [&]() -> CodeBuilder::Values { return {b.i64(0)}; })[0];
+  Value isLong = b.lessThan(b.i64(offset + sizeof(void *) - 1), size);
+  Value nothing = b.create<LLVM::ZeroOp>(b.ptrType());
+  return follow(b, b.select(isLong, routing, nothing), offset);
+}
+
+LogicalResult generic::emitRoutingOperand(Kernel &kernel,
+                                          moex::RoutingOperandOp op) {
+  CodeBuilder &b = kernel.b;
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  struct Layout {
+    size_t offset;
+    Type from, to;
+    Value nothing;
+  };
+  auto layoutOf = [&](RoutingField field) -> Layout {
+    switch (field) {
+    case RoutingField::Ids:
+      return {offsetof(moe_routing_io_v1, forced_ids), i32, i32,
+              b.i32(kFreeSlot)};
+    case RoutingField::Weights:
+      return {offsetof(moe_routing_io_v1, forced_weights), f32, f32,
+              b.constant(f32, std::numeric_limits<double>::quiet_NaN())};
+    case RoutingField::Bias:
+      return {offsetof(moe_routing_io_v1, bias), f32, f32,
+              b.constant(f32, -0.0)};
+    case RoutingField::Mask:
+      return {offsetof(moe_routing_io_v1, expert_mask), b.getI8Type(), i32,
+              b.i32(1)};
+    case RoutingField::Count:
+      return {offsetof(moe_routing_io_v1, count), i32, i32,
+              b.i32(std::numeric_limits<int32_t>::max())};
+    }
+    llvm_unreachable("all fields are handled");
+  };
+  RoutingField field = *symbolizeRoutingField(op.getField());
+  Layout layout = layoutOf(field);
+  Value arrays = routingArrays(b, kernel.arguments.step, layout.offset);
+  Value out = kernel.arguments.pointers[0];
+  MemRefType type = kernel.request.operands[0].type;
+  if (field == RoutingField::Count) {
+    Value isFirst =
+        b.compare(arith::CmpIPredicate::eq,
+                  target::abi::getThread(b, kernel.arguments.worker), b.i64(0));
+    b.ifThen(isFirst, [&] {
+      b.store(layout.nothing, out);
+      b.ifThen(isThere(b, arrays), [&] {
+        Value count = b.load(arrays, b.i64(op.getRouter()), i32);
+        Value isGiven =
+            b.compare(arith::CmpIPredicate::sgt, b.widen(count), b.i64(0));
+        b.store(b.select(isGiven, count, layout.nothing), out);
+      });
+    });
+    return success();
+  }
+
+  Value array = follow(b, arrays, op.getRouter() * sizeof(void *));
+  Value low = b.i64(0), high = b.i64(type.getShape().back());
+  if (isPerToken(field)) {
+    TaskRange range = splitRows(kernel, kernel.arguments.rows);
+    low = b.mul(range.low, type.getDimSize(1));
+    high = b.mul(range.high, type.getDimSize(1));
+  } else {
+    // The first participant's; the others have nothing to do.
+    Value isFirst =
+        b.compare(arith::CmpIPredicate::eq,
+                  target::abi::getThread(b, kernel.arguments.worker), b.i64(0));
+    high = b.select(isFirst, high, b.i64(0));
+  }
+  b.ifElse(
+      isThere(b, array),
+      [&] {
+        b.loop(low, high, 1, [&](Value i) {
+          Value element = b.load(array, i, layout.from);
+          if (layout.from != layout.to)
+            element = b.create<arith::ExtUIOp>(layout.to, element);
+          b.store(element, out, i);
+        });
+      },
+      [&] {
+        b.loop(low, high, 1, [&](Value i) { b.store(layout.nothing, out, i); });
+      });
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Combination
 //===----------------------------------------------------------------------===//
 
@@ -264,8 +382,7 @@ static void combineColumns(Kernel &kernel, Value token, int64_t slots,
       b.loop(b.i64(0), b.i64(slots), b.i64(1), ValueRange{zero},
              [&](Value slot, ValueRange carried) -> CodeBuilder::Values {
                Value pair = b.add(b.mul(token, slots), slot);
-               Value row =
-                   b.widen(b.load(pointers[1], pair, b.getI32Type()));
+               Value row = b.widen(b.load(pointers[1], pair, b.getI32Type()));
                Value isThere =
                    b.compare(arith::CmpIPredicate::sge, row, b.i64(0));
                return b.choose(

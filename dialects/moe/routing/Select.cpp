@@ -36,6 +36,7 @@ TopKStageAttr::verifyStage(int64_t width, int64_t,
   return emitError() << "expected k from 1 to " << width
                      << ", the experts of the pool, found " << getK();
 }
+bool TopKStageAttr::ordersSlots() const { return true; }
 void TopKStageAttr::updateGuarantees(RoutingGuarantees &guarantees) const {
   guarantees.distinct = true;
   guarantees.dropFree = true;
@@ -107,6 +108,7 @@ LogicalResult ThresholdStageAttr::verifyStage(
   return emitError() << "expected at_least from 0 to " << width
                      << ", the experts of the pool, found " << getAtLeast();
 }
+bool ThresholdStageAttr::ordersSlots() const { return true; }
 void ThresholdStageAttr::updateGuarantees(RoutingGuarantees &guarantees) const {
   guarantees.distinct = true;
   guarantees.mayBeEmpty = getAtLeast() == 0;

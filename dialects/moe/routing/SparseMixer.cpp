@@ -49,6 +49,7 @@ void SparseMixerStageAttr::updateGuarantees(
   guarantees.dropFree = true;
 }
 bool SparseMixerStageAttr::givesWeights() const { return true; }
+bool SparseMixerStageAttr::ordersSlots() const { return true; }
 
 namespace {
 /// Builds one round of the selection.

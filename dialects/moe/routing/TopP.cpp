@@ -44,6 +44,7 @@ TopPStageAttr::verifyStage(int64_t, int64_t,
   return success();
 }
 
+bool TopPStageAttr::ordersSlots() const { return true; }
 void TopPStageAttr::updateGuarantees(RoutingGuarantees &guarantees) const {
   guarantees.distinct = true;
 }

@@ -192,6 +192,11 @@ typedef struct moe_entry_info {
   uint32_t function;  /* ordinal */
   uint32_t last_only; /* one result row per item instead of one per token */
   uint32_t routing_out; /* moe_batch.routing_out is accepted */
+  /* which fields of moe_router_input are accepted */
+  uint32_t routing_in; /* ids, weights */
+  uint32_t expert_mask;
+  uint32_t router_bias; /* bias */
+  uint32_t k_override;  /* count */
   uint32_t reserved;
 } moe_entry_info;
 
@@ -222,6 +227,8 @@ typedef struct moe_router_info {
   int32_t layer;    /* -1: none */
   uint32_t experts;
   uint32_t slots; /* experts per token, at most */
+  uint32_t weighs_any; /* gives weights to ids that are forced on it */
+  uint32_t first_expert; /* ids are first_expert .. experts-1 */
   uint32_t reserved;
 } moe_router_info;
 
@@ -402,6 +409,23 @@ typedef struct moe_item {
   uint64_t num_rows;
 } moe_item;
 
+/* What a step gives to one router. Entries accept only what they were compiled
+ * with. The arrays must stay unchanged during the step. */
+typedef struct moe_router_input {
+  uint64_t size;
+  uint32_t router; /* moe_model_get_router */
+  uint32_t count;  /* experts per token, at most; 0: all slots */
+  /* What takes the place of the router's choice, in the order of the batch, as
+   * moe_session_get_routing gives it: [tokens, slots of the router]. */
+  const int32_t *ids; /* -1: no expert; -2 in all slots of a token: the router
+                         chooses; NULL: it chooses for all */
+  const float *weights; /* NULL: those that the router gives to these ids in
+                           this step, where it can (weighs_any) */
+  uint64_t tokens;      /* of ids and weights */
+  const float *bias;    /* [experts] added to the logits, or NULL */
+  const uint8_t *expert_mask; /* [experts] 0: never chosen; or NULL */
+} moe_router_input;
+
 typedef struct moe_batch {
   uint64_t size;
   const moe_item *items;
@@ -411,6 +435,8 @@ typedef struct moe_batch {
                            were compiled without `routing_out` */
   uint32_t trace;       /* non-zero: keep time stamps of the step, for
                            moe_session_get_trace; 0 costs nothing */
+  const moe_router_input *routers; /* each router once, at most */
+  uint64_t num_routers;
 } moe_batch;
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item

@@ -89,6 +89,7 @@ template <typename Element> constexpr moe_dtype dtypeOf() {
 
 using Input = moe_input;
 using Item = moe_item;
+using RouterInput = moe_router_input;
 
 /// `count` elements of `dtype` at `data`.
 inline Input input(const char *modality, moe_dtype dtype, const void *data,
@@ -339,6 +340,13 @@ inline Item item(std::initializer_list<Input> inputs) {
   return result;
 }
 
+/// What a step gives to router `router`, nothing at first.
+inline RouterInput router_input(std::uint32_t router) {
+  auto result = detail::sized<RouterInput>();
+  result.router = router;
+  return result;
+}
+
 /// Scratch, cache and steps. See moe_session.
 class Session {
 public:
@@ -376,9 +384,13 @@ public:
   }
   /// With `keepRouting` what the routers choose is kept for routing(i), with
   /// `keepTrace` the time stamps for trace().
+  /// `routers` says what is given to routers.
   Logits step(const char *entry, const Item *items, std::size_t count,
-              bool keepRouting = false, bool keepTrace = false) {
+              bool keepRouting = false, bool keepTrace = false,
+              const std::vector<RouterInput> &routers = {}) {
     auto batch = detail::sized<moe_batch>();
+    batch.routers = routers.data();
+    batch.num_routers = routers.size();
     batch.items = items;
     batch.num_items = count;
     batch.routing_out = keepRouting;

@@ -46,7 +46,8 @@ static_assert(int{MOE_PTX} == int{MOE_IMAGE_PTX} &&
                   int{MOE_LLVM_IR} == int{MOE_IMAGE_LLVM_IR},
               "the public numbers of images are those of the artifact");
 static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
-                  sizeof(moe_batch) == 32 && sizeof(moe_output) == 48,
+                  sizeof(moe_batch) == 48 && sizeof(moe_output) == 48 &&
+                  sizeof(moe_router_input) == 56,
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
@@ -338,6 +339,10 @@ moe_status moe_model_get_entry(const moe_model *model, uint32_t index,
                     to.function = from.function;
                     to.last_only = from.lastOnly;
                     to.routing_out = from.routingOut;
+                    to.routing_in = from.routingIn;
+                    to.expert_mask = from.expertMask;
+                    to.router_bias = from.routerBias;
+                    to.k_override = from.kOverride;
                   });
 }
 
@@ -381,6 +386,8 @@ moe_status moe_model_get_router(const moe_model *model, uint32_t index,
                     to.layer = from.layer;
                     to.experts = from.experts;
                     to.slots = from.slots;
+                    to.weighs_any = from.weighsAny;
+                    to.first_expert = from.firstExpert;
                   });
 }
 

@@ -28,7 +28,7 @@ public:
   /// Writes the page table; `sequences[b]` holds the pages of all its tokens.
   void setPages(const std::vector<PageList *> &sequences);
 
-  /// Where the step writes what its routers choose; NULL: nowhere.
+  /// What the step exchanges with its routers; NULL: nothing.
   void setRouting(const moe_routing_io_v1 *routing) {
     result.routing = routing;
   }

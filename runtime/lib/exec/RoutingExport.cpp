@@ -29,9 +29,6 @@ absl::Status RoutingExport::prepare(uint64_t wanted) {
     firstId += tokens * routers[i].slots;
     firstWeight += tokens * routers[i].slots;
   }
-  arrays.size = sizeof(arrays);
-  arrays.ids = idsOf.data();
-  arrays.weights = weightsOf.data();
   return absl::OkStatus();
 }
 

@@ -18,8 +18,11 @@ public:
   absl::Status prepare(uint64_t tokens);
   /// Takes what a device has written into arrays like these.
   void assign(const int32_t *fromIds, const float *fromWeights);
-  /// For the batch of that step.
-  const moe_routing_io_v1 *io() const { return &arrays; }
+  /// Says so to that step.
+  void addTo(moe_routing_io_v1 &io) const {
+    io.ids = idsOf.data();
+    io.weights = weightsOf.data();
+  }
   /// What router `index`, below that of the model, chose.
   moe_routing describe(uint64_t index) const;
 
@@ -30,7 +33,6 @@ private:
   Region ids, weights;
   std::vector<int32_t *> idsOf;
   std::vector<float *> weightsOf;
-  moe_routing_io_v1 arrays = {};
 };
 
 } // namespace moe::rt

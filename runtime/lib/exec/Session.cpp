@@ -95,7 +95,8 @@ Session::Session(std::shared_ptr<Model> loaded,
            firstPages(device != nullptr, model->description()),
            options.cache_tokens / MOE_PAGE_TOKENS +
                (options.cache_tokens % MOE_PAGE_TOKENS != 0)),
-      builder(model->description()), routingExport(model->description()) {
+      builder(model->description()), routingExport(model->description()),
+      routingInputs(model->description()) {
   size_t most = 0;
   for (const Function &function : model->description().functions)
     most = std::max(most, function.outputs.size());
@@ -247,12 +248,8 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (batch.trace && device && !device->canTrace())
     return unsupported("expected a batch without trace, for the driver has no "
                        "events, found one with");
-  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
-                                    batch.routing_out != 0, outputs));
-  if (batch.routing_out) {
-    MOE_RETURN_IF_ERROR(routingExport.prepare(builder.batch().extents.tokens));
-    builder.setRouting(routingExport.io());
-  }
+  MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
+  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
   MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
@@ -265,6 +262,24 @@ absl::Status Session::step(const char *name, const moe_batch &given,
     MOE_RETURN_IF_ERROR(writeInfo(describeOutput(i), &outputs[i]));
     outputs[i].capacity = capacity;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Session::prepareRouting(const Entry &entry,
+                                     const moe_batch &batch) {
+  const uint64_t tokens = builder.batch().extents.tokens;
+  routingArrays = {};
+  routingArrays.size = sizeof(routingArrays);
+  if (batch.routing_out) {
+    MOE_RETURN_IF_ERROR(routingExport.prepare(tokens));
+    routingExport.addTo(routingArrays);
+  }
+  if (batch.num_routers) {
+    MOE_RETURN_IF_ERROR(routingInputs.take(entry, batch, tokens));
+    routingInputs.addTo(routingArrays);
+  }
+  if (batch.routing_out || batch.num_routers)
+    builder.setRouting(&routingArrays);
   return absl::OkStatus();
 }
 
@@ -374,7 +389,7 @@ absl::Status Session::checkOutputs(const Function &function,
 }
 
 absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
-                                    uint64_t pages, bool routed,
+                                    uint64_t pages,
                                     StructArray<moe_output> outputs) {
   const moe_extents_v1 &extents = builder.batch().extents;
   const absl::Status reserved = pool.reserve(pages);
@@ -386,8 +401,8 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
     for (size_t i = 0; i < batchSequences.size(); ++i)
       columns = std::max(
           columns, pagesFor(batchSequences[i]->length + builder.tokensOf(i)));
-    MOE_RETURN_IF_ERROR(device->withPlan(device->prepare(
-        builder.batch(), function, routed, columns, scratchBytes)));
+    MOE_RETURN_IF_ERROR(device->withPlan(
+        device->prepare(builder.batch(), function, columns, scratchBytes)));
   } else {
     MOE_RETURN_IF_ERROR(scratch.grow(scratchBytes));
   }

@@ -5,6 +5,7 @@
 #include "runtime/lib/device/DeviceSession.h"
 #include "runtime/lib/exec/BatchBuilder.h"
 #include "runtime/lib/exec/RoutingExport.h"
+#include "runtime/lib/exec/RoutingInputs.h"
 #include "runtime/lib/exec/StepTrace.h"
 #include "runtime/lib/load/Model.h"
 
@@ -64,6 +65,7 @@ private:
 
   // Parts of a step, in order. All checks come before the first change.
   absl::Status collect(const Entry &entry, const moe_batch &batch);
+  absl::Status prepareRouting(const Entry &entry, const moe_batch &batch);
   absl::StatusOr<PageList *> sequenceOf(const Entry &entry,
                                         const moe_item &item, uint64_t index);
   absl::StatusOr<uint32_t> chooseVariant(const Entry &entry) const;
@@ -71,8 +73,7 @@ private:
   absl::Status checkOutputs(const Function &function,
                             StructArray<moe_output> outputs) const;
   absl::Status prepareMemory(const Function &function, uint32_t variant,
-                             uint64_t pages, bool routed,
-                             StructArray<moe_output> outputs);
+                             uint64_t pages, StructArray<moe_output> outputs);
   /// `traced` keeps the time stamps in `stepTrace`.
   absl::Status run(uint32_t variant, bool traced);
   absl::Status runOnHost(uint32_t variant, bool traced, int32_t &status);
@@ -97,6 +98,8 @@ private:
   uint32_t lastVariant = 0;
   const Function *published = nullptr; // of the last step; NULL: it failed
   RoutingExport routingExport;
+  RoutingInputs routingInputs;
+  moe_routing_io_v1 routingArrays = {};
   bool routingKept = false;             // of the last step
   std::unique_ptr<StepTrace> stepTrace; // made by the first step that wants it
   bool traceKept = false;               // of the last step

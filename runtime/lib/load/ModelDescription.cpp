@@ -213,6 +213,10 @@ absl::Status Decoder::decodeEntries() {
     to.function = from.function();
     to.lastOnly = from.last_only();
     to.routingOut = from.routing_out();
+    to.routingIn = from.routing_in();
+    to.expertMask = from.expert_mask();
+    to.routerBias = from.router_bias();
+    to.kOverride = from.k_override();
     if (to.function >= model.functions.size())
       return bad("entry '", to.name, "': expected a function below ",
                  model.functions.size(), ", found ", to.function);
@@ -388,8 +392,16 @@ absl::Status Decoder::decodeRouters() {
     if (slots > kMostSlots)
       return bad("router ", i, ": expected at most ", kMostSlots,
                  " slots in all routers, found ", slots);
-    model.routers.push_back(
-        {text(from.name()), from.layer(), from.experts(), from.slots()});
+    Router to;
+    to.name = text(from.name());
+    to.layer = from.layer();
+    to.experts = from.experts();
+    to.firstExpert = from.first_expert();
+    to.slots = from.slots();
+    to.weighsAny = from.weighs_any();
+    for (uint32_t j = 0; j < count(from.guarantees()); ++j)
+      to.distinct |= text(from.guarantees()->Get(j)) == "distinct";
+    model.routers.push_back(std::move(to));
   }
   return absl::OkStatus();
 }

@@ -53,6 +53,10 @@ struct Entry {
   uint32_t function = 0;
   bool lastOnly = false;
   bool routingOut = false;
+  bool routingIn = false;
+  bool expertMask = false;
+  bool routerBias = false;
+  bool kOverride = false;
   std::vector<LayoutSegment> layout;
   std::string layoutText;
 };
@@ -107,8 +111,11 @@ struct Variant {
 struct Router {
   std::string name;
   int32_t layer = -1;
-  uint32_t experts = 0;
+  uint32_t experts = 0; // ids are firstExpert .. experts-1
+  uint32_t firstExpert = 0;
   uint32_t slots = 0;
+  bool weighsAny = false; // gives weights to ids that it did not choose
+  bool distinct = false;  // the ids of a token differ
 };
 
 struct ModelDescription {

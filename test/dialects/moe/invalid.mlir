@@ -755,3 +755,66 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<?x9xi32>) {
   %i, %w = moe.route %z operands(%b : tensor<?x9xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.hash<9>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x9xi32>, tensor<?x9xf32>
   return
 }
+
+// -----
+
+// moe.routing_operand C1
+func.func @f() {
+  // expected-error@+1 {{expected one of ids, weights, bias, mask and count, found "rank"}}
+  %b = moe.routing_operand "rank" router = 0 -> tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.routing_operand C2
+func.func @f() {
+  // expected-error@+1 {{expected the type of "mask" and no operand, found 'tensor<8xf32>'}}
+  %m = moe.routing_operand "mask" router = 0 -> tensor<8xf32>
+  return
+}
+
+// -----
+
+// moe.routing_operand C2: rows
+func.func @f() {
+  // expected-error@+1 {{expected the type of "ids" and an operand with its rows, found 'tensor<?x2xi32>'}}
+  %i = moe.routing_operand "ids" router = 0 -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+// moe.route C6
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xf32>) {
+  // expected-error@+1 {{expected 'run_time' to name different ones of ids, bias, mask and count, each with an operand, found ["bias", "bias"]}}
+  %i, %w = moe.route %z operands(%b, %b : tensor<8xf32>, tensor<8xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["bias", "bias"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C6: width
+func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xf32>) {
+  // expected-error@+1 {{expected 'bias' to be 11 wide, found 'tensor<8xf32>'}}
+  %i, %w = moe.route %z operands(%b : tensor<8xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) pool_start = 3 run_time = ["bias"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.route C7: count
+func.func @f(%z: tensor<?x8xf32>, %n: tensor<1xi32>) {
+  // expected-error@+1 {{expected a selection in order of rank beside 'count', found #moe.all}}
+  %i, %w = moe.route %z operands(%n : tensor<1xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.all) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["count"] : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// moe.route C7: ids
+func.func @f(%z: tensor<?x8xf32>, %n: tensor<?x2xi32>) {
+  // expected-error@+1 {{expected weights that any expert has beside 'ids', found #moe.sparse_mixer_weight}}
+  %i, %w = moe.route %z operands(%n : tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.sparse_mixer<2, eps = 0.1>) weigh(#moe.sparse_mixer_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["ids"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}

@@ -14,6 +14,8 @@ func.func private @step()
 moe.entry @prefill function = @step last layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
 // CHECK: moe.entry @study function = @step routing_out layout
 moe.entry @study function = @step routing_out layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
+// CHECK: moe.entry @replay function = @step routing_out routing_in expert_mask router_bias k_override layout
+moe.entry @replay function = @step routing_out routing_in expert_mask router_bias k_override layout = [#moe.segment<modalities = [0], min = 1, max = 512>]
 
 // -----
 
@@ -22,6 +24,26 @@ moe.entry @study function = @step routing_out layout = [#moe.segment<modalities 
 func.func @export(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %k: tensor<?xi8>) {
   moe.export_routing %i, %w {router = 0 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
   moe.export_routing %i, %w kinds %k {kind = 1 : i64, router = 2 : i64} : tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// CHECK: moe.routing_operand "ids" router = 0 rows %{{.*}} : tensor<?x8xf32> -> tensor<?x2xi32>
+// CHECK: moe.routing_operand "weights" router = 0 rows %{{.*}} : tensor<?x8xf32> -> tensor<?x2xf32>
+// CHECK: moe.routing_operand "bias" router = 0 -> tensor<8xf32>
+// CHECK: moe.routing_operand "mask" router = 0 -> tensor<8xi32>
+// CHECK: moe.routing_operand "count" router = 0 -> tensor<1xi32>
+// CHECK: moe.route %{{.*}} operands(%{{.*}}, %{{.*}} : tensor<8xf32>, tensor<?x2xi32>) {{.*}} run_time = ["bias", "ids"]
+func.func @operands(%z: tensor<?x8xf32>) {
+  %i = moe.routing_operand "ids" router = 0 rows %z : tensor<?x8xf32> -> tensor<?x2xi32>
+  %w = moe.routing_operand "weights" router = 0 rows %z : tensor<?x8xf32> -> tensor<?x2xf32>
+  %b = moe.routing_operand "bias" router = 0 -> tensor<8xf32>
+  %m = moe.routing_operand "mask" router = 0 -> tensor<8xi32>
+  %n = moe.routing_operand "count" router = 0 -> tensor<1xi32>
+  %ids, %weights = moe.route %z operands(%b, %i : tensor<8xf32>, tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score)
+    select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>)
+    run_time = ["bias", "ids"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
   return
 }
 

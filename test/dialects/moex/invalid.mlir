@@ -392,6 +392,15 @@ func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>) {
 
 // -----
 
+// moex.routing_operand C1
+func.func @f(%b: memref<8xf32>) {
+  // expected-error@+1 {{expected one of ids, weights, bias, mask and count, and its type, found "count" and 'memref<8xf32>'}}
+  moex.routing_operand "count" router = 0 outs(%b : memref<8xf32>)
+  return
+}
+
+// -----
+
 // moex.limit_slots C1
 func.func @f(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %c: memref<?xi32>, %j: memref<?x3xi32>, %v: memref<?x2xf32>) {
   // expected-error@+1 {{expected ids and weights of one shape [?, K], found 'memref<?x2xi32>' and 'memref<?x3xi32>'}}

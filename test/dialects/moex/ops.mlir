@@ -190,6 +190,14 @@ func.func @export_routing(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %k: memref<?
   return
 }
 
+// CHECK: moex.routing_operand "ids" router = 3 outs(%{{.*}} : memref<?x2xi32>)
+// CHECK: moex.routing_operand "bias" router = 3 outs(%{{.*}} : memref<8xf32>)
+func.func @routing_operand(%i: memref<?x2xi32>, %b: memref<8xf32>) {
+  moex.routing_operand "ids" router = 3 outs(%i : memref<?x2xi32>)
+  moex.routing_operand "bias" router = 3 outs(%b : memref<8xf32>)
+  return
+}
+
 // CHECK-LABEL: func.func @limit_slots
 // CHECK: moex.limit_slots ins(%{{.*}}, %{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>, memref<?xi32>) outs(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) experts = 8 millionths = 1250000 multiple = 4
 func.func @limit_slots(%i: memref<?x2xi32>, %w: memref<?x2xf32>, %c: memref<?xi32>, %j: memref<?x2xi32>, %v: memref<?x2xf32>) {

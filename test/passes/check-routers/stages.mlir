@@ -43,3 +43,30 @@ func.func @f(%z: tensor<?x8xf32>, %b: tensor<8xbf16>, %k: tensor<?xi8>, %c: tens
   %i17, %w17 = moe.route %z score(#moe.sigmoid) rank(#moe.by_score) select(#moe.threshold<0.9, at_least = 0>) weigh(#moe.selected_softmax) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
   return
 }
+
+// What the caller of a step gives: alone, together, with a pool that does not begin
+// at 0, with groups, with experts that are always selected and with each kind of
+// selection.
+func.func @run_time(%z: tensor<?x8xf32>, %b: tensor<8xf32>, %m: tensor<8xi32>, %m5: tensor<13xi32>, %b5: tensor<13xf32>, %n: tensor<1xi32>, %i2: tensor<?x2xi32>, %i3: tensor<?x3xi32>, %i4: tensor<?x4xi32>, %h: tensor<?x2xi32>) {
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a0, %w0 = moe.route %z operands(%b : tensor<8xf32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) run_time = ["bias"] : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a1, %w1 = moe.route %z operands(%b, %m : tensor<8xf32>, tensor<8xi32>) score(#moe.sigmoid) rank(#moe.biased_score) groups(#moe.groups<4, keep = 2, by = "top2_sum", outside = "0">) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) run_time = ["mask"] : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a2, %w2 = moe.route %z operands(%n : tensor<1xi32>) score(#moe.identity) rank(#moe.by_score) select(#moe.top_k<4>) weigh(#moe.selected_softmax) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["count"] : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a3, %w3 = moe.route %z operands(%i2 : tensor<?x2xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) run_time = ["ids"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a4, %w4 = moe.route %z operands(%b5, %m5, %n : tensor<13xf32>, tensor<13xi32>, tensor<1xi32>) score(#moe.sqrt_softplus) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.selected_sigmoid) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) pool_start = 5 run_time = ["bias", "mask", "count"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a5, %w5 = moe.route %z operands(%m, %i4 : tensor<8xi32>, tensor<?x4xi32>) score(#moe.softmax) rank(#moe.by_score) groups(#moe.groups<3, keep = 2, by = "max", outside = "-inf">) select(#moe.top_k<2>) weigh(#moe.selected_softmax) renorm(#moe.norm_renorm<1.0>) scale(#moe.factor<2.0>) always = [6, 8] run_time = ["mask", "ids"] : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a6, %w6 = moe.route %z operands(%b, %m, %n : tensor<8xf32>, tensor<8xi32>, tensor<1xi32>) score(#moe.identity) rank(#moe.by_score) select(#moe.sparse_mixer<4, eps = 0.3>) weigh(#moe.sparse_mixer_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["bias", "mask", "count"] : tensor<?x8xf32> -> tensor<?x4xi32>, tensor<?x4xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a7, %w7 = moe.route %z operands(%m, %n : tensor<8xi32>, tensor<1xi32>) score(#moe.softmax) rank(#moe.by_score) select(#moe.top_p<0.6, until = "crossing">) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) run_time = ["mask", "count"] : tensor<?x8xf32> -> tensor<?x8xi32>, tensor<?x8xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a8, %w8 = moe.route %z operands(%h, %m : tensor<?x2xi32>, tensor<8xi32>) score(#moe.sigmoid) rank(#moe.by_score) select(#moe.hash<2>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) run_time = ["mask"] : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  // expected-remark@+1 {{lowerToken agrees with evaluate on 64 tokens}}
+  %a9, %w9 = moe.route %z operands(%i3 : tensor<?x3xi32>) score(#moe.sigmoid) rank(#moe.by_score) select(#moe.top_k<3>) weigh(#moe.by_score_weight) renorm(#moe.sum_renorm<0.0>) scale(#moe.factor<1.0>) skip(#moe.ratio_skip<0.8, renorm = "sum">) run_time = ["ids"] : tensor<?x8xf32> -> tensor<?x3xi32>, tensor<?x3xf32>
+  return
+}

@@ -58,6 +58,20 @@ func.func @patches(%i: tensor<?x16xf32> {moe.input = "raw", moe.modality = 2 : i
 
 // -----
 
+// CHECK-LABEL: func.func @operands()
+// CHECK:         %[[KINDS:.*]] = moex.input kinds
+// CHECK:         %[[IDS:.*]] = moex.alloc #{{.*}} : memref<?x2xi32>
+// CHECK:         moex.routing_operand "ids" router = 3 outs(%[[IDS]] : memref<?x2xi32>)
+// CHECK:         %[[MASK:.*]] = moex.alloc #{{.*}} : memref<8xi32>
+// CHECK:         moex.routing_operand "mask" router = 3 outs(%[[MASK]] : memref<8xi32>)
+func.func @operands(%kinds: tensor<?xi8> {moe.input = "kinds"}) attributes {moe.function = {}} {
+  %ids = moe.routing_operand "ids" router = 3 rows %kinds : tensor<?xi8> -> tensor<?x2xi32>
+  %mask = moe.routing_operand "mask" router = 3 -> tensor<8xi32>
+  return
+}
+
+// -----
+
 // CHECK-LABEL: func.func @export()
 // CHECK:         %[[KINDS:.*]] = moex.input kinds
 // CHECK:         moex.export_routing ins(%{{.*}}, %{{.*}} : memref<?x2xi32>, memref<?x2xf32>) kinds(%[[KINDS]] : memref<?xi8>) router = 3 {kind = 1 : i64}

@@ -140,3 +140,30 @@ func.func @export() attributes {moe.function = {}} {
   moex.combine_rows ins(%d, %slots, %v : memref<?x64xf32>, memref<?x2xi32>, memref<?x2xf32>) outs(%y : memref<?x64xf32>)
   return
 }
+
+// Each participant copies its own rows of what the caller gives for each token; what
+// is given for all is one participant's.
+// CHECK-LABEL: func.func @operands()
+// CHECK:         moex.routing_operand "ids"
+// CHECK-NEXT:    moex.rowwise
+// CHECK:         moex.routing_operand "bias"
+// CHECK-NEXT:    moex.barrier
+// CHECK-NEXT:    moex.rowwise
+func.func @operands() attributes {moe.function = {}} {
+  %i = moex.alloc #T : memref<?x2xi32>
+  %j = moex.alloc #T : memref<?x2xi32>
+  %z = moex.alloc #T : memref<?x8xf32>
+  %y = moex.alloc #T : memref<?x8xf32>
+  %b = moex.alloc #T : memref<8xf32>
+  moex.routing_operand "ids" router = 0 outs(%i : memref<?x2xi32>)
+  moex.rowwise ins(%i : memref<?x2xi32>) outs(%j : memref<?x2xi32>) rows #T period = [0] body {
+  ^bb0(%r: tensor<2xi32>):
+    row.yield %r : tensor<2xi32>
+  }
+  moex.routing_operand "bias" router = 0 outs(%b : memref<8xf32>)
+  moex.rowwise ins(%z, %b : memref<?x8xf32>, memref<8xf32>) outs(%y : memref<?x8xf32>) rows #T period = [0, 0] body {
+  ^bb0(%r: tensor<8xf32>, %c: tensor<8xf32>):
+    row.yield %r : tensor<8xf32>
+  }
+  return
+}

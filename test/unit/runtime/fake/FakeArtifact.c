@@ -147,13 +147,33 @@ static void region(void *opaque, const moe_worker_v1 *worker) {
   }
 }
 
+/* Router 0 counts its experts to `count`, adds its bias to all weights, and
+ * leaves out experts that are masked. */
 static void exportRouting(const moe_batch_v1 *batch) {
   const moe_routing_io_v1 *routing = batch->routing;
+  const int32_t *forced = routing->forced_ids ? routing->forced_ids[0] : NULL;
+  const float *weights =
+      routing->forced_weights ? routing->forced_weights[0] : NULL;
+  const uint8_t *mask = routing->expert_mask ? routing->expert_mask[0] : NULL;
+  const float *bias = routing->bias ? routing->bias[0] : NULL;
+  const int count = routing->count ? routing->count[0] : 0;
+  if (!routing->ids)
+    return;
   for (int t = 0; t < (int)batch->extents.tokens; ++t)
     for (int s = 0; s < FAKE_SLOTS_PER_TOKEN; ++s) {
       const int at = t * FAKE_SLOTS_PER_TOKEN + s;
-      routing->ids[0][at] = fake_expert(batch->positions[t], s);
-      routing->weights[0][at] = fake_expert_weight(batch->positions[t], s);
+      int id = fake_expert(batch->positions[t], s);
+      float weight = fake_expert_weight(batch->positions[t], s);
+      if ((count && s >= count) || (mask && !mask[id]))
+        id = -1;
+      else if (bias)
+        weight += bias[id];
+      if (forced && forced[at] != -2) {
+        id = forced[at];
+        weight = weights ? weights[at] : weight;
+      }
+      routing->ids[0][at] = id;
+      routing->weights[0][at] = id < 0 ? 0 : weight;
     }
 }
 

@@ -92,7 +92,8 @@ void addEntries(ManifestT &manifest) {
   for (const bool lastOnly : {true, false}) {
     auto &entry =
         addEntry(manifest, lastOnly ? "prefill" : "study", 0, lastOnly);
-    entry.routing_out = !lastOnly;
+    entry.routing_out = entry.routing_in = entry.expert_mask =
+        entry.router_bias = entry.k_override = !lastOnly;
     addSegment(entry, {FAKE_IMAGE}, true, 1, 1);
     addSegment(entry, {FAKE_TEXT}, false, 1, 150);
   }
@@ -245,7 +246,8 @@ ManifestT makeManifest(Kind kind) {
   router.name = "route";
   router.experts = FAKE_EXPERTS;
   router.slots = FAKE_SLOTS_PER_TOKEN;
-  router.guarantees = {"Distinct", "TokenLocal"};
+  router.guarantees = {"distinct", "token_local"};
+  router.weighs_any = true;
   auto &unused = *manifest.routers.emplace_back(new RouterT);
   unused.layer = 1;
   unused.name = "unused";
