@@ -159,13 +159,28 @@ void Page::functions() {
   section("functions", table);
 }
 
+/// What a step may exchange with routers, in the words of the source.
+std::string options(const EntryT &entry) {
+  std::vector<std::string> words;
+  const auto add = [&](bool isThere, const char *word) {
+    if (isThere)
+      words.emplace_back(word);
+  };
+  add(entry.routing_out, "routing_out");
+  add(entry.routing_in, "routing_in");
+  add(entry.expert_mask, "expert_mask");
+  add(entry.router_bias, "router_bias");
+  add(entry.k_override, "k_override");
+  return absl::StrJoin(words, ", ");
+}
+
 void Page::entries() {
-  Table table({"name", "function", "layout", "results", "exports"});
+  Table table({"name", "function", "layout", "results", "options"});
   for (size_t i = 0; i < manifest.entries.size(); ++i) {
     const EntryT &each = *manifest.entries[i];
     table.row({each.name, functionName(each.function), artifact.layouts[i],
                each.last_only ? "last position" : "all positions",
-               each.routing_out ? "routing" : ""});
+               options(each)});
   }
   section("entries", table);
 }

@@ -73,8 +73,12 @@ class Runner:
         if model.is_dir():
             reference, _ = safetensors_io.read(model / "logits.safetensors")
             tokens = ",".join(map(str, reference["tokens"]))
-            command([self.steps, artifact, PREFILL, tokens, output, *routing],
-                    **environment)
+            words = [self.steps, artifact, PREFILL, tokens, output, *routing]
+            if "features" in reference:  # of tokens that are images
+                rows = output.with_suffix(".rows")
+                reference["features"].astype(np.float32).tofile(rows)
+                words.append(f"--rows={rows}")
+            command(words, **environment)
             return np.fromfile(output, np.float32)
         sources = [["--ids", ",".join(str(1 + i * 7 % 60) for i in range(count))]
                    for count in self.options.tokens]
@@ -113,10 +117,10 @@ class Runner:
         replay, flips = (), ""
         if self.replays(model, compute):
             chosen, other = (output.with_suffix(f".{name}") for name in ("cpu", "cuda"))
-            self.run(model, artifact, output, [chosen], MOE_DEVICE="cpu")
-            self.run(model, artifact, output, [other], **device)
+            self.run(model, artifact, output, [f"--export={chosen}"], MOE_DEVICE="cpu")
+            self.run(model, artifact, output, [f"--export={other}"], **device)
             flips = self.count_flips(artifact, chosen, other)
-            replay = ["-", chosen]
+            replay = [f"--replay={chosen}"]
         expected = self.run(model, artifact, output, replay, MOE_DEVICE="cpu")
         expected = expected.astype(np.float64)
         found = [self.run(model, artifact, output, replay, **device,

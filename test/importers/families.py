@@ -52,6 +52,10 @@ def main():
         faults += [f"golden/{golden} is missing: run make.py" for golden in mine - goldens]
         goldens -= mine
     faults += [f"golden/{golden} is in no file of configs/" for golden in goldens]
+    there = {path.parent.name for path in HERE.glob("golden/*/config.json")}
+    yardstick = json.loads((HERE / "golden" / "bf16.json").read_text())
+    faults += [f"golden/bf16.json has {golden}, which is no golden: run bf16_error.py"
+               for golden in yardstick.keys() - there]
     size = sum(path.stat().st_size for path in HERE.glob("golden/*/*"))
     if size > LIMIT:
         faults.append(f"goldens have {size} bytes, more than {LIMIT}")

@@ -9,10 +9,19 @@ moec must give the same from its prefill, from its
 decode steps, and from score, which has no cache:
 
 - computed in f32, within 2e-5 in norm, with the same largest logit in every row;
-- computed in bf16 (--bf16), within 2e-2 in norm. Rounding changes the experts of some tokens,
-  and then their rows, and those of later tokens, say nothing about the importer; a mistake of
-  the importer is in every row. So the first quartile of the rows of score is compared, and
-  prefill and decode with score.
+- computed in bf16 (--bf16), within 2e-2 in norm in every row, with the same largest logit
+  wherever it leads by more than the row's largest error. In half of the goldens transformers
+  itself is off by more than that in bf16 (golden/bf16.json, made by bf16_error.py there):
+  there half again as much as its worst row is allowed, for the worst of 41 rows is a
+  matter of luck. The mean square over all rows is not, and may be a quarter above its.
+
+In bf16 a rounding may send a token to other experts, and then its row, and those of all later
+tokens, say nothing about arithmetic. So all steps in bf16 replay the choice of moec's score in
+f32 on the same checkpoint: the routers compute their weights from their own logits for it. The
+f32 run is independent enough: it has just been shown to be transformers' to 2e-5 in all
+rows, and make.py keeps seeds only whose choices have margins of 1e-3, so it chose what
+transformers did. Rows that would have chosen otherwise in bf16 are counted apart (`flips`):
+tokens for which some router, left alone, gives another set of experts than in f32.
 
 --all also compiles for every level of instructions, and compares the artifact with that of
 the text `moec import` prints, byte for byte.
@@ -20,6 +29,7 @@ the text `moec import` prints, byte for byte.
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import subprocess
@@ -44,6 +54,9 @@ class Result:
     prefill: float = np.nan
     decode: float = np.nan
     score: float = np.nan
+    rms: float = np.nan
+    theirs: str = ""
+    flips: str = ""
     fault: str = ""
 
 
@@ -64,6 +77,9 @@ class Goldens:
         self.options = options
         self.moec = options.build / "bin" / "moec"
         self.steps = options.build / "test" / "importers" / "golden-steps"
+        yardstick = options.goldens / "bf16.json"
+        self.theirs = json.loads(yardstick.read_text()) if yardstick.exists() else {}
+        self.inspect = options.build / "runtime" / "tools" / "moe-inspect"
         flags = pathlib.Path("/proc/cpuinfo").read_text()
         self.level = "avx2" if " avx2 " in flags and " fma " in flags else "generic"
 
@@ -71,6 +87,8 @@ class Goldens:
         words = [f"--compute={compute}", "-no-remarks"]
         if not self.options.all:
             words.append(f"--levels={self.level}")
+        if self.options.bf16:
+            words.append("--with=routing_in,routing_out")
         command(self.moec, folder, "-o", artifact, *words)
         if not self.options.all:
             return
@@ -83,53 +101,93 @@ class Goldens:
             raise RuntimeError("the text of moec import gives another artifact")
         other.unlink()
 
-    def compare(self, folder, compute):
-        result = Result(folder.name, compute)
+    def run(self, artifact, reference, **files):
+        """Rows of the last token of prefill and of all steps, and rows of score."""
+        tokens, output = reference["tokens"], artifact.with_suffix(".f32")
+        if "features" in reference:
+            files["rows"] = artifact.with_suffix(".rows")
+            reference["features"].astype(np.float32).tofile(files["rows"])
+        command(self.steps, artifact, PREFILL, ",".join(map(str, tokens)), output,
+                *(f"--{option}={file}" for option, file in files.items()))
+        rows = np.fromfile(output, np.float32).astype(np.float64)
+        rows = rows.reshape(-1, reference["logits"].shape[1])
+        output.unlink()
+        stepped = len(tokens) - PREFILL + 1
+        assert len(rows) == stepped + len(tokens), f"rows {rows.shape}"
+        return rows[:stepped], rows[stepped:]
+
+    def compare(self, folder):
+        """A result for each type in which the golden is computed."""
+        results = [Result(folder.name, "f32")]
         try:
             reference, _ = safetensors_io.read(folder / "logits.safetensors")
             tokens, expected = reference["tokens"], reference["logits"].astype(np.float64)
-            artifact = self.options.work / f"{folder.name}-{compute}.so"
-            self.compile(folder, artifact, compute)
-            output = artifact.with_suffix(".f32")
-            words = [artifact, PREFILL, ",".join(map(str, tokens)), output]
-            if "features" in reference:
-                words.append(artifact.with_suffix(".rows"))
-                reference["features"].astype(np.float32).tofile(words[-1])
-            command(self.steps, *words)
-            rows = np.fromfile(output, np.float32).astype(np.float64)
-            rows = rows.reshape(-1, expected.shape[1])
+            artifact = self.options.work / f"{folder.name}.so"
+            choice, free = (artifact.with_suffix(f".{t}-choice") for t in ("f32", "bf16"))
+
+            def run(**files):
+                return self.run(artifact, reference, **files)
+
+            self.compile(folder, artifact, "f32")
+            export = {"export": choice} if self.options.bf16 else {}
+            self.judge(results[0], run(**export), expected)
+            if self.options.bf16:
+                results.append(Result(folder.name, "bf16"))
+                self.compile(folder, artifact, "bf16")
+                run(export=free)
+                results[1].flips = self.flips(artifact, len(tokens), choice, free)
+                self.judge(results[1], run(replay=choice), expected,
+                           self.theirs.get(folder.name))
+                for file in (choice, free):
+                    file.unlink()
             artifact.unlink()
-            output.unlink()
-            tail = len(tokens) - PREFILL
-            stepped, scored = rows[: tail + 1], rows[tail + 1 :]
-            assert scored.shape == expected.shape, f"rows {scored.shape}"
-            found = np.concatenate([scored, stepped])
-            wanted = np.concatenate([expected, expected[PREFILL - 1 :]])
-            errors = relative(found, wanted)
-            scores, steps = errors[: len(tokens)], errors[len(tokens) :]
-            self.judge(result, scores, steps, found, wanted)
         except (RuntimeError, OSError, ValueError, AssertionError) as error:
-            result.fault = str(error)
-        return result
+            results[-1].fault = str(error)
+        return results
+
+    def flips(self, artifact, tokens, *files):
+        """How many tokens have a router that chooses other experts in the second file."""
+        described = json.loads(command(self.inspect, "--json", artifact))
+        slots = [router["slots"] for router in described["routers"]]
+        sets = []
+        for file in files:
+            words, start = np.fromfile(file, np.int32), 0
+            sets.append([])
+            for k in slots:
+                sets[-1].append(np.sort(words[start:start + tokens * k].reshape(tokens, k)))
+                start += 2 * tokens * k  # behind the ids are the weights
+            assert start == len(words), f"{file} has {len(words)} words, not {start}"
+        differ = np.zeros(tokens, bool)
+        for mine, theirs in zip(*sets):
+            differ |= (mine != theirs).any(axis=1)
+        return f"{differ.sum()}/{tokens}" if slots else ""
 
     @staticmethod
-    def judge(result, scores, steps, found, wanted):
-        exact = result.compute == "f32"
-        typical = np.max if exact else lambda errors: np.quantile(errors, 0.25)
-        result.prefill, result.decode, result.score = (
-            steps[0], typical(steps[1:]), typical(scores))
-        limit = TOLERANCE[result.compute]
+    def judge(result, found, expected, theirs=None):
+        stepped, scored = found
+        found = np.concatenate([scored, stepped])
+        wanted = np.concatenate([expected, expected[PREFILL - 1:]])
+        errors = relative(found, wanted)
+        scores, steps = errors[:len(scored)], errors[len(scored):]
+        result.prefill, result.decode, result.score = steps[0], steps[1:].max(), scores.max()
+        result.rms = np.sqrt((scores ** 2).mean())
+        limit = mean = TOLERANCE[result.compute]
+        if theirs:
+            result.theirs = f"{theirs[0]:.1e}"
+            limit, mean = max(limit, 1.5 * theirs[0]), 1.25 * theirs[1]
         # The cache against itself: the last rows of score, and those of the steps.
-        tokens, rows = len(scores), len(steps)
-        apart = relative(found[tokens:], found[tokens - rows : tokens]).max()
-        worst = max(result.score, apart)
-        if exact:
-            worst = max(worst, result.prefill, result.decode)
-            wrong = (found.argmax(axis=1) != wanted.argmax(axis=1)).sum()
-            if wrong:
-                result.fault = f"{wrong} rows have another largest logit"
+        apart = relative(stepped, scored[PREFILL - 1:]).max()
+        worst = max(errors.max(), apart)
+        best = np.sort(wanted, axis=1)
+        margin = best[:, -1] - best[:, -2]
+        allowed = 0 if result.compute == "f32" else np.abs(found - wanted).max(axis=1)
+        wrong = ((found.argmax(axis=1) != wanted.argmax(axis=1)) & (margin > allowed)).sum()
+        if wrong:
+            result.fault = f"{wrong} rows have another largest logit"
         if not worst <= limit:
-            result.fault = f"error {worst:.1e}, at most {limit:.0e}"
+            result.fault = f"error {worst:.1e}, at most {limit:.1e}"
+        if not result.rms <= mean:
+            result.fault = f"error {result.rms:.1e} in the mean square, at most {mean:.1e}"
 
 
 def main():
@@ -147,16 +205,18 @@ def main():
         folders = [f for f in folders if any(f.name.startswith(n) for n in options.names)]
     assert folders, "no golden has such a name"
     goldens = Goldens(options)
-    jobs = [(folder, compute) for folder in folders
-            for compute in ("f32", "bf16")[: 1 + options.bf16]]
-    failures = 0
-    print(f"{'golden':28} {'type':5} {'prefill':>8} {'decode':>8} {'score':>8}")
+    compared = failures = 0
+    print(f"{'golden':28} {'type':5} {'prefill':>8} {'decode':>8} {'score':>8} "
+          f"{'rms':>8} {'theirs':>8} {'flips':>6}")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for r in pool.map(lambda job: goldens.compare(*job), jobs):
-            failures += bool(r.fault)
-            print(f"{r.name:28} {r.compute:5} {r.prefill:8.1e} {r.decode:8.1e} "
-                  f"{r.score:8.1e} {r.fault}", flush=True)
-    print(f"{len(jobs)} compared, {failures} failed")
+        for results in pool.map(goldens.compare, folders):
+            for r in results:
+                compared += 1
+                failures += bool(r.fault)
+                print(f"{r.name:28} {r.compute:5} {r.prefill:8.1e} {r.decode:8.1e} "
+                      f"{r.score:8.1e} {r.rms:8.1e} {r.theirs:>8} {r.flips:>6} {r.fault}",
+                      flush=True)
+    print(f"{compared} compared, {failures} failed")
     sys.exit(1 if failures else 0)
 
 
