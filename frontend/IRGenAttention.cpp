@@ -279,10 +279,7 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
   };
   // The steps of one of the three, in the order of published models: OLMoE
   // clips what is normed.
-  auto project = [&](StringRef param, int64_t heads, int64_t dim,
-                     StringRef formula) -> Value {
-    Value rows =
-        projection(call, param, formula, x, heads * dim, parts.precision);
+  auto finish = [&](StringRef param, Value rows, int64_t dim) -> Value {
     std::string name = (param + "_norm").str();
     bool isValue = param == "v", isLate = normAfterRope && !isValue;
     if (rows && !isLate)
@@ -294,8 +291,19 @@ bool Expander::projectAttention(const BoundCall &call, Value x,
       rows = rotate(loc(parts.rope->range), rows, *parts.rope, dim);
     return isLate ? partNorm(call, name, rows, dim, element) : rows;
   };
-  parts.query =
-      project("q", parts.heads, parts.headDim, "heads * head_dim x hidden");
+  auto project = [&](StringRef param, int64_t heads, int64_t dim,
+                     StringRef formula) -> Value {
+    Value rows =
+        projection(call, param, formula, x, heads * dim, parts.precision);
+    return rows ? finish(param, rows, dim) : Value();
+  };
+  parts.query = parts.routing
+                    ? routedQueries(call, x, parts,
+                                    [&](Value rows) {
+                                      return finish("q", rows, parts.headDim);
+                                    })
+                    : project("q", parts.heads, parts.headDim,
+                              "heads * head_dim x hidden");
   parts.key = project("k", parts.kvHeads, parts.headDim,
                       "kv_heads * head_dim x hidden");
   parts.value = project("v", parts.kvHeads, parts.valueDim,
@@ -437,13 +445,15 @@ Operand Expander::buildAttention(const BoundCall &call) {
     return Operand();
   Operand x = stream(call, "x");
   AttentionParts parts;
-  if (!x || !readAttention(call, parts) ||
+  if (!x || !readAttention(call, parts) || !readRouting(call, parts) ||
       !projectAttention(call, x.value, parts) || !biasKeys(call, parts))
     return recover(x);
   Value output = attend(call, parts);
   if (output)
     output = gateOutput(call, x.value, output, parts);
   if (output)
-    output = projectOutput(call, x.value, output, parts.precision);
+    output = parts.routing
+                 ? routedOutput(call, x.value, output, parts)
+                 : projectOutput(call, x.value, output, parts.precision);
   return output ? Operand::ofValue(output) : recover(x);
 }

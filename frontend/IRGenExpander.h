@@ -163,6 +163,7 @@ private:
   struct FeedForward;
   struct ExpertKind;
   struct ExpertSet;
+  struct RoleUse;
   struct Arm;
   struct StageChoice;
   struct StageList;
@@ -321,6 +322,21 @@ private:
   mlir::Value projectOutput(const BoundCall &call, mlir::Value x,
                             mlir::Value output, Precision precision);
 
+  // IRGenAttentionExperts.cpp.
+  bool readRouting(const BoundCall &call, AttentionParts &parts);
+  std::optional<std::string> mapTable(const RoleUse &use,
+                                      const RoutingValue &routing);
+  mlir::Value mapSlot(const BoundCall &call, llvm::StringRef table,
+                      mlir::Value input, const RoutingValue &routing,
+                      int64_t slot, mlir::RankedTensorType type,
+                      mlir::Type compute);
+  mlir::Value
+  routedQueries(const BoundCall &call, mlir::Value x,
+                const AttentionParts &parts,
+                llvm::function_ref<mlir::Value(mlir::Value)> finish);
+  mlir::Value routedOutput(const BoundCall &call, mlir::Value x,
+                           mlir::Value output, const AttentionParts &parts);
+
   // IRGenMla.cpp.
   Operand buildMla(const BoundCall &call);
   struct LatentParts;
@@ -390,11 +406,15 @@ private:
                    int64_t id, ExpertSet &set);
   ExpertKind *kindOf(const BoundCall &call, const FeedForward &expert,
                      ExpertSet &set);
-  mlir::FlatSymbolRefAttr expertWeight(const BoundCall &call,
-                                       llvm::StringRef param,
-                                       const WeightTerm &term,
-                                       llvm::ArrayRef<DimSource> dims,
-                                       int64_t id);
+  mlir::FlatSymbolRefAttr
+  expertWeight(const BoundCall &call, llvm::StringRef param,
+               llvm::StringRef formula, const WeightTerm &term,
+               llvm::ArrayRef<DimSource> dims, int64_t id);
+  void addRole(llvm::SmallVectorImpl<mlir::NamedAttribute> &roles,
+               llvm::StringRef role, const RoleUse &use, const WeightMap &map,
+               int64_t id);
+  std::optional<FeedForward> linearExpert(const BoundCall &call,
+                                          int64_t hidden);
   bool checkCoverage(const BoundCall &call, const RoutingValue &routing,
                      ExpertSet &set);
   bool placeVirtuals(ExpertSet &set);

@@ -13,7 +13,7 @@ using namespace moec::irgen;
 
 /// Experts of one set with the same body, activation and types.
 struct Expander::ExpertKind {
-  bool gated = false;
+  StringRef body = "mlp";
   FeedForward first;
   SmallVector<std::pair<int64_t, Attribute>> experts; ///< by id
 };
@@ -67,14 +67,12 @@ struct Expander::ExpertSet {
 
 /// The symbol of one weight of expert `id`.
 FlatSymbolRefAttr Expander::expertWeight(const BoundCall &call, StringRef param,
+                                         StringRef formula,
                                          const WeightTerm &term,
                                          ArrayRef<DimSource> dims, int64_t id) {
-  bool isBias = dims.size() == 1, isDown = param == "down";
-  StringRef formula = isBias ? (isDown ? "to" : "width")
-                             : (isDown ? "to x width" : "width x hidden");
   WeightUse use =
       weightUse(call, param, formula, SmallVector<DimSource, 2>(dims));
-  if (isBias)
+  if (dims.size() == 1)
     use.role = "bias";
   use.expert = id;
   use.loc = loc(term.range);
@@ -88,7 +86,7 @@ FlatSymbolRefAttr Expander::expertWeight(const BoundCall &call, StringRef param,
 Expander::ExpertKind *Expander::kindOf(const BoundCall &call,
                                        const FeedForward &expert,
                                        ExpertSet &set) {
-  bool gated = call.operation.name == "glu";
+  StringRef body = call.operation.name;
   if (set.kinds.empty())
     set.firstRange = call.call.range;
   else if (set.to() != expert.to.value) {
@@ -100,11 +98,11 @@ Expander::ExpertKind *Expander::kindOf(const BoundCall &call,
     return nullptr;
   }
   for (ExpertKind &kind : set.kinds)
-    if (kind.gated == gated && kind.first.function == expert.function &&
+    if (kind.body == body && kind.first.function == expert.function &&
         kind.first.precision.compute == expert.precision.compute &&
         kind.first.precision.element == expert.precision.element)
       return &kind;
-  set.kinds.push_back({gated, expert, {}});
+  set.kinds.push_back({body, expert, {}});
   return &set.kinds.back();
 }
 
@@ -176,7 +174,36 @@ Value Expander::weighBlock(const BoundCall &call, int64_t id, Value result,
              });
 }
 
-/// Reads the body of expert `id`: glu or mlp without the operand.
+/// The arguments of linear() as an expert: the map alone, which is `up`.
+std::optional<Expander::FeedForward>
+Expander::linearExpert(const BoundCall &call, int64_t hidden) {
+  FeedForward expert;
+  std::optional<int64_t> to = size(call, "to");
+  std::optional<Precision> precision = this->precision(call);
+  std::optional<WeightMap> map = weight(call, "weight", true);
+  if (!to || !precision || !map)
+    return std::nullopt;
+  expert.up = std::move(*map);
+  expert.to = expert.width = dim(call, "to", *to);
+  expert.hidden.value = hidden;
+  expert.precision = *precision;
+  return expert;
+}
+
+/// Adds the weight of `role`, and its bias, to those of expert `id`.
+void Expander::addRole(SmallVectorImpl<NamedAttribute> &roles, StringRef role,
+                       const RoleUse &use, const WeightMap &map, int64_t id) {
+  std::string formula = (use.toName + " x " + use.fromName).str();
+  roles.push_back(builder.getNamedAttr(
+      role, expertWeight(use.call, use.argument, formula, map.weight,
+                         {use.to, use.from}, id)));
+  if (map.bias)
+    roles.push_back(builder.getNamedAttr(
+        (role + "_bias").str(), expertWeight(use.call, use.argument, use.toName,
+                                             *map.bias, use.to, id)));
+}
+
+/// Reads the body of expert `id`: glu, mlp or linear without the operand.
 bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
   const ast::Expr *expr = choice(&body);
   if (!expr)
@@ -192,7 +219,7 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
   }
   if (operation && operation->isExpertOnly)
     return readVirtual(*record, *operation, id, set);
-  if (name != "glu" && name != "mlp") {
+  if (name != "glu" && name != "mlp" && name != "linear") {
     diagnostics.error(DiagId::E206, expr->range,
                       "an expert is a call without its operand, such as "
                       "glu(act = silu, ...)");
@@ -203,24 +230,29 @@ bool Expander::readExpert(const ast::Expr &body, int64_t id, ExpertSet &set) {
   if (!call)
     return false;
   std::optional<FeedForward> ffn =
-      feedForward(*call, set.hidden, name == "glu");
+      name == "linear" ? linearExpert(*call, set.hidden)
+                       : feedForward(*call, set.hidden, name == "glu");
   ExpertKind *kind = ffn ? kindOf(*call, *ffn, set) : nullptr;
   if (!kind)
     return false;
   SmallVector<NamedAttribute, 6> roles;
-  auto add = [&](StringRef param, const WeightMap &map, DimSource to,
-                 DimSource from) {
-    roles.push_back(builder.getNamedAttr(
-        param, expertWeight(*call, param, map.weight, {to, from}, id)));
-    if (map.bias)
-      roles.push_back(
-          builder.getNamedAttr((param + "_bias").str(),
-                               expertWeight(*call, param, *map.bias, to, id)));
+  auto add = [&](StringRef role, StringRef argument, const WeightMap &map,
+                 std::pair<StringRef, DimSource> to,
+                 std::pair<StringRef, DimSource> from) {
+    addRole(roles, role,
+            {*call, argument, to.first, from.first, to.second, from.second},
+            map, id);
   };
-  if (kind->gated)
-    add("gate", ffn->gate, ffn->width, ffn->hidden);
-  add("up", ffn->up, ffn->width, ffn->hidden);
-  add("down", ffn->down, ffn->to, ffn->width);
+  std::pair<StringRef, DimSource> hidden("hidden", ffn->hidden),
+      width("width", ffn->width), to("to", ffn->to);
+  if (name == "glu")
+    add("gate", "gate", ffn->gate, width, hidden);
+  if (name == "linear")
+    add("up", "weight", ffn->up, to, hidden);
+  else
+    add("up", "up", ffn->up, width, hidden);
+  if (name != "linear")
+    add("down", "down", ffn->down, to, width);
   kind->experts.push_back(
       {id, moe::ExpertAttr::get(&context, ffn->width.value,
                                 builder.getDictionaryAttr(roles))});
@@ -346,13 +378,14 @@ Value Expander::buildKind(const BoundCall &call, const ExpertSet &set,
     for (const ExpertSet::Virtual &expert : set.virtuals)
       entries[expert.id] = expert.attribute;
   Location where = loc(call.call.range);
-  StringAttr body = builder.getStringAttr(kind.gated ? "glu" : "mlp");
+  StringAttr body = builder.getStringAttr(kind.body);
   FloatAttr none;
   auto op = moe::ExpertsOp::create(
       builder, where, streamType(set.to(), element),
       declareTable(body, entries, where), x.value, routing.ids, routing.weights,
       kind.first.function.activation, none, none, none, none,
-      kind.first.precision.compute, /*apply_input=*/false);
+      kind.first.precision.compute, /*apply_input=*/false,
+      /*slot=*/IntegerAttr());
   setHiddenFunction(op, kind.first.function);
   remember(op.getResult());
   return op.getResult();

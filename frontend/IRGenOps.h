@@ -39,6 +39,14 @@ struct Expander::FeedForward {
   WeightMap gate, up, down;
 };
 
+/// A weight of an expert: the argument that names it, its sizes, and what these
+/// are called.
+struct Expander::RoleUse {
+  const BoundCall &call;
+  llvm::StringRef argument, toName, fromName;
+  DimSource to, from;
+};
+
 /// Rotary positions of the first elements of a head.
 struct Expander::Rope {
   nn::RopeStyle style;
@@ -65,6 +73,10 @@ struct Expander::AttentionParts {
     double floor, scale;
   };
   std::optional<Temperature> temperature;
+  /// Experts inside: the maps of each slot's expert make `slotHeads` heads, and
+  /// `heads` are those of all slots.
+  std::optional<RoutingValue> routing;
+  int64_t slots = 1, slotHeads = 0;
   mlir::Value query, key, value;
 };
 

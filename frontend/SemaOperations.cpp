@@ -57,7 +57,7 @@ OperationSpec attention() {
            optional("gate_per", K::Choice),
            optional("key_bias", K::Value),
            optional("dtype", K::Choice),
-           notBuilt("route"),
+           optional("route", K::Routing),
            notBuilt("within"),
            notBuilt("over")}};
 }

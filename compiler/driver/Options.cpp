@@ -3,6 +3,7 @@
 #include "compiler/driver/Options.h"
 
 #include "compiler/plugin/BuildIdentity.h"
+#include "compiler/targets/TargetBackend.h"
 #include "frontend/Diagnostics.h"
 #include "frontend/SpellCheck.h"
 #include "frontend/importers/Importer.h"
@@ -401,6 +402,17 @@ static std::optional<int> setCode(const CommandLine &line,
   if (!line.activations.empty())
     formats += "activations=" + line.activations;
   std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
+  for (const std::string &name : line.targets) {
+    if (lookupTargetBackend(name))
+      continue;
+    std::string known = llvm::join(
+        llvm::map_range(
+            getTargetBackends(),
+            [](const TargetBackend *target) { return target->getName(); }),
+        ", ");
+    return usage("--target: expected some of " + known + ", found '" + name +
+                 "'");
+  }
   if (!line.targets.empty()) {
     std::string names = "target=" + llvm::join(line.targets, ",");
     lowering += names + " ";
@@ -413,10 +425,10 @@ static std::optional<int> setCode(const CommandLine &line,
   options.artifact.device.kernelIr = line.kernelIr;
   if (line.ptxas.getNumOccurrences()) {
     std::string name = line.ptxas.empty() ? "ptxas" : line.ptxas.getValue();
+    // A name with a folder is taken as it is.
     auto found = llvm::sys::findProgramByName(name);
-    if (!found)
-      return usage("--ptxas: cannot find '" + name +
-                   "': " + found.getError().message());
+    if (!found || !llvm::sys::fs::can_execute(*found))
+      return usage("--ptxas: cannot find '" + name + "' as a program");
     options.artifact.device.ptxas = *found;
   }
   options.pipeline.fuse = !line.noFuse;

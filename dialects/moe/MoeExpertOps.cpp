@@ -12,6 +12,11 @@ LogicalResult ExpertsOp::verify() {
     return emitOpError("expected as many weights as slots: ")
            << getIds().getType().getDimSize(1) << ", found "
            << getWeights().getType().getDimSize(1);
+  int64_t slots = getIds().getType().getDimSize(1);
+  if (std::optional<uint64_t> slot = getSlot();
+      slot && static_cast<int64_t>(*slot) >= slots) // C2
+    return emitOpError("expected a slot from 0 to ")
+           << slots - 1 << ", found " << static_cast<int64_t>(*slot);
   return success();
 }
 
@@ -21,9 +26,9 @@ static ArrayRef<int64_t> roleShape(ExpertTableOp table, StringRef role,
                                    SymbolTableCollection *symbols = nullptr) {
   auto symbol =
       table.getFirstExpert().getWeights().getAs<FlatSymbolRefAttr>(role);
-  Operation *weight =
-      symbols ? symbols->lookupNearestSymbolFrom(table, symbol)
-              : SymbolTable::lookupNearestSymbolFrom(table, symbol);
+  Operation *weight = symbols
+                          ? symbols->lookupNearestSymbolFrom(table, symbol)
+                          : SymbolTable::lookupNearestSymbolFrom(table, symbol);
   if (!isa_and_nonnull<WeightOp>(weight))
     return {};
   return cast<WeightOp>(weight).getTensorType().getShape();
@@ -39,6 +44,10 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(verifyHiddenFunction(getHiddenFunction(*this),
                                   table.getBody() == "glu", emitError))) // C3
     return failure();
+  bool isLinear = table.getBody() == "linear";
+  if (isLinear && getActivation() != Activation::Identity) // C3
+    return emitOpError("expected no activation of linear experts, found ")
+           << stringifyActivation(getActivation());
   int64_t from = getTokens().getType().getDimSize(1);
   int64_t to = getResult().getType().getDimSize(1);
   if (!table.getFirstExpert()) {
@@ -58,9 +67,9 @@ LogicalResult ExpertsOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return success();
   }
   ArrayRef<int64_t> up = roleShape(table, "up", &symbols);
-  ArrayRef<int64_t> down = roleShape(table, "down", &symbols);
+  ArrayRef<int64_t> down = roleShape(table, isLinear ? "up" : "down", &symbols);
   if (up.size() != 2 || down.size() != 2)
-    return failure(); // the table's verifier says so
+    return failure();                 // the table's verifier says so
   if (up[1] != from || down[0] != to) // C1
     return emitOpError("expected experts from ")
            << from << " to " << to << ", the table's are from " << up[1]
@@ -73,8 +82,8 @@ Value ExpertsOp::getRoutingIds() { return getIds(); }
 Value ExpertsOp::getRoutingWeights() { return getWeights(); }
 
 static ExpertTableOp tableOf(ExpertsOp op) {
-  return SymbolTable::lookupNearestSymbolFrom<ExpertTableOp>(
-      op, op.getTableAttr());
+  return SymbolTable::lookupNearestSymbolFrom<ExpertTableOp>(op,
+                                                             op.getTableAttr());
 }
 
 int64_t ExpertsOp::getFlopsPerRow() {
@@ -95,13 +104,12 @@ FlatSymbolRefAttr ExpertsOp::getMatrixTable() { return getTableAttr(); }
 Value ExpertsOp::decomposeExperts(OpBuilder &b, const DispatchPlan &plan) {
   Location loc = getLoc();
   ExpertTableOp table = tableOf(*this);
-  if (table.hasVirtualExperts() || getApplyInput()) {
-    emitOpError("expected experts with matrices whose results are weighed: run "
-                "split-experts before decompose-experts");
+  if (table.hasVirtualExperts() || getApplyInput() || getSlot()) {
+    emitOpError("expected experts with matrices whose results are weighed, in "
+                "all slots: run split-experts before decompose-experts");
     return {};
   }
   int64_t width = roleShape(table, "up")[0];
-  int64_t to = roleShape(table, "down")[0];
   auto stream = [](int64_t width, Type element) {
     return RankedTensorType::get({ShapedType::kDynamic, width}, element);
   };
@@ -121,9 +129,12 @@ Value ExpertsOp::decomposeExperts(OpBuilder &b, const DispatchPlan &plan) {
   if (table.getBody() == "glu")
     maps.push_back(matmul("gate", gathered, width));
   maps.push_back(matmul("up", gathered, width));
-  Value hidden = row::buildHidden(b, loc, getHiddenFunction(*this), maps,
-                                  getTokens().getType().getElementType());
-  Value down = matmul("down", hidden, to);
-  return CombineOp::create(b, loc, getResult().getType(), down, plan.slotRows,
+  Value last = maps.back();
+  if (table.getBody() != "linear") {
+    Value hidden = row::buildHidden(b, loc, getHiddenFunction(*this), maps,
+                                    getTokens().getType().getElementType());
+    last = matmul("down", hidden, roleShape(table, "down")[0]);
+  }
+  return CombineOp::create(b, loc, getResult().getType(), last, plan.slotRows,
                            getWeights());
 }

@@ -311,7 +311,28 @@ static Value splitByInput(ExpertsOp op, OpBuilder &b, SymbolTable &symbols) {
       });
 }
 
+/// One slot of each token: a set of one slot.
+static Value splitBySlot(ExpertsOp op, OpBuilder &b, SymbolTable &symbols) {
+  Location loc = op.getLoc();
+  auto slot = static_cast<int64_t>(*op.getSlot());
+  Value ids = slotOf(b, loc, op.getIds(), slot);
+  Value weights = slotOf(b, loc, op.getWeights(), slot);
+  auto part = cast<ExpertsOp>(b.clone(*op));
+  part.removeSlotAttr();
+  part.getIdsMutable().assign(ids);
+  part.getWeightsMutable().assign(weights);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(part);
+  Value result = part.splitExperts(b, symbols);
+  if (!result)
+    return part.getResult();
+  part.erase();
+  return result;
+}
+
 Value ExpertsOp::splitExperts(OpBuilder &b, SymbolTable &symbols) {
+  if (getSlot())
+    return splitBySlot(*this, b, symbols);
   if (getApplyInput())
     return splitByInput(*this, b, symbols);
   return PartBuilder(*this, b, symbols).build();

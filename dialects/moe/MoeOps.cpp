@@ -129,10 +129,13 @@ LogicalResult WeightRefOp::verifySymbolUses(SymbolTableCollection &symbols) {
 static ArrayRef<StringRef> rolesOf(StringRef body) {
   static const StringRef glu[] = {"down", "gate", "up"};
   static const StringRef mlp[] = {"down", "up"};
+  static const StringRef linear[] = {"up"};
   if (body == "glu")
     return glu;
   if (body == "mlp")
     return mlp;
+  if (body == "linear")
+    return linear;
   return {};
 }
 
@@ -162,7 +165,7 @@ bool ExpertTableOp::hasVirtualExperts() {
 LogicalResult ExpertTableOp::verify() {
   ArrayRef<StringRef> roles = rolesOf(getBody());
   if (roles.empty()) // C1
-    return emitOpError("expected body \"glu\" or \"mlp\", found \"")
+    return emitOpError("expected body \"glu\", \"mlp\" or \"linear\", found \"")
            << getBody() << "\"";
   if (getExperts().empty()) // C1
     return emitOpError("expected at least one expert, found none");
@@ -220,6 +223,11 @@ struct TableChecker {
              (outer == -1 || shape[isDown ? 0 : 1] == outer);
       if (fits)
         outer = shape[isDown ? 0 : 1];
+    }
+    // Without down, up gives the output.
+    if (fits && table.getBody() == "linear") {
+      fits = to == -1 || to == expert.getWidth();
+      to = expert.getWidth();
     }
     if (fits)
       return success();

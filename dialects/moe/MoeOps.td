@@ -186,11 +186,11 @@ def Moe_ExpertTableOp : Moe_Op<"expert_table",
 
     Constraints:
     - (C1) every entry is a `#moe.virtual` or a `#moe.expert` with the roles
-      `gate`, `up`, `down` (body `glu`) or `up`, `down` (body `mlp`) and no other
-      ones than biases of these
+      `gate`, `up`, `down` (body `glu`), `up`, `down` (body `mlp`) or `up` (body
+      `linear`) and no other ones than biases of these
     - (C2) every role names a `moe.weight`: gate and up [width, hidden], down
       [to, width], with one hidden and one to for the whole table, biases [width]
-      and [to]
+      and [to]; without down, width is to
     - (C3) virtual experts are `identity`, which needs hidden equal to to, `null`,
       or `constant` with a weight [to]
 
@@ -317,9 +317,10 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     y[t] = sum over slots s, ascending, of weights[t, s] * E(x[t]) with E the
     expert ids[t, s] of the table; slots with id -1 are left out. An expert of
     body `glu` computes down(act(gate(x)) * up(x)), of body `mlp`
-    down(act(up(x))), with the biases that it has; slope, clamps and `up_offset`
-    are those of `nn.glu`. The hidden vector is rounded to the operand's element
-    type; expert results are f32; the sum is f32 and rounded once. Where the
+    down(act(up(x))), of body `linear` up(x), with the biases that it has; slope,
+    clamps and `up_offset` are those of `nn.glu`. The hidden vector is rounded to
+    the operand's element type; expert results are f32; the sum is f32 and rounded
+    once. Where the
     experts of a table differ in width, or some are virtual, those of one width
     are summed first, then the sums in the order of their first experts, then
     what identities give: (sum of their weights) * x[t], then constants in order
@@ -328,12 +329,15 @@ def Moe_ExpertsOp : Moe_Op<"experts",
     With `apply_input` the weight multiplies the expert's operand instead:
     E(weights[t, s] * x[t]), the product rounded to the operand's element type.
 
+    With `slot` only that one of each token's slots counts.
+
     Constraints:
     - (C1) the table exists; its hidden width is the operand's and its output
       width the result's
-    - (C2) ids and weights have the same number of slots
+    - (C2) ids and weights have the same number of slots; `slot` is one of them
     - (C3) there is at most one clamp, with a positive limit; a slope goes with
-      silu; clamps and `up_offset` go with body `glu`
+      silu; clamps and `up_offset` go with body `glu`; body `linear` has the
+      activation identity
 
     Example:
     ```mlir
@@ -350,7 +354,8 @@ def Moe_ExpertsOp : Moe_Op<"experts",
   let arguments = !con((ins FlatSymbolRefAttr:$table, Moe_Stream:$tokens,
                             Moe_SlotIds:$ids, Moe_SlotWeights:$weights),
                        Moec_HiddenArguments,
-                       (ins Moe_ComputeType:$compute, UnitAttr:$apply_input));
+                       (ins Moe_ComputeType:$compute, UnitAttr:$apply_input,
+                            OptionalAttr<I64Attr>:$slot));
   let results = (outs Moe_Stream:$result);
   let assemblyFormat = [{
     $table $tokens `routed` `(` $ids `,` $weights `)` `act` `=` $activation

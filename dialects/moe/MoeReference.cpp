@@ -163,8 +163,8 @@ evaluateExpert(ExpertsOp op, ReferenceContext &context, ExpertTableOp table,
   };
   HiddenFunction function = getHiddenFunction(op);
   FailureOr<std::vector<float>> up = map("up", x);
-  if (failed(up))
-    return failure();
+  if (failed(up) || table.getBody() == "linear")
+    return up;
   std::vector<float> hidden = *up;
   if (table.getBody() == "glu") {
     FailureOr<std::vector<float>> gate = map("gate", x);
@@ -213,7 +213,7 @@ LogicalResult ExpertsOp::evaluateIn(ReferenceContext &context,
       float weight = inputs[2].rowF32(t)[s];
       if (failed(checkId(*this, id, experts)))
         return failure();
-      if (id < 0)
+      if (id < 0 || (getSlot() && static_cast<int64_t>(*getSlot()) != s))
         continue;
       std::vector<float> operand(x);
       if (getApplyInput()) {

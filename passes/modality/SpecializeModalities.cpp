@@ -76,6 +76,7 @@ struct SpecializeModalities
       return experts.getTokens() == arms[0].getTokens() &&
              getHiddenFunction(experts) == getHiddenFunction(arms[0]) &&
              experts.getApplyInput() == arms[0].getApplyInput() &&
+             !experts.getSlot() &&
              experts.getCompute() == arms[0].getCompute() &&
              bodyOf(experts) == bodyOf(arms[0]);
     });

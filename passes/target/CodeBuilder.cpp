@@ -215,7 +215,7 @@ void CodeBuilder::noteBarrier() {
 }
 
 Value CodeBuilder::element(Value pointer, Value index, Type type) {
-  return create<LLVM::GEPOp>(ptrType(), storageType(type), pointer,
+  return create<LLVM::GEPOp>(pointer.getType(), storageType(type), pointer,
                              ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(index)});
 }
 
@@ -223,7 +223,7 @@ Value CodeBuilder::field(Value pointer, int64_t offset) {
   if (offset == 0)
     return pointer;
   return create<LLVM::GEPOp>(
-      ptrType(), getI8Type(), pointer,
+      pointer.getType(), getI8Type(), pointer,
       ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(static_cast<int32_t>(offset))});
 }
 

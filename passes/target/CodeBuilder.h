@@ -101,7 +101,7 @@ public:
   void noteBarrier();
   std::optional<unsigned> getBarriers() const { return barriers; }
 
-  /// The address of element `index`.
+  /// The address of element `index`, in the address space of `pointer`.
   Value element(Value pointer, Value index, Type type);
   Value field(Value pointer, int64_t offset);
   Value load(Value pointer, Type type);

@@ -22,19 +22,18 @@ DeviceCode::DeviceCode(ModuleOp model, const KernelEmitter &emitter,
     : emitter(emitter), level(level), module(createModule(model, level)),
       functions(module, level) {}
 
-/// The parameters of a kernel: the step on the device, the rows, and one address
-/// per operand; of the weights of experts that of their ordinals.
-static KernelArguments readArguments(CodeBuilder &b,
-                                     const KernelRequest &request,
-                                     Block &entry) {
+/// The parameters of a kernel: the step on the device, the rows, and one
+/// address per operand; of the weights of experts that of their ordinals.
+static KernelArguments
+readArguments(CodeBuilder &b, const KernelRequest &request, Block &entry) {
   KernelArguments arguments;
   arguments.step = entry.getArgument(0);
   arguments.rows = entry.getArgument(1);
   for (auto [i, operand] : llvm::enumerate(request.operands)) {
     Value argument = entry.getArgument(2 + i);
     bool isExperts = operand.kind == KernelOperand::Experts;
-    arguments.pointers.push_back(
-        isExperts ? abi::getWeights(b, arguments.step) : argument);
+    arguments.pointers.push_back(isExperts ? abi::getWeights(b, arguments.step)
+                                           : argument);
     arguments.ordinals.push_back(isExperts ? argument : Value());
   }
   return arguments;
@@ -78,8 +77,13 @@ DeviceCode::addKernels(const KernelRequest &request, StringRef name) {
     facts.set("name", attributes.getStringAttr(full));
     facts.set("threads", attributes.getI64IntegerAttr(part.threads));
     facts.set("shared_bytes", attributes.getI64IntegerAttr(part.sharedBytes));
-    launches.push_back({static_cast<unsigned>(kernels.size()),
-                        part.sharedBytes, part.grid});
+    auto grid = part.sequenceGrid;
+    if (!grid)
+      grid = [rowGrid = part.grid](CodeBuilder &host, Value rows, Value) {
+        return rowGrid(host, rows);
+      };
+    launches.push_back(
+        {static_cast<unsigned>(kernels.size()), part.sharedBytes, grid});
     kernels.push_back(facts.getDictionary(context));
   }
   return launches;
@@ -91,8 +95,8 @@ int64_t DeviceCode::addConstants(ArrayRef<int32_t> values) {
       constants.size() * sizeof(int32_t));
   if (isNew) {
     constants.insert(constants.end(), values.begin(), values.end());
-    constants.resize(llvm::alignTo(constants.size(),
-                                   MOE_ALIGNMENT / sizeof(int32_t)));
+    constants.resize(
+        llvm::alignTo(constants.size(), MOE_ALIGNMENT / sizeof(int32_t)));
   }
   return known->second;
 }
@@ -132,7 +136,8 @@ void LaunchBuilder::launch(const DeviceCode::Launch &launch, Value rows,
   set(b.i64(sizeof(moe_launch_v1)), offsetof(moe_launch_v1, size));
   set(b.i32(launch.kernel), offsetof(moe_launch_v1, kernel));
   set(b.i32(launch.sharedBytes), offsetof(moe_launch_v1, shared_bytes));
-  for (auto [i, blocks] : llvm::enumerate(launch.grid(b, rows)))
+  Value sequences = Extents::ofStep(b, step).getSequences();
+  for (auto [i, blocks] : llvm::enumerate(launch.grid(b, rows, sequences)))
     set(b.createOrFold<arith::TruncIOp>(i32, blocks),
         offsetof(moe_launch_v1, grid) + i * sizeof(uint32_t));
   set(b.i32(1 + operands.size()), offsetof(moe_launch_v1, num_args));
@@ -142,7 +147,6 @@ void LaunchBuilder::launch(const DeviceCode::Launch &launch, Value rows,
              b.ptrType());
   auto type = LLVM::LLVMFunctionType::get(i32, {b.ptrType(), b.ptrType()});
   Value result =
-      b.create<LLVM::CallOp>(type, ValueRange{start, step, record})
-          .getResult();
+      b.create<LLVM::CallOp>(type, ValueRange{start, step, record}).getResult();
   status = b.create<arith::OrIOp>(status, result);
 }

@@ -1,9 +1,9 @@
 //===- DeviceCode.h - Kernels of a device level -----------------*- C++ -*-===//
 //
-// The kernels of a device level live in a module of their own inside the model's:
-// `module @moe_device__L attributes {moex.level = .., moex.kernels = [..],
-// moex.constants = ..}`. The step function of the level stays in the model's
-// module; it is host code that launches them (runtime/abi/moe_abi.h).
+// The kernels of a device level live in a module of their own inside the
+// model's: `module @moe_device__L attributes {moex.level = .., moex.kernels =
+// [..], moex.constants = ..}`. The step function of the level stays in the
+// model's module; it is host code that launches them (runtime/abi/moe_abi.h).
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_PASSES_TARGET_DEVICECODE_H
@@ -28,7 +28,10 @@ public:
   struct Launch {
     unsigned kernel;
     int64_t sharedBytes;
-    std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows)> grid;
+    /// The grid from the numbers of rows and of sequences.
+    std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows,
+                             mlir::Value sequences)>
+        grid;
   };
 
   /// Builds the kernels of an operation.

@@ -138,6 +138,10 @@ struct DeviceLaunch {
   int64_t sharedBytes = 0;
   /// Builds host code: the grid for the operation's row count, an i64.
   std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows)> grid;
+  /// The same from the number of sequences of the step, too; instead of `grid`.
+  std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows,
+                           mlir::Value sequences)>
+      sequenceGrid;
   /// Builds the body of the kernel, up to and without the return.
   std::function<mlir::LogicalResult(const KernelArguments &arguments,
                                     CodeBuilder &builder,

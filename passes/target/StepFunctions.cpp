@@ -116,6 +116,10 @@ Value Extents::getTokens() {
   return evaluate(getAffineDimExpr(0, b.getContext()));
 }
 
+Value Extents::getSequences() {
+  return evaluate(getAffineDimExpr(1, b.getContext()));
+}
+
 Value Extents::evaluate(AffineExpr expr) {
   static_assert(offsetof(moe_extents_v1, raw_inputs) ==
                     offsetof(moe_extents_v1, tokens) + 3 * sizeof(uint64_t),

@@ -48,6 +48,7 @@ public:
   /// The value of a map with one result.
   mlir::Value evaluate(mlir::AffineMap map);
   mlir::Value getTokens();
+  mlir::Value getSequences();
 
 private:
   mlir::Value evaluate(mlir::AffineExpr expr);

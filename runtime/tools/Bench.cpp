@@ -27,6 +27,8 @@ using namespace moe::tools;
 
 namespace {
 
+const std::string kTool = "moe-bench";
+
 constexpr unsigned kReadPasses = 7;
 constexpr unsigned kPeakPasses = 7;
 constexpr uint64_t kWarmSteps = 8;
@@ -62,8 +64,10 @@ private:
 /// The tests of one number of threads.
 class Bench {
 public:
-  Bench(const BenchOptions &options, const Model &model)
-      : options(options), model(model),
+  /// `level` is that of the device on which the tests run; empty: none.
+  Bench(const BenchOptions &options, const Model &model,
+        const std::string &level)
+      : options(options), model(model), level(level),
         manifest(manifest::GetManifest(model.info().manifest)->UnPack()),
         prefill(model.entry(options.prefillEntry)),
         decode(model.entry(options.decodeEntry)), modality(chooseModality()) {
@@ -97,6 +101,7 @@ private:
 
   const BenchOptions &options;
   const Model &model;
+  const std::string level;
   const std::unique_ptr<manifest::ManifestT> manifest;
   const moe_entry_info prefill, decode;
   const moe_modality_info modality;
@@ -257,7 +262,8 @@ void Bench::warmUp(const moe_entry_info &entry,
 void Bench::checkTables() const {
   for (uint32_t i = 0; i < model.info().num_variants; ++i)
     if (const moe_variant_info variant = model.variant(i);
-        variant.available && variant.modalities >> modality.id & 1 &&
+        (level.empty() ? variant.available != 0 : variant.isa == level) &&
+        variant.modalities >> modality.id & 1 &&
         (variant.function == prefill.function ||
          variant.function == decode.function))
       BreakdownTable(*manifest, i, options.artifact);
@@ -292,7 +298,7 @@ void Bench::runPrefill(BenchResult &result) {
   if (!hasCache(prefill) && result.depth)
     fail("--depth: expected an entry with a cache, found '", prefill.name,
          "' without");
-  Session session(model);
+  Session session(model, 0, 0, options.device);
   std::vector<Sequence> sequences;
   if (hasCache(prefill))
     sequences.push_back(session.create_sequence());
@@ -326,7 +332,7 @@ void Bench::runDecode(BenchResult &result) {
   if (!hasCache(decode))
     fail("expected an entry with a cache to decode with, found '", decode.name,
          "' without; '-n 0' leaves decode out");
-  Session session(model);
+  Session session(model, 0, 0, options.device);
   std::vector<Sequence> sequences;
   for (uint64_t i = 0; i < result.batch; ++i)
     sequences.push_back(session.create_sequence());
@@ -380,7 +386,11 @@ void Bench::finish(BenchResult &result, const moe_entry_info &entry,
   result.memory = residentMemory();
   if (times)
     breakDown(result, costs, shape, hits);
-  result.isa = model.variant(session.stats().last_variant).isa;
+  const moe_variant_info ran = model.variant(session.stats().last_variant);
+  result.backend = absl::StrCat(
+      session.device().device == MOE_DEVICE_CUDA ? "CUDA " : "CPU ", ran.isa);
+  if (options.printMemory)
+    std::fputs(describeMemory(session.device()).c_str(), stderr);
 }
 
 struct TestCase {
@@ -422,6 +432,15 @@ std::optional<double> peakFor(const std::string &compute,
   return single;
 }
 
+/// Of the device on which sessions run; empty: on the processor.
+std::string levelOf(const Model &model, moe_device wanted) {
+  const Session session(model, 0, 0, wanted);
+  const moe_device_info device = session.device();
+  if (*device.remark)
+    remark(kTool, absl::StrCat("on the processor: ", device.remark));
+  return device.device == MOE_DEVICE_CUDA ? device.level : "";
+}
+
 void runAll(const BenchOptions &options) {
   std::vector<BenchLimits> limits;
   BenchModel described;
@@ -434,21 +453,24 @@ void runAll(const BenchOptions &options) {
         Model::load(engine, options.artifact, options.verify && isFirst,
                     /*populate=*/true);
     isFirst = false;
-    Bench bench(options, model);
+    const std::string level = levelOf(model, options.device);
+    Bench bench(options, model, level);
+    // The processor's limits say nothing about a device.
+    const bool limited = options.limits && level.empty();
     if (!report) {
       described = bench.describe();
       report = BenchReport::create(options.format, described);
     }
     BenchLimits limit;
     limit.threads = engine.threads();
-    if (options.limits) {
+    if (limited) {
       limit.before = measureLimits(options, limit.threads);
       limit.after = limit.before;
     }
     for (const TestCase &test : testCases(options)) {
       BenchResult result = bench.run(test.tokens, test.batch, test.depth);
       result.threads = limit.threads;
-      if (options.limits) {
+      if (limited) {
         const ProcessorRates before = std::move(limit.after);
         limit.after = measureLimits(options, limit.threads);
         result.readBefore = fastest(before.reads).perSecond.median;
@@ -458,7 +480,7 @@ void runAll(const BenchOptions &options) {
       }
       report->add(result);
     }
-    if (options.limits)
+    if (limited)
       limits.push_back(std::move(limit));
   }
   report->end(limits);
@@ -467,16 +489,15 @@ void runAll(const BenchOptions &options) {
 } // namespace
 
 int main(int argc, char **argv) {
-  const std::string tool = "moe-bench";
   try {
     bool done = false;
     const auto options = parseBenchOptions(argc, argv, done);
     if (!options.ok())
-      return reportUsage(tool, std::string(options.status().message()));
+      return reportUsage(kTool, std::string(options.status().message()));
     if (!done)
       runAll(*options);
-    return finishOutput(tool);
+    return finishOutput(kTool);
   } catch (const std::exception &error) {
-    return report(tool, error.what());
+    return report(kTool, error.what());
   }
 }

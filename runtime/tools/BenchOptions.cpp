@@ -105,6 +105,15 @@ CommandLine commandLine(BenchOptions &options) {
            list(options.depths, 0, INT_MAX), 'd'},
           {"threads", "N,..", "threads (MOE_THREADS, else all CPUs)",
            list(options.threads, 1, kMostThreads), 't'},
+          {"device", "WHERE", "auto, cpu or cuda (MOE_DEVICE, else auto)",
+           [&options](const std::string &value) {
+             return parseDevice(value, options.device);
+           }},
+          {"print-memory", "", "print what each test has of a device's memory",
+           [&options](const std::string &) {
+             options.printMemory = true;
+             return absl::OkStatus();
+           }},
           {"repetitions", "N", "times to run each test (5)",
            number(options.repetitions, 1, kMostRepetitions), 'r'},
           {"output", "FORMAT", "md, csv or json (md)",

@@ -2,6 +2,8 @@
 #ifndef MOEC_RUNTIME_TOOLS_BENCHOPTIONS_H
 #define MOEC_RUNTIME_TOOLS_BENCHOPTIONS_H
 
+#include "moe/runtime.h"
+
 #include "absl/status/statusor.h"
 
 #include <cstdint>
@@ -19,6 +21,7 @@ struct BenchOptions {
   std::vector<uint64_t> batches = {1};    // sequences decoded at once
   std::vector<uint64_t> depths = {0};     // tokens already in the cache
   std::vector<uint64_t> threads = {0};    // 0: as the engine chooses
+  moe_device device = MOE_DEVICE_AUTO;
   uint64_t repetitions = 5;
   Format format = Markdown;
   std::string prefillEntry = "prefill";
@@ -27,6 +30,7 @@ struct BenchOptions {
   uint64_t seed = 1;
   uint64_t bufferMiB = 1024; // of the bandwidth measurement
   bool limits = true;
+  bool printMemory = false;
   bool verify = true; // compare the checksums of the weights
   // Parts of a step to list the times of.
   bool kinds = false, layers = false, kernels = false;

@@ -26,7 +26,7 @@ struct BenchModel {
 
 /// One test: a line of the report.
 struct BenchResult {
-  std::string isa; // of the variant that ran
+  std::string backend; // "CPU avx2", "CUDA sm_90a"
   unsigned threads = 0;
   uint64_t prompt = 0;    // tokens of prefill; 0: a test of decode
   uint64_t generated = 0; // tokens of decode, per sequence

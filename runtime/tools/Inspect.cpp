@@ -16,6 +16,7 @@ namespace {
 struct InspectOptions {
   bool json = false;
   bool verify = false;
+  bool levels = false;
 };
 
 CommandLine commandLine(InspectOptions &options) {
@@ -28,11 +29,15 @@ CommandLine commandLine(InspectOptions &options) {
   return {"moe-inspect",
           "MODEL.so",
           "Lists what a compiled model says about itself. Without --verify "
-          "nothing of it is\nexecuted.",
+          "and --levels\nnothing of it is executed.",
           {{"json", "", "print the whole manifest as JSON", set(options.json)},
            {"verify", "",
             "load the model and compare its weights with their checksums",
-            set(options.verify)}}};
+            set(options.verify)},
+           {"levels", "",
+            "load the model and list its code for devices: levels, images, "
+            "kernels",
+            set(options.levels)}}};
 }
 
 InspectedArtifact read(const std::string &path) {
@@ -59,6 +64,39 @@ std::string verify(const InspectedArtifact &artifact) {
                       " weights, ", model.info().weight_bytes, " bytes\n");
 }
 
+std::string nameOf(moe_image kind) {
+  switch (kind) {
+  case MOE_PTX:
+    return "ptx";
+  case MOE_CUBIN:
+    return "cubin";
+  case MOE_LLVM_IR:
+    return "llvm_ir";
+  default:
+    return absl::StrCat("kind ", kind);
+  }
+}
+
+InspectedArtifact::Level describe(const moe_level_info &info) {
+  InspectedArtifact::Level level;
+  level.name = info.name;
+  level.runsOn = absl::StrCat(info.capability_major, ".", info.capability_minor,
+                              info.exact ? " only" : " and above");
+  level.constantBytes = info.constant_bytes;
+  for (uint32_t i = 0; i < info.num_images; ++i)
+    level.images.push_back({nameOf(info.images[i].kind), info.images[i].bytes});
+  for (uint32_t i = 0; i < info.num_kernels; ++i)
+    level.kernels.push_back({info.kernels[i].name, info.kernels[i].threads,
+                             info.kernels[i].shared_bytes});
+  return level;
+}
+
+void readLevels(InspectedArtifact &artifact) {
+  const Model model = Model::load(Engine(1), artifact.path);
+  for (uint32_t i = 0; i < model.info().num_levels; ++i)
+    artifact.levels.push_back(describe(model.level(i)));
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -73,7 +111,9 @@ int main(int argc, char **argv) {
       return reportUsage(tool, absl::StrCat("expected one artifact, found ",
                                             operands->size()));
     if (!done) {
-      const InspectedArtifact artifact = read(operands->front());
+      InspectedArtifact artifact = read(operands->front());
+      if (options.levels)
+        readLevels(artifact);
       const std::string verified = options.verify ? verify(artifact) : "";
       const std::string text =
           options.json ? describeAsJson(artifact) : describeForPeople(artifact);

@@ -32,6 +32,8 @@ public:
       list("functions", manifest.functions, &Report::function);
       entries();
       list("variants", manifest.variants, &Report::variant);
+      if (!artifact.levels.empty())
+        levels();
       list("states", manifest.states, &Report::state);
       list("segments", manifest.segments, &Report::segment);
       list("weights", manifest.weights, &Report::weight);
@@ -73,6 +75,32 @@ private:
     json.field("dtype", EnumNameDType(manifest.dtype));
     json.field("compute", EnumNameDType(manifest.compute));
     json.field("artifact_bytes", manifest.artifact_bytes);
+  }
+  void levels() {
+    json.array("levels", [&] {
+      for (const InspectedArtifact::Level &each : artifact.levels)
+        json.object([&] { level(each); });
+    });
+  }
+  void level(const InspectedArtifact::Level &each) {
+    json.field("name", each.name);
+    json.field("runs_on", each.runsOn);
+    json.field("constant_bytes", each.constantBytes);
+    json.array("images", [&] {
+      for (const auto &image : each.images)
+        json.object([&] {
+          json.field("kind", image.kind);
+          json.field("bytes", image.bytes);
+        });
+    });
+    json.array("kernels", [&] {
+      for (const auto &kernel : each.kernels)
+        json.object([&] {
+          json.field("name", kernel.name);
+          json.field("threads", kernel.threads);
+          json.field("shared_bytes", kernel.sharedBytes);
+        });
+    });
   }
   void modality(const ModalityT &each) {
     json.field("name", each.name);

@@ -17,6 +17,25 @@ struct InspectedArtifact {
   std::vector<std::string> symbols;
   std::vector<std::string> layouts; // by entry
   manifest::ManifestT manifest;
+
+  /// Code for devices; known of an artifact that has been loaded.
+  struct Level {
+    std::string name;
+    std::string runsOn; // "9.0 only", "8.0 and above"
+    uint64_t constantBytes;
+    struct Image {
+      std::string kind;
+      uint64_t bytes;
+    };
+    std::vector<Image> images;
+    struct Kernel {
+      std::string name;
+      uint32_t threads;
+      uint32_t sharedBytes;
+    };
+    std::vector<Kernel> kernels;
+  };
+  std::vector<Level> levels;
 };
 
 /// For people: a page, weights summed by class.

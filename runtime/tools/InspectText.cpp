@@ -71,6 +71,7 @@ public:
     functions();
     entries();
     variants();
+    levels();
     states();
     weights();
     routers();
@@ -103,6 +104,7 @@ private:
   void functions();
   void entries();
   void variants();
+  void levels();
   void states();
   void weights();
   void routers();
@@ -203,6 +205,24 @@ void Page::variants() {
                each.scratch.empty() ? "-" : each.scratch});
   }
   section("variants, the first that fits runs", table);
+}
+
+void Page::levels() {
+  for (const InspectedArtifact::Level &level : artifact.levels) {
+    Table table({"kernel", "threads", "shared memory"});
+    for (const auto &each : level.kernels)
+      table.row({each.name, absl::StrCat(each.threads),
+                 absl::StrCat("up to ", grouped(each.sharedBytes), " bytes")});
+    const std::string images =
+        absl::StrJoin(level.images, ", ", [](std::string *to, const auto &i) {
+          absl::StrAppend(to, i.kind, " of ", grouped(i.bytes), " bytes");
+        });
+    section(absl::StrCat("device level ", level.name, ", compute capability ",
+                         level.runsOn, ": ",
+                         images.empty() ? "" : images + ", ",
+                         grouped(level.constantBytes), " bytes of constants"),
+            table);
+  }
 }
 
 void Page::states() {

@@ -1,13 +1,13 @@
 """Runs models whole on the emulated device, and compares them with the processor.
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
-        [--arch=sm_80] [--seeds=1] [--plugin=FILE] [MODEL..]
+        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
-emulates. Sources with random weights score one sequence; goldens take a prefill of 33
-tokens, 8 decode steps and a scoring of all.
+emulates. Sources with random weights score one sequence, of every modality that they
+have; goldens take a prefill of 33 tokens, 8 decode steps and a scoring of all.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 most models give equal bits; tensor cores sum in another order. What is judged is the
@@ -16,6 +16,7 @@ of threads and asks for the same bits from each.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import subprocess
@@ -30,7 +31,6 @@ import safetensors_io  # noqa: E402  (the example's own reader)
 
 TOLERANCE = {"f32": 2e-5, "bf16": 1e-3}
 PREFILL = 33
-IDS = "1,2,3,4,5,6,7,8,9,10,11,12"
 
 
 def command(words, **environment):
@@ -52,6 +52,8 @@ class Runner:
         words = [self.options.build / "bin" / "moec", model, "-o", artifact, "-no-remarks",
                  f"--compute={compute}", "--target=x86_64,nvptx", "--levels=avx2",
                  f"--gpu-arch={self.options.arch}", "-femit-kernel-ir"]
+        if self.options.quantize:
+            words.append(f"--quantize={self.options.quantize}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
         if model.is_file() and model.parent.name != "fashion":
@@ -64,12 +66,33 @@ class Runner:
             tokens = ",".join(map(str, reference["tokens"]))
             command([self.steps, artifact, PREFILL, tokens, output], **environment)
             return np.fromfile(output, np.float32)
-        source = ["--ids", IDS]
+        sources = [["--ids", ",".join(str(1 + i * 7 % 60) for i in range(count))]
+                   for count in self.options.tokens]
         if model.stem == "fashion":
-            source = ["--entry", "prefill", "--text", "The king"]
-        command([self.tools / "moe-run", artifact, *source, "--print", "none",
-                 "--output", output.with_suffix(".npy")], **environment)
-        return np.load(output.with_suffix(".npy"))
+            sources = [["--entry", "score", "--text", "The king"]]
+        raw, results = self.raw_inputs(artifact), []
+        for source in sources:
+            command([self.tools / "moe-run", artifact, *raw, *source, "--print", "none",
+                     "--output", output.with_suffix(".npy")], **environment)
+            results.append(np.load(output.with_suffix(".npy")).ravel())
+        return np.concatenate(results)
+
+    def raw_inputs(self, artifact):
+        """One random input of each raw modality, in front of the tokens."""
+        words = []
+        facts = json.loads(command([self.tools / "moe-inspect", "--json", artifact]))
+        for modality in facts["modalities"]:
+            if modality["input"] != "raw":
+                continue
+            shape = [1, *modality["raw_shape"]]
+            numbers = np.random.default_rng(1)
+            rows = (numbers.integers(0, 256, shape).astype(np.uint8)
+                    if modality["raw_dtype"] == "u8"
+                    else numbers.standard_normal(shape).astype(np.float32))
+            path = self.options.work / f"{artifact.stem}-{modality['name']}.npy"
+            np.save(path, rows)
+            words += ["--raw", f"{modality['name']}={path}"]
+        return words
 
     def compare(self, model, compute):
         name = f"{model.stem}-{compute}"
@@ -97,6 +120,9 @@ def main():
     parser.add_argument("--compute", default="f32,bf16")
     parser.add_argument("--arch", default="sm_80")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--quantize")
+    parser.add_argument("--tokens", default=[12],
+                        type=lambda text: [int(word) for word in text.split(",")])
     parser.add_argument("--plugin")
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     options = parser.parse_args()

@@ -4,7 +4,8 @@
 
 A golden is a folder of test/importers/golden (made by make.py there) with a checkpoint, the
 tokens, and the logits that Hugging Face transformers computes in float32: of a prefill of
-33 tokens and of 8 steps behind it. moec must give the same from its prefill, from its
+33 tokens and of 8 steps behind it (formulas.py computes those of models that it has not).
+moec must give the same from its prefill, from its
 decode steps, and from score, which has no cache:
 
 - computed in f32, within 2e-5 in norm, with the same largest logit in every row;
@@ -16,7 +17,8 @@ decode steps, and from score, which has no cache:
 
 In bf16 a rounding may send a token to other experts, and then its row, and those of all later
 tokens, say nothing about arithmetic. So all steps in bf16 replay the choice of moec's score in
-f32 on the same checkpoint: the routers compute their weights from their own logits for it. The
+f32 on the same checkpoint: the routers compute their weights from their own logits for it (but for
+sparse_mixer, which weighs its own choice only and takes the weights of the f32 run). The
 f32 run is independent enough: it has just been shown to be transformers' to 2e-5 in all
 rows, and make.py keeps seeds only whose choices have margins of 1e-3, so it chose what
 transformers did. Rows that would have chosen otherwise in bf16 are counted apart (`flips`):
@@ -100,12 +102,16 @@ class Goldens:
             raise RuntimeError("the text of moec import gives another artifact")
         other.unlink()
 
-    def run(self, artifact, tokens, width, export=None, replay=None):
+    def run(self, artifact, reference, **files):
         """Rows of the last token of prefill and of all steps, and rows of score."""
-        output = artifact.with_suffix(".f32")
-        files = [file for file in (export, replay) if file]
-        command(self.steps, artifact, PREFILL, ",".join(map(str, tokens)), output, *files)
-        rows = np.fromfile(output, np.float32).astype(np.float64).reshape(-1, width)
+        tokens, output = reference["tokens"], artifact.with_suffix(".f32")
+        if "features" in reference:
+            files["rows"] = artifact.with_suffix(".rows")
+            reference["features"].astype(np.float32).tofile(files["rows"])
+        command(self.steps, artifact, PREFILL, ",".join(map(str, tokens)), output,
+                *(f"--{option}={file}" for option, file in files.items()))
+        rows = np.fromfile(output, np.float32).astype(np.float64)
+        rows = rows.reshape(-1, reference["logits"].shape[1])
         output.unlink()
         stepped = len(tokens) - PREFILL + 1
         assert len(rows) == stepped + len(tokens), f"rows {rows.shape}"
@@ -118,19 +124,21 @@ class Goldens:
             reference, _ = safetensors_io.read(folder / "logits.safetensors")
             tokens, expected = reference["tokens"], reference["logits"].astype(np.float64)
             artifact = self.options.work / f"{folder.name}.so"
-            choice = artifact.with_suffix(".f32-choice") if self.options.bf16 else None
+            choice, free = (artifact.with_suffix(f".{t}-choice") for t in ("f32", "bf16"))
+
+            def run(**files):
+                return self.run(artifact, reference, **files)
+
             self.compile(folder, artifact, "f32")
-            self.judge(results[0], self.run(artifact, tokens, expected.shape[1], choice),
-                       expected)
+            export = {"export": choice} if self.options.bf16 else {}
+            self.judge(results[0], run(**export), expected)
             if self.options.bf16:
                 results.append(Result(folder.name, "bf16"))
                 self.compile(folder, artifact, "bf16")
-                free = artifact.with_suffix(".bf16-choice")
-                self.run(artifact, tokens, expected.shape[1], free)
+                run(export=free)
                 results[1].flips = self.flips(artifact, len(tokens), choice, free)
-                self.judge(results[1], self.run(artifact, tokens, expected.shape[1], free,
-                                                choice),
-                           expected, self.theirs.get(folder.name))
+                self.judge(results[1], run(replay=choice), expected,
+                           self.theirs.get(folder.name))
                 for file in (choice, free):
                     file.unlink()
             artifact.unlink()

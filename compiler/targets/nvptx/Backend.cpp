@@ -45,7 +45,7 @@ Value nvptx::expertPointer(CodeBuilder &b, const KernelArguments &arguments,
   Value place = b.create<LLVM::GEPOp>(
       b.ptrType(), b.ptrType(), arguments.pointers[index],
       ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(ordinal)});
-  return asGlobal(b, b.load(place, b.ptrType()));
+  return b.load(place, b.ptrType());
 }
 
 //===----------------------------------------------------------------------===//

@@ -95,9 +95,8 @@ Value nvptx::sharedMemory(CodeBuilder &b) {
 
 Value nvptx::asGlobal(CodeBuilder &b, Value pointer) {
   constexpr unsigned kGlobal = 1;
-  auto type = LLVM::LLVMPointerType::get(b.getContext(), kGlobal);
   return b.create<LLVM::AddrSpaceCastOp>(
-      b.ptrType(), b.create<LLVM::AddrSpaceCastOp>(type, pointer));
+      LLVM::LLVMPointerType::get(b.getContext(), kGlobal), pointer);
 }
 
 Value nvptx::loadWide(CodeBuilder &b, Value pointer, Type element,

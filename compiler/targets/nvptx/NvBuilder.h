@@ -51,8 +51,8 @@ Value ballot(CodeBuilder &b, Value condition);
 /// pointer.
 Value sharedMemory(CodeBuilder &b);
 
-/// The same address, known to be of global memory: for pointers that were
-/// loaded, so that access does not go through the generic address space.
+/// The same address as one of global memory: for pointers that were loaded, so
+/// that access does not go through the generic address space.
 Value asGlobal(CodeBuilder &b, Value pointer);
 
 /// `count` elements that are aligned to their size, at most 16 bytes.

@@ -159,6 +159,8 @@ typedef struct moe_model_info {
   uint32_t num_stop_tokens;
   const int32_t *stop_tokens; /* [num_stop_tokens] ids that end a generated
                                  text, as the source says */
+  uint32_t num_levels;        /* of code for devices */
+  uint32_t reserved;
 } moe_model_info;
 
 typedef struct moe_modality_info {
@@ -230,6 +232,37 @@ typedef struct moe_router_info {
   uint32_t reserved;
 } moe_router_info;
 
+/* Forms in which an artifact holds the kernels of a level. */
+typedef uint32_t moe_image;
+enum { MOE_PTX = 1, MOE_CUBIN = 2, MOE_LLVM_IR = 3 };
+
+typedef struct moe_level_image {
+  moe_image kind; /* others may follow */
+  uint32_t reserved;
+  uint64_t bytes;
+  const void *data;
+} moe_level_image;
+
+typedef struct moe_level_kernel {
+  const char *name;
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* most dynamic shared memory of a block */
+} moe_level_kernel;
+
+/* The model's code for devices of one level. */
+typedef struct moe_level_info {
+  uint64_t size;
+  const char *name;                            /* "sm_80", "sm_90a" */
+  uint32_t capability_major, capability_minor; /* at least, */
+  uint32_t exact;                              /* or, if not 0, exactly */
+  uint32_t num_kernels;
+  uint32_t num_images;
+  uint32_t reserved;
+  uint64_t constant_bytes;
+  const moe_level_kernel *kernels; /* [num_kernels] */
+  const moe_level_image *images;   /* [num_images] */
+} moe_level_info;
+
 MOE_API moe_status moe_model_get_info(const moe_model *model,
                                       moe_model_info *info);
 MOE_API moe_status moe_model_get_modality(const moe_model *model,
@@ -247,6 +280,8 @@ MOE_API moe_status moe_model_get_variant(const moe_model *model, uint32_t index,
                                          moe_variant_info *info);
 MOE_API moe_status moe_model_get_router(const moe_model *model, uint32_t index,
                                         moe_router_info *info);
+MOE_API moe_status moe_model_get_level(const moe_model *model, uint32_t index,
+                                       moe_level_info *info);
 /* Ordinal of the entry `name`; the error of an unknown name lists them all. */
 MOE_API moe_status moe_model_find_entry(const moe_model *model,
                                         const char *name, uint32_t *index);
@@ -398,11 +433,20 @@ typedef struct moe_batch {
   uint32_t routing_out; /* non-zero: keep what the routers choose, for
                            moe_session_get_routing; an error for entries that
                            were compiled without `routing_out` */
-  uint32_t trace;       /* non-zero: keep time stamps of the step, for
-                           moe_session_get_trace; 0 costs nothing */
+  uint32_t trace;       /* which time stamps of the step to keep, for
+                           moe_session_get_trace: MOE_TRACE_.. */
   const moe_router_input *routers; /* each router once, at most */
   uint64_t num_routers;
 } moe_batch;
+
+enum {
+  MOE_TRACE_NONE = 0,     /* costs nothing */
+  MOE_TRACE_BARRIERS = 1, /* of every barrier; on a device around every launch,
+                             which is not part of a graph then */
+  MOE_TRACE_STEP = 2      /* around the kernels of the whole step, which run as
+                             they do without: one interval. Copies to and from
+                             a device lie outside */
+};
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item
  * first. */
@@ -455,8 +499,10 @@ MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
                                            moe_routing *routing);
 
 /* When the participants of a step reached its barriers, which cut the step into
- * intervals. What runs in interval i of a variant is in Variant.kernels of the
- * manifest. Of the session, valid until its next step. */
+ * intervals; on a device there is one participant, and each launch is an
+ * interval. What runs in interval i of a variant is in Variant.kernels of the
+ * manifest; MOE_TRACE_STEP makes one interval of one participant. Of the session,
+ * valid until its next step. */
 typedef struct moe_trace {
   uint64_t size;
   const uint64_t *stamps; /* [threads, intervals, 2] nanoseconds of a clock that

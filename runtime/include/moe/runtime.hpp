@@ -291,6 +291,12 @@ public:
     check(moe_model_get_router(handle.get(), index, &result));
     return result;
   }
+  /// Code for devices.
+  moe_level_info level(std::uint32_t index) const {
+    auto result = detail::sized<moe_level_info>();
+    check(moe_model_get_level(handle.get(), index, &result));
+    return result;
+  }
   moe_model *get() const { return handle.get(); }
 
 private:
@@ -380,7 +386,7 @@ public:
   /// `keepTrace` the time stamps for trace().
   /// `routers` says what is given to routers.
   Logits step(const char *entry, const Item *items, std::size_t count,
-              bool keepRouting = false, bool keepTrace = false,
+              bool keepRouting = false, uint32_t keepTrace = MOE_TRACE_NONE,
               const std::vector<RouterInput> &routers = {}) {
     auto batch = detail::sized<moe_batch>();
     batch.routers = routers.data();

@@ -41,6 +41,10 @@ static_assert(MOE_F32 == static_cast<uint32_t>(moe::manifest::DType::f32) &&
                   MOE_U8 == static_cast<uint32_t>(moe::manifest::DType::u8) &&
                   MOE_I32 == static_cast<uint32_t>(moe::manifest::DType::i32),
               "the public numbers of element types are those of the manifest");
+static_assert(int{MOE_PTX} == int{MOE_IMAGE_PTX} &&
+                  int{MOE_CUBIN} == int{MOE_IMAGE_CUBIN} &&
+                  int{MOE_LLVM_IR} == int{MOE_IMAGE_LLVM_IR},
+              "the public numbers of images are those of the artifact");
 static_assert(sizeof(moe_input) == 40 && sizeof(moe_item) == 48 &&
                   sizeof(moe_batch) == 48 && sizeof(moe_output) == 48 &&
                   sizeof(moe_router_input) == 56,
@@ -49,7 +53,8 @@ static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_model_options) == 16 &&
                   sizeof(moe_session_options) == 32 &&
                   sizeof(moe_session_stats) == 56 &&
-                  sizeof(moe_device_info) == 112,
+                  sizeof(moe_device_info) == 112 &&
+                  sizeof(moe_model_info) == 104 && sizeof(moe_level_info) == 64,
               "structs of the public API change by appending only");
 static_assert(sizeof(moe_sampling_options) == 56 &&
                   sizeof(moe_sampler_row) == 56 &&
@@ -292,6 +297,7 @@ moe_status moe_model_get_info(const moe_model *model, moe_model_info *info) {
     full.num_routers = static_cast<uint32_t>(from.routers.size());
     full.num_stop_tokens = static_cast<uint32_t>(from.stopTokens.size());
     full.stop_tokens = from.stopTokens.data();
+    full.num_levels = static_cast<uint32_t>(loaded.deviceLevels().size());
     return writeInfo(full, info);
   });
 }
@@ -383,6 +389,29 @@ moe_status moe_model_get_router(const moe_model *model, uint32_t index,
                     to.weighs_any = from.weighsAny;
                     to.first_expert = from.firstExpert;
                   });
+}
+
+moe_status moe_model_get_level(const moe_model *model, uint32_t index,
+                               moe_level_info *info) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(model, "model"));
+    const auto from = at(model->model->deviceLevels(), index, "a level");
+    if (!from.ok())
+      return from.status();
+    const DeviceLevel &level = **from;
+    moe_level_info full = {};
+    full.size = sizeof(full);
+    full.name = level.name.c_str();
+    full.capability_major = level.major;
+    full.capability_minor = level.minor;
+    full.exact = level.exact;
+    full.num_kernels = static_cast<uint32_t>(level.kernels.size());
+    full.num_images = static_cast<uint32_t>(level.images.size());
+    full.constant_bytes = level.constantsBytes;
+    full.kernels = level.kernels.data();
+    full.images = level.images.data();
+    return writeInfo(full, info);
+  });
 }
 
 moe_status moe_model_find_entry(const moe_model *model, const char *name,

@@ -68,11 +68,34 @@ constexpr unsigned kStreamNonBlocking = 1;
 /// Dynamic shared memory that a kernel may have without asking.
 constexpr uint32_t kPlainSharedBytes = 48 * 1024;
 
-/// The functions of a driver; NULL where it lacks an optional one.
+#if defined(__clang__)
+#define MOE_FOREIGN_CALL __attribute__((no_sanitize("function")))
+#else
+#define MOE_FOREIGN_CALL
+#endif
+
+/// A function of the driver, whose types have other names there than here,
+/// which the sanitizer of function types must not mind.
+template <typename Type> class ForeignFunction;
+template <typename To, typename... From> class ForeignFunction<To(From...)> {
+public:
+  using Pointer = To (*)(From...);
+  void set(void *symbol) { pointer = reinterpret_cast<Pointer>(symbol); }
+  explicit operator bool() const { return pointer != nullptr; }
+  MOE_FOREIGN_CALL To operator()(From... values) const {
+    return pointer(values...);
+  }
+
+private:
+  Pointer pointer = nullptr;
+};
+
+/// The functions of a driver; false where it lacks an optional one.
 struct Api {
-#define MOE_CUDA(NAME, SYMBOL, PARAMETERS) Result(*NAME) PARAMETERS = nullptr;
+#define MOE_CUDA(NAME, SYMBOL, PARAMETERS)                                     \
+  ForeignFunction<Result PARAMETERS> NAME;
 #include "runtime/lib/device/CudaFunctions.def"
-  const char *(*moeEmuLastError)() = nullptr;
+  ForeignFunction<const char *()> moeEmuLastError;
 };
 
 } // namespace moe::rt::cuda

@@ -10,9 +10,9 @@ using namespace moe::rt::cuda;
 
 namespace {
 
-template <typename Pointer>
-void find(void *library, const char *symbol, Pointer &into) {
-  into = reinterpret_cast<Pointer>(dlsym(library, symbol));
+template <typename Function>
+void find(void *library, const char *symbol, Function &into) {
+  into.set(dlsym(library, symbol));
 }
 
 } // namespace

@@ -29,7 +29,9 @@ public:
   int version() const { return driverVersion; }
   std::string versionText() const;
   /// Whether it runs LLVM IR in place of PTX.
-  bool isEmulator() const { return functions.moeEmuModuleLoadIr != nullptr; }
+  bool isEmulator() const {
+    return static_cast<bool>(functions.moeEmuModuleLoadIr);
+  }
   bool hasGraphs() const;
   bool hasEvents() const;
 

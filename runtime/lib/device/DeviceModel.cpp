@@ -60,7 +60,7 @@ std::vector<Range> rangesOf(const ModelDescription &model,
 }
 
 /// The version that a text of PTX asks for: "8.6".
-std::string ptxVersion(const DeviceImage &image) {
+std::string ptxVersion(const moe_level_image &image) {
   const absl::string_view text(static_cast<const char *>(image.data),
                                image.bytes - 1);
   constexpr absl::string_view kDirective = ".version";
@@ -90,6 +90,7 @@ DeviceModel::load(const std::string &path, const ModelDescription &model,
     return device.status();
   std::unique_ptr<DeviceModel> loaded(
       new DeviceModel(*std::move(device), *choice->level));
+  MOE_RETURN_IF_ERROR(loaded->checkVariants(path, model));
   const CudaScope scope(*loaded->gpu);
   MOE_RETURN_IF_ERROR(scope.status());
   MOE_RETURN_IF_ERROR(store.attachDevice(path, model));
@@ -106,6 +107,21 @@ DeviceModel::~DeviceModel() {
     static_cast<void>(gpu->api().cuModuleUnload(module));
 }
 
+/// A session has all functions, for they share its cache.
+absl::Status DeviceModel::checkVariants(const std::string &path,
+                                        const ModelDescription &model) const {
+  std::vector<bool> hasCode(model.functions.size());
+  for (const Variant &variant : model.variants)
+    if (hasVariant(variant))
+      hasCode[variant.function] = true;
+  for (size_t i = 0; i < hasCode.size(); ++i)
+    if (!hasCode[i])
+      return unsupported("'", path, "': device level '", chosen->name,
+                         "' has no variant of function '",
+                         model.functions[i].name, "'");
+  return absl::OkStatus();
+}
+
 absl::Status DeviceModel::loadCode(const std::string &path) {
   MOE_RETURN_IF_ERROR(loadImage(path));
   return findKernels(path);
@@ -115,7 +131,7 @@ absl::Status DeviceModel::loadImage(const std::string &path) {
   const std::string where =
       absl::StrCat("'", path, "': device level '", chosen->name, "': ");
   if (gpu->driver().isEmulator()) {
-    const DeviceImage *code = chosen->image(MOE_IMAGE_LLVM_IR);
+    const moe_level_image *code = chosen->image(MOE_IMAGE_LLVM_IR);
     if (!code)
       return unsupported(where, "expected LLVM IR for the emulator, found ",
                          "none: compile with -femit-kernel-ir");
@@ -125,8 +141,8 @@ absl::Status DeviceModel::loadImage(const std::string &path) {
                        : absl::Status(status.code(),
                                       absl::StrCat(where, status.message()));
   }
-  const DeviceImage *binary = chosen->image(MOE_IMAGE_CUBIN);
-  const DeviceImage *ptx = chosen->image(MOE_IMAGE_PTX);
+  const moe_level_image *binary = chosen->image(MOE_IMAGE_CUBIN);
+  const moe_level_image *ptx = chosen->image(MOE_IMAGE_PTX);
   if (binary && gpu->major() == chosen->major &&
       gpu->minor() == chosen->minor) {
     const Result result = gpu->api().cuModuleLoadDataEx(&module, binary->data,
@@ -145,7 +161,7 @@ absl::Status DeviceModel::loadImage(const std::string &path) {
                                     absl::StrCat(where, status.message()));
 }
 
-absl::Status DeviceModel::loadPtx(const DeviceImage &image) {
+absl::Status DeviceModel::loadPtx(const moe_level_image &image) {
   std::vector<char> log(1 << 14);
   JitOption options[] = {ErrorLogBuffer, ErrorLogBufferBytes};
   void *values[] = {log.data(),
@@ -173,14 +189,14 @@ absl::Status DeviceModel::loadPtx(const DeviceImage &image) {
 }
 
 absl::Status DeviceModel::findKernels(const std::string &path) {
-  for (const DeviceKernel &kernel : chosen->kernels) {
-    Kernel entry = {kernel.name, nullptr, kernel.threads, kernel.sharedBytes};
+  for (const moe_level_kernel &kernel : chosen->kernels) {
+    Kernel entry = {kernel.name, nullptr, kernel.threads, kernel.shared_bytes};
     absl::Status status = MOE_CUDA_CALL(*gpu, cuModuleGetFunction,
                                         &entry.function, module, kernel.name);
-    if (status.ok() && kernel.sharedBytes > kPlainSharedBytes)
+    if (status.ok() && kernel.shared_bytes > kPlainSharedBytes)
       status = MOE_CUDA_CALL(*gpu, cuFuncSetAttribute, entry.function,
                              MaxDynamicSharedBytes,
-                             static_cast<int>(kernel.sharedBytes));
+                             static_cast<int>(kernel.shared_bytes));
     if (!status.ok())
       return absl::Status(status.code(),
                           absl::StrCat("'", path, "': kernel '", kernel.name,

@@ -49,9 +49,11 @@ private:
       : gpu(std::move(device)), chosen(&level), weights(gpu), table(gpu),
         constantData(gpu) {}
 
+  absl::Status checkVariants(const std::string &path,
+                             const ModelDescription &model) const;
   absl::Status loadCode(const std::string &path);
   absl::Status loadImage(const std::string &path);
-  absl::Status loadPtx(const DeviceImage &image);
+  absl::Status loadPtx(const moe_level_image &image);
   absl::Status findKernels(const std::string &path);
   absl::Status upload(const std::string &path, const ModelDescription &model,
                       const WeightStore &store);

@@ -91,7 +91,7 @@ private:
       if (image.kind == MOE_IMAGE_PTX && text[image.bytes - 1] != '\0')
         return bad("image ", i, ": expected PTX that ends with a NUL byte, ",
                    "found another one");
-      to.images.push_back({image.kind, image.bytes, image.data});
+      to.images.push_back({image.kind, 0, image.bytes, image.data});
     }
     return absl::OkStatus();
   }
@@ -102,8 +102,8 @@ private:
 
 } // namespace
 
-const DeviceImage *DeviceLevel::image(uint32_t kind) const {
-  for (const DeviceImage &each : images)
+const moe_level_image *DeviceLevel::image(uint32_t kind) const {
+  for (const moe_level_image &each : images)
     if (each.kind == kind)
       return &each;
   return nullptr;

@@ -2,21 +2,10 @@
 #ifndef MOEC_RUNTIME_LIB_LOAD_DEVICELEVELS_H
 #define MOEC_RUNTIME_LIB_LOAD_DEVICELEVELS_H
 
+#include "runtime/include/moe/runtime.h"
 #include "runtime/lib/load/ModelDescription.h"
 
 namespace moe::rt {
-
-struct DeviceKernel {
-  const char *name;
-  uint32_t threads;
-  uint32_t sharedBytes;
-};
-
-struct DeviceImage {
-  uint32_t kind; // MOE_IMAGE_
-  uint64_t bytes;
-  const void *data;
-};
 
 /// A checked moe_device_level_v1; what it points to is the artifact's.
 struct DeviceLevel {
@@ -24,8 +13,8 @@ struct DeviceLevel {
   uint32_t major = 0;
   uint32_t minor = 0;
   bool exact = false;
-  std::vector<DeviceKernel> kernels;
-  std::vector<DeviceImage> images;
+  std::vector<moe_level_kernel> kernels;
+  std::vector<moe_level_image> images; // kinds are MOE_IMAGE_
   const void *constants = nullptr;
   uint64_t constantsBytes = 0;
 
@@ -36,7 +25,7 @@ struct DeviceLevel {
                        (deviceMajor == major && deviceMinor >= minor);
   }
   /// NULL where there is none.
-  const DeviceImage *image(uint32_t kind) const;
+  const moe_level_image *image(uint32_t kind) const;
   /// "sm_90a (compute capability 9.0 only)"
   std::string describe() const;
 };

@@ -81,7 +81,7 @@ func.func @f() {
 // moe.expert_table C1: body
 moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
 moe.weight @d : tensor<64x32xbf16> from [#moe.tensor<"d">]
-// expected-error@+1 {{expected body "glu" or "mlp", found "film"}}
+// expected-error@+1 {{expected body "glu", "mlp" or "linear", found "film"}}
 moe.expert_table @e body = "film" [#moe.expert<width = 32, weights = {down = @d, up = @u}>]
 
 // -----
@@ -619,6 +619,37 @@ func.func @f(%z: tensor<?x8xf32>) {
 func.func @f(%z: tensor<?x8xf32>) {
   // expected-error@+1 {{expected a share from 0 to 1, found 2}}
   %i, %w = moe.route %z score(#moe.softmax) rank(#moe.by_score) select(#moe.top_k<2>) weigh(#moe.by_score_weight) renorm(#moe.no_renorm) scale(#moe.factor<1.0>) skip(#moe.ratio_skip<2.0, renorm = "sum">) : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+// moe.expert_table C2: linear experts of one width
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+// expected-note@+1 {{the weight is declared here}}
+moe.weight @v : tensor<16x64xbf16> from [#moe.tensor<"v">]
+// expected-error@+1 {{expert 1: expected 'up' of width 16 and the table's hidden size, found 'tensor<16x64xbf16>'}}
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>, #moe.expert<width = 16, weights = {up = @v}>]
+
+// -----
+
+// moe.experts C2: slot
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x2xi32>, %w: tensor<?x2xf32>) {
+  // expected-error@+1 {{expected a slot from 0 to 1, found 2}}
+  %r = moe.experts @e %x routed(%i, %w) act = identity compute = f32 {slot = 2 : i64} : tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+// moe.experts C3: linear experts
+moe.weight @u : tensor<32x64xbf16> from [#moe.tensor<"u">]
+moe.expert_table @e body = "linear" [#moe.expert<width = 32, weights = {up = @u}>]
+func.func @f(%x: tensor<?x64xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error@+1 {{expected no activation of linear experts, found silu}}
+  %r = moe.experts @e %x routed(%i, %w) act = silu compute = f32 : tensor<?x64xf32>, tensor<?x1xi32>, tensor<?x1xf32> -> tensor<?x32xf32>
   return
 }
 

@@ -156,6 +156,28 @@ TEST_F(DeviceChoice, ArtifactForDevicesOnly) {
   EXPECT_FAILURE(chosen(), MOE_ERROR_UNSUPPORTED, "finds no device");
 }
 
+TEST_F(DeviceChoice, LevelThatLacksAFunction) {
+  manifest::ManifestT manifest = artifact.manifest();
+  manifest.variants[FAKE_SCORER_SM90A]->function = 0;
+  artifact.setManifest(manifest);
+  EXPECT_FAILURE(chosen(MOE_DEVICE_CUDA), MOE_ERROR_UNSUPPORTED,
+                 "device level 'sm_90a' has no variant of function 'scorer'");
+  EXPECT_EQ(chosen(), "cpu");
+}
+
+TEST_F(DeviceChoice, NoneForTheBatch) {
+  manifest::ManifestT manifest = artifact.manifest();
+  manifest.variants[FAKE_DECODER_SM90A]->max_tokens = 10;
+  artifact.setManifest(manifest);
+  const Model model = Model::load(engine, artifact.path());
+  Session session(model, 0, 0, MOE_DEVICE_CUDA);
+  Sequence sequence = session.create_sequence();
+  EXPECT_FAILURE(
+      session.step("prefill", sequence, {input("text", "eleven text")}),
+      MOE_ERROR_UNSUPPORTED,
+      "(sm_90a 1..10 tokens, each for some modalities), found 11 tokens");
+}
+
 TEST_F(DeviceChoice, Emulator) {
   const FakeDriver emulator("fake-cuda-emulator.so");
   EXPECT_EQ(chosen(MOE_DEVICE_CUDA), "sm_90a");
@@ -372,6 +394,14 @@ TEST_F(DeviceFailure, SideFileOfTheDevice) {
                  "needs the weights of its side file");
   const Session session(model);
   EXPECT_EQ(session.device().device, unsigned{MOE_DEVICE_CPU});
+}
+
+TEST_F(DeviceFailure, SideFileThatIsCutShort) {
+  // Verifying maps it; what is lost is missed when it goes to the device.
+  const Model model = Model::load(engine, artifact.path(), /*verify=*/true);
+  ASSERT_EQ(truncate(artifact.deviceFile().c_str(), 0), 0);
+  EXPECT_FAILURE(Session(model, 0, 0, MOE_DEVICE_CUDA), MOE_ERROR_BAD_ARTIFACT,
+                 "found their file cut short");
 }
 
 TEST_F(DeviceFailure, ChecksumsOfTheDevicesWeights) {

@@ -1,6 +1,7 @@
 //===- Block.cpp - Running the threads of a block -------------------------===//
 #include "compiler/targets/nvptx/emulator/Block.h"
 #include "compiler/targets/nvptx/emulator/Async.h"
+#include "compiler/targets/nvptx/emulator/DeviceMemory.h"
 #include "compiler/targets/nvptx/emulator/Module.h"
 #include "compiler/targets/nvptx/emulator/Settings.h"
 #include "compiler/targets/nvptx/emulator/SharedMemory.h"
@@ -16,6 +17,10 @@ using llvm::Twine;
 Thread *moec::emu::currentThread = nullptr;
 
 namespace {
+
+// A shadow of device memory: 8 bits of stamp, 24 of block number.
+constexpr unsigned blockBits = 24;
+constexpr uint32_t mostStamp = (1u << (32 - blockBits)) - 1;
 
 std::string describePlace(const Site &site) {
   std::string text = "`" + site.text + "`";
@@ -83,17 +88,25 @@ CUresult Block::run(const Launch &theLaunch, uint64_t seed,
     deadline = std::chrono::steady_clock::now() +
                std::chrono::seconds(settings.timeoutSeconds);
   SharedMemory::get().beginLaunch(sharedBytes, unsigned(count));
+  if (stamp++ == mostStamp) {
+    DeviceMemory::get().clearWriters();
+    stamp = 1;
+  }
   std::vector<uint32_t> order(launch->grid[0] * launch->grid[1] *
                               size_t(launch->grid[2]));
   for (size_t i = 0; i < order.size(); ++i)
     order[i] = uint32_t(i);
   for (size_t i = order.size(); i > 1; --i)
     std::swap(order[i - 1], order[draw() % i]);
+  released.assign(order.size(), false);
   for (uint32_t number : order) {
     blockNumber = number;
+    isFenced = true;
+    hasAcquired = false;
     uint32_t plane = number / launch->grid[0];
     runBlock(number % launch->grid[0], plane % launch->grid[1],
              plane / launch->grid[1]);
+    released[number] = isFenced;
     if (code != CUDA_SUCCESS)
       break;
   }
@@ -163,12 +176,13 @@ void Block::schedule() {
     ready[pick] = ready.back();
     ready.pop_back();
     currentThread = next;
-    moe_emu_switch(&scheduler, next->context);
+    switchContext(scheduler, next->context);
   }
 }
 
 void Block::enter() {
   Thread &thread = *currentThread;
+  beginContext(thread.block->scheduler);
   const Launch &launch = *thread.block->launch;
   launch.kernel->entry(const_cast<char *>(launch.argumentBytes.data()),
                        launch.argumentOffsets.data());
@@ -177,7 +191,7 @@ void Block::enter() {
 
 void Block::wait(Thread &thread, const Site &site) {
   thread.site = &site;
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler);
 }
 
 void Block::wake(Thread &thread) {
@@ -211,7 +225,7 @@ void Block::exit(Thread &thread) {
   for (Thread *other : thread.warp->lanes)
     if (other && other->state == State::Collective && isCollected(*other))
       execute(*other);
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 
@@ -222,8 +236,7 @@ void Block::setFailure(CUresult theCode, std::string message) {
 
 void Block::fail(CUresult theCode, std::string message) {
   setFailure(theCode, std::move(message));
-  void *ignored;
-  moe_emu_switch(&ignored, scheduler);
+  switchContext(currentThread->context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 
@@ -264,12 +277,35 @@ bool Block::isCollected(const Thread &thread) const {
   return true;
 }
 
-void Block::execute(Thread &thread) {
-  uint32_t lanes = thread.mask & thread.warp->alive;
-  thread.site->op->warp(*thread.warp, *thread.site, lanes);
+bool Block::isGroupCollected(const Thread &thread) const {
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  for (unsigned i = first; i < first + groupWarps; ++i) {
+    const Thread &other = *warps[i].lanes[0];
+    if (other.state != State::Collective || other.site != thread.site ||
+        !isCollected(other))
+      return false;
+  }
+  return true;
+}
+
+void Block::execute(Warp &warp, const Site &site, uint32_t lanes) {
+  site.op->warp(warp, site, lanes);
   for (unsigned lane = 0; lane < warpSize; ++lane)
     if (lanes >> lane & 1)
-      wake(*thread.warp->lanes[lane]);
+      wake(*warp.lanes[lane]);
+}
+
+void Block::execute(Thread &thread) {
+  const Site &site = *thread.site;
+  if (!site.op->ofWarpgroup)
+    return execute(*thread.warp, site, thread.mask & thread.warp->alive);
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  if (first + groupWarps > warps.size())
+    failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+           "wgmma by less than a warpgroup of 128 threads");
+  if (isGroupCollected(thread))
+    for (unsigned i = first; i < first + groupWarps; ++i)
+      execute(warps[i], site, warps[i].alive);
 }
 
 void Block::collect(Thread &thread, const Site &site, char *buffer) {
@@ -385,6 +421,46 @@ void Block::complete(NamedBarrier &barrier, bool aligned) {
   barrier.expected = barrier.predicates = 0;
   barrier.arrived.clear();
   barrier.waiting.clear();
+}
+
+//===----------------------------------------------------------------------===//
+// Races between blocks
+//===----------------------------------------------------------------------===//
+
+void Block::trackBlocks(Thread &thread, const Site &site, Region &region,
+                        uint64_t offset, uint64_t bytes, Access access) {
+  if (access == Access::Store)
+    isFenced = false;
+  hasAcquired |= access == Access::Atomic;
+  if (site.releases)
+    isFenced = true;
+  if (released.size() < 2 || released.size() > (1u << blockBits))
+    return;
+  if (access != Access::Store && !region.writers)
+    return;
+  uint32_t *writers = DeviceMemory::getWriters(region);
+  if (!writers)
+    return;
+  uint32_t mine = stamp << blockBits | blockNumber;
+  for (uint64_t at = offset; at < offset + bytes; ++at) {
+    uint32_t other = writers[at];
+    if (other != mine && other >> blockBits == stamp) {
+      uint32_t number = other & ((1u << blockBits) - 1);
+      if (hasAcquired && released[number])
+        continue;
+      failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+             "race between blocks: " +
+                 std::string(access == Access::Load    ? "read"
+                             : access == Access::Store ? "write"
+                                                       : "atomic access") +
+                 " of " + std::to_string(bytes) + " bytes of global memory, " +
+                 std::to_string(at) + " bytes into the allocation of " +
+                 std::to_string(region.bytes) + ", which block number " +
+                 std::to_string(number) + " of the same launch writes");
+    }
+    if (access == Access::Store)
+      writers[at] = mine;
+  }
 }
 
 //===----------------------------------------------------------------------===//

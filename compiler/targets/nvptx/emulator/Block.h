@@ -27,6 +27,7 @@ struct Kernel;
 
 constexpr unsigned warpSize = 32;
 constexpr unsigned maxThreads = 1024;
+constexpr unsigned groupWarps = 4; // of a warpgroup
 constexpr unsigned numNamedBarriers = 16;
 
 enum class State : uint8_t { Ready, Collective, Barrier, Mbarrier, Exited };
@@ -41,7 +42,7 @@ struct Thread {
   Warp *warp;
   uint32_t index; // in the block
   State state;
-  void *context;     // saved stack pointer
+  Context context;
   const Site *site;  // where it waits
   char *buffer;      // of the operation it waits in
   uint32_t mask;     // Collective: which lanes
@@ -112,7 +113,18 @@ public:
   /// fail() for those who are on no fiber, or have nothing left to do there.
   void setFailure(CUresult code, std::string message);
   /// A fence over the whole device by one of the threads.
-  void fenceDevice() {}
+  void fenceDevice() { isFenced = true; }
+  /// An access to global memory, within `region`: complains where another block
+  /// of the launch has written there and nothing orders the two.
+  void trackBlocks(Thread &thread, const Site &site, Region &region,
+                   uint64_t offset, uint64_t bytes, Access access);
+  /// Called at each access; keeps threads that poll, and time, going.
+  void countAccess(Thread &thread, const Site &site) {
+    if (++accesses % 65536 == 0 && hasDeadline)
+      checkTime();
+    if (site.polls && accesses % 64 == 0)
+      spin(thread, site);
+  }
 
   std::string describe(const Thread &thread) const;
   const Launch &getLaunch() const { return *launch; }
@@ -131,6 +143,8 @@ private:
   void runBlock(uint32_t x, uint32_t y, uint32_t z);
   void schedule();
   bool isCollected(const Thread &thread) const;
+  bool isGroupCollected(const Thread &thread) const;
+  void execute(Warp &warp, const Site &site, uint32_t lanes);
   void execute(Thread &thread);
   void complete(NamedBarrier &barrier, bool aligned);
   void checkAligned(const NamedBarrier &barrier);
@@ -143,10 +157,17 @@ private:
   std::vector<Thread *> ready;
   NamedBarrier barriers[numNamedBarriers];
   StackPool stacks;
-  void *scheduler = nullptr; // saved stack pointer
+  Context scheduler;
   uint64_t random = 1;
   uint32_t alive = 0, blockNumber = 0, sharedBytes = 0;
   uint64_t spins = 0; // polls since anything happened
+  uint64_t accesses = 0;
+  /// Who wrote what, for trackBlocks: the shadow of a byte holds stamp and
+  /// block. A block publishes its writes by a fence after them, and sees those
+  /// of others after an atomic access.
+  uint32_t stamp = 0;
+  bool isFenced = true, hasAcquired = false;
+  std::vector<bool> released; // by block number
   std::chrono::steady_clock::time_point deadline;
   bool hasDeadline = false;
   CUresult code = CUDA_SUCCESS;

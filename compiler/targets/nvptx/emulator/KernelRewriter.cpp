@@ -2,6 +2,7 @@
 #include "compiler/targets/nvptx/emulator/KernelRewriter.h"
 #include "compiler/targets/nvptx/emulator/Block.h"
 #include "compiler/targets/nvptx/emulator/Ops.h"
+#include "compiler/targets/nvptx/emulator/Settings.h"
 #include "compiler/targets/nvptx/emulator/SharedMemory.h"
 
 #include "llvm/Analysis/ValueTracking.h"
@@ -88,8 +89,12 @@ std::string KernelRewriter::run() {
   for (Function &function : module)
     if (!function.isDeclaration())
       defined.push_back(&function);
+  const Settings &settings = getSettings();
+  bool checks =
+      settings.checkBounds || settings.checkRaces || settings.checkBlocks;
   for (Function *function : defined) {
-    checkAccesses(*function);
+    if (checks)
+      checkAccesses(*function);
     rewriteCalls(*function);
   }
   if (!problem.empty())
@@ -274,11 +279,25 @@ Site &KernelRewriter::makeSite(Instruction &instruction) {
 
 void KernelRewriter::rewriteCalls(Function &function) {
   SmallVector<CallBase *> calls;
+  SmallVector<FenceInst *> fences;
   for (Instruction &instruction : instructions(function))
     if (auto *call = dyn_cast<CallBase>(&instruction))
       calls.push_back(call);
+    else if (auto *fence = dyn_cast<FenceInst>(&instruction))
+      fences.push_back(fence);
   for (CallBase *call : calls)
     rewriteCall(*call);
+  for (FenceInst *fence : fences)
+    noteFence(*fence);
+}
+
+void KernelRewriter::noteFence(FenceInst &fence) {
+  auto scope = module.getContext().getSyncScopeName(fence.getSyncScopeID());
+  if (scope && (*scope == "block" || *scope == "singlethread"))
+    return;
+  IRBuilder<> builder(&fence);
+  builder.CreateCall(
+      module.getOrInsertFunction("moe_emu_fence_device", builder.getVoidTy()));
 }
 
 void KernelRewriter::rewriteCall(CallBase &call) {
@@ -453,6 +472,15 @@ void KernelRewriter::emitCheck(Instruction &before, Value *pointer, Value *size,
   site.access = access;
   site.bytes = uint32_t(bytes);
   site.align = uint32_t(align);
+  site.polls = access == Access::Load && before.isVolatile();
+  if (auto *load = dyn_cast<LoadInst>(&before))
+    site.polls |= load->isAtomic();
+  if (auto *rmw = dyn_cast<AtomicRMWInst>(&before))
+    site.releases = isReleaseOrStronger(rmw->getOrdering());
+  if (auto *swap = dyn_cast<AtomicCmpXchgInst>(&before)) {
+    site.releases = isReleaseOrStronger(swap->getSuccessOrdering());
+    site.polls = true;
+  }
   switch (pointer->getType()->getPointerAddressSpace()) {
   case globalSpace:
     site.space = Space::Global;

@@ -44,6 +44,7 @@ private:
   void nameVariables();
   void rewriteCalls(llvm::Function &function);
   void rewriteCall(llvm::CallBase &call);
+  void noteFence(llvm::FenceInst &fence);
   void callModel(llvm::CallBase &call, const Op &op);
   const Op *getOp(llvm::Function &callee);
   void checkAccesses(llvm::Function &function);

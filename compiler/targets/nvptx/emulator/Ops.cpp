@@ -56,6 +56,7 @@ void checkAlignment(Thread &thread, const Site &site, uint64_t address,
 
 void checkAccess(Thread &thread, const Site &site, uint64_t at,
                  uint64_t bytes) {
+  thread.block->countAccess(thread, site);
   if (site.space == Space::Shared ||
       (site.space == Space::Generic && SharedMemory::get().contains(at)))
     checkShared(thread, site, at, bytes, site.align, site.access);
@@ -85,6 +86,8 @@ void moe_emu_local(Site *site, uint64_t address, uint64_t base, uint64_t bytes,
             std::to_string(int64_t(offset)) + " of a variable of " +
             std::to_string(most) + " bytes is out of bounds");
 }
+
+void moe_emu_fence_device() { currentThread->block->fenceDevice(); }
 
 void moe_emu_execute(Site *site, char *buffer) {
   site->op->thread(*currentThread, *site, buffer);
@@ -188,6 +191,9 @@ void moec::emu::checkGlobal(Thread &thread, const Site &site, uint64_t address,
                          describeAccess(address, bytes, access) +
                              " of a constant: " + describeNearest(address));
   checkAlignment(thread, site, address, bytes, align, access);
+  if (getSettings().checkBlocks && !site.region->isConstant)
+    thread.block->trackBlocks(thread, site, *site.region,
+                              address - site.region->base, bytes, access);
 }
 
 std::vector<std::pair<const char *, void *>> moec::emu::getHostSymbols() {
@@ -195,6 +201,7 @@ std::vector<std::pair<const char *, void *>> moec::emu::getHostSymbols() {
           {"moe_emu_access", address(moe_emu_access)},
           {"moe_emu_access_bytes", address(moe_emu_access_bytes)},
           {"moe_emu_local", address(moe_emu_local)},
+          {"moe_emu_fence_device", address(moe_emu_fence_device)},
           {"moe_emu_execute", address(moe_emu_execute)},
           {"moe_emu_collect", address(moe_emu_collect)},
           {"moe_emu_flush", address(moe_emu_flush)},
@@ -212,5 +219,6 @@ std::vector<std::pair<const char *, void *>> moec::emu::getHostSymbols() {
 bool moec::emu::bindOp(llvm::StringRef name, const llvm::FunctionType &type,
                        Op &op) {
   return bindBarrierOp(name, op) || bindWarpOp(name, op) ||
-         bindMatrixOp(name, op) || bindAsyncOp(name, type, op);
+         bindMatrixOp(name, op) || bindAsyncOp(name, type, op) ||
+         bindWgmmaOp(name, type, op) || bindIntegerOp(name, op);
 }

@@ -32,6 +32,11 @@ bool bindBarrierOp(llvm::StringRef name, Op &op);
 bool bindWarpOp(llvm::StringRef name, Op &op);
 bool bindMatrixOp(llvm::StringRef name, Op &op);
 bool bindAsyncOp(llvm::StringRef name, const llvm::FunctionType &type, Op &op);
+bool bindWgmmaOp(llvm::StringRef name, const llvm::FunctionType &type, Op &op);
+bool bindIntegerOp(llvm::StringRef name, Op &op);
+
+/// Forgets the wgmmas of the block before.
+void beginWgmma();
 
 /// Functions that compiled code calls: symbol and address.
 std::vector<std::pair<const char *, void *>> getHostSymbols();

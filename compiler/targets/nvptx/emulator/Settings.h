@@ -28,7 +28,7 @@ struct Settings {
   uint64_t memoryBytes = 8ull << 30;
   uint64_t seed = 1;
   uint64_t stackBytes = 256 << 10;
-  unsigned timeoutSeconds = 0; // of a launch; 0: none
+  unsigned timeoutSeconds = 600; // of a launch; 0: none
   int driverVersion = 13000;
   int devices = 1;
   int multiprocessors = 132;

@@ -33,6 +33,8 @@ struct Op {
   /// Warp operations: the operand that says which lanes take part; -1: all of
   /// the warp, at the same instruction (.aligned).
   int maskOperand = -1;
+  /// Warp operations: all four warps of the warpgroup meet, then each executes.
+  bool ofWarpgroup = false;
   /// What the model reads off the name: shapes, types, modes.
   llvm::SmallVector<int64_t, 8> parameters;
 
@@ -50,8 +52,10 @@ struct Site {
   Access access = Access::Load;
   Space space = Space::Generic;
   uint32_t bytes = 0, align = 1;
-  std::string text;     // the instruction
-  std::string location; // file:line:column, or ""
+  bool polls = false;    // may wait for another thread to write there
+  bool releases = false; // an atomic that publishes what was written before
+  std::string text;      // the instruction
+  std::string location;  // file:line:column, or ""
   std::string function;
 
   /// The region found here last; valid while `generation` is the memory's.

@@ -232,6 +232,8 @@ FailureOr<Launches> nvptx::attentionLaunches(const KernelRequest &request) {
   FailureOr<AttentionShape> shape = AttentionShape::get(request);
   if (failed(shape))
     return failure();
+  if (std::optional<Launches> launches = mmaAttentionLaunches(*shape))
+    return *launches;
   int64_t bytes = PlainAttention::getSharedBytes(*shape);
   if (bytes > kMaxSharedBytes)
     return request.op->emitOpError("expected heads that fit the ")

@@ -57,9 +57,7 @@ AttentionFrame::AttentionFrame(CodeBuilder &b, const KernelArguments &arguments,
     pageTable = asGlobal(b, target::abi::getPageTable(b, batch));
     pages = target::abi::getPagesPerSequence(b, batch);
   }
-  auto numSequences =
-      AffineMap::get(moex::kNumExtents, 0, getAffineDimExpr(1, b.getContext()));
-  sequences = target::Extents::ofStep(b, arguments.step).evaluate(numSequences);
+  sequences = target::Extents::ofStep(b, arguments.step).getSequences();
 }
 
 Value AttentionFrame::findSequence(Value token) {

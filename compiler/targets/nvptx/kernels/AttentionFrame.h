@@ -58,6 +58,9 @@ public:
     Value low, high;
   };
 
+  /// Where sequences begin, and how many there are.
+  Value getOffsets() const { return cuSeqlens; }
+  Value getSequences() const { return sequences; }
   /// The sequence of a token.
   Value findSequence(Value token);
   /// First token of a sequence, index in the batch.
@@ -91,6 +94,8 @@ private:
 
 /// The kernel for everything: one (token, query head) per block, in f32.
 Launches plainAttentionLaunches(const AttentionShape &shape);
+/// The same on tensor cores, where that is possible.
+std::optional<Launches> mmaAttentionLaunches(const AttentionShape &shape);
 
 } // namespace moec::nvptx
 

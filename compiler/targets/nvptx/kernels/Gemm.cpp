@@ -96,8 +96,8 @@ static std::pair<Value, Value> findIndices(moex::GroupedGemmOp op,
 //===----------------------------------------------------------------------===//
 
 SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
-                                   int64_t experts, int64_t tileRows,
-                                   Value tile) {
+                                   Value count, int64_t tileRows,
+                                   Value tile, int64_t fewRows) {
   Type i32 = b.getI32Type();
   Value lane = laneId(b);
   Value wanted = b.create<arith::TruncIOp>(i32, tile);
@@ -105,16 +105,18 @@ SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
   // A warp looks at 32 segments at a time. At most one lane finds the tile in
   // its segment; then the sum over the lanes is what it found.
   CodeBuilder::Values found = b.loop(
-      b.i64(0), b.i64(experts), b.i64(kWarp),
+      b.i64(0), count, b.i64(kWarp),
       ValueRange{zero, zero, zero, zero},
       [&](Value base, ValueRange carried) -> CodeBuilder::Values {
         Value expert = b.add(base, lane);
-        Value isThere = b.lessThan(expert, b.i64(experts));
-        Value safe = b.min(expert, b.i64(experts - 1));
+        Value isThere = b.lessThan(expert, count);
+        Value safe = b.min(expert, b.sub(count, b.i64(1)));
         Value low = b.load(segments, safe, i32);
         Value high = b.load(segments, b.add(safe, 1), i32);
-        Value count = b.select(isThere, b.sub(high, low), zero);
-        Value tiles = b.div(b.add(count, b.i32(tileRows - 1)),
+        Value rows = b.select(isThere, b.sub(high, low), zero);
+        if (fewRows)
+          rows = b.select(b.lessThan(b.i32(fewRows), rows), rows, zero);
+        Value tiles = b.div(b.add(rows, b.i32(tileRows - 1)),
                             b.i32(tileRows));
         Value end = tiles;
         for (int64_t delta = 1; delta < kWarp; delta *= 2) {
@@ -181,14 +183,14 @@ LogicalResult GemmBuilder::buildTiles() {
     return status;
   }
   int64_t experts = request.operands[1].type.getDimSize(0);
-  SegmentTile place = findSegmentTile(b, segments, experts, kRows, tile);
+  SegmentTile place = findSegmentTile(b, segments, b.i64(experts), kRows, tile);
   b.ifThen(place.isThere, [&] {
     for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(
-          expertPointer(b, arguments, 1 + i, place.expert));
+      matrices.push_back(asGlobal(
+          b, expertPointer(b, arguments, 1 + i, place.expert)));
     for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(expertPointer(b, arguments, 1 + numWeights + i,
-                                     place.expert));
+      biases.push_back(asGlobal(
+          b, expertPointer(b, arguments, 1 + numWeights + i, place.expert)));
     buildTile(place.row, place.rows);
   });
   return status;

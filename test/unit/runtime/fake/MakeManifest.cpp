@@ -186,7 +186,7 @@ void addVariant(ManifestT &manifest, uint32_t function, const char *isa,
   variant.max_tokens = max;
   variant.modalities = std::move(modalities);
   variant.scratch = "512 + 64 T";
-  if (variant.device == "cuda" && function == 0)
+  if (variant.device == "cuda" && !variant.weights.empty())
     addDeviceKernels(variant);
   if (variant.device == "cpu" && function == 0)
     addKernels(manifest, variant);
