@@ -183,7 +183,7 @@ void Run::prefill() {
       !options.routingIds.empty() || !options.routingWeights.empty();
   const Logits result =
       session.step(entry.name, items.data(), items.size(), keepRouting,
-                   /*keepTrace=*/false, routing.views());
+                   MOE_TRACE_NONE, routing.views());
   printSpeed("prefill", inputTokens(), watch.seconds());
   logits = result.vector();
   rows = result.rows();

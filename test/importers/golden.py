@@ -17,7 +17,8 @@ decode steps, and from score, which has no cache:
 
 In bf16 a rounding may send a token to other experts, and then its row, and those of all later
 tokens, say nothing about arithmetic. So all steps in bf16 replay the choice of moec's score in
-f32 on the same checkpoint: the routers compute their weights from their own logits for it. The
+f32 on the same checkpoint: the routers compute their weights from their own logits for it (but for
+sparse_mixer, which weighs its own choice only and takes the weights of the f32 run). The
 f32 run is independent enough: it has just been shown to be transformers' to 2e-5 in all
 rows, and make.py keeps seeds only whose choices have margins of 1e-3, so it chose what
 transformers did. Rows that would have chosen otherwise in bf16 are counted apart (`flips`):

@@ -120,7 +120,7 @@ protected:
     one.inputs = &bytes;
     one.num_inputs = 1;
     session.step(entry, &one, 1, entry == std::string("study"),
-                 /*keepTrace=*/false, routers);
+                 MOE_TRACE_NONE, routers);
   }
   void refused(const std::string &sentence) {
     EXPECT_FAILURE(stepWith({given}), MOE_ERROR_INVALID_ARGUMENT,
