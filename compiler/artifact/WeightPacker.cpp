@@ -4,6 +4,7 @@
 
 #include "compiler/artifact/RecipeTensor.h"
 #include "dialects/moeq/MoeqDialect.h"
+#include "passes/schedule/TargetModel.h"
 #include "runtime/abi/moe_abi.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -255,7 +256,11 @@ LogicalResult SyntheticWeights::supply(moe::WeightOp op,
     std::fill(codes.begin(), codes.end(), 0);
     return success();
   }
-  uint64_t start = seed ^ llvm::xxh3_64bits(op.getSymName());
+  // A copy for a device has the numbers of what it is a copy of.
+  StringRef name = op.getSymName();
+  if (auto of = op->getAttrOfType<FlatSymbolRefAttr>(kCopyOfAttrName))
+    name = of.getValue();
+  uint64_t start = seed ^ llvm::xxh3_64bits(name);
   int64_t rowLength = type.getRank() == 0 ? 1 : type.getShape().back();
   // Sqrt is correctly rounded everywhere.
   float deviation = 1.0f / std::sqrt(static_cast<float>(rowLength));

@@ -355,16 +355,24 @@ std::string Decoder::finish(llvm::ArrayRef<std::string> weights) {
   std::string result = logits;
   if (size_t place = result.find("$head"); place != std::string::npos)
     result.replace(place, 5, head);
+  std::string sequence = "text", modalities;
+  if (!otherModality.empty()) {
+    StringRef other = StringRef(otherModality).split('(').first;
+    sequence = ("any(text, " + other + ")").str();
+    modalities = "modality " + otherModality + "\n";
+  }
   std::string body =
-      "modality text(ids: token[vocab]) = " + embedding + "\n" + blockText +
-      "block decoder(x) {\n" + before + "layers l in 0..depth carry " +
-      carried + " at \"" + layersAt + "\" {\n" + layerText + "}\nreturn " +
-      result +
+      "modality text(ids: token[vocab]) = " + embedding + "\n" + modalities +
+      blockText + "block decoder(x) {\n" + before +
+      "layers l in 0..depth carry " + carried + " at \"" + layersAt + "\" {\n" +
+      layerText + "}\nreturn " + result +
       "\n}\n"
-      "entry prefill(s: seq(text[1..context])) = last(decoder(s)) with "
-      "cache(context)\n"
+      "entry prefill(s: seq(" +
+      sequence +
+      "[1..context])) = last(decoder(s)) with cache(context)\n"
       "entry decode(s: seq(text[1])) = decoder(s) with cache(context)\n"
-      "entry score(s: seq(text[1..context])) = decoder(s)\n";
+      "entry score(s: seq(" +
+      sequence + "[1..context])) = decoder(s)\n";
   std::string text = "moe 1\nmodel " + name + "\n";
   for (const std::string &pattern : weights)
     text += "weights \"" + pattern + "\"\n";

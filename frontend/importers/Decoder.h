@@ -257,6 +257,10 @@ public:
   void block(const std::string &text) { blockText += text + "\n"; }
 
   std::vector<int64_t> stopTokens; ///< ids that end a text
+  /// Tensors outside the layers, where they have other names than Llama's.
+  std::vector<std::string> ownNames;
+  /// A modality beside text, `image(rows: f32[1, hidden]) = rows`; empty: none.
+  std::string otherModality;
   std::string embedding;           ///< of `ids`
   std::string before;              ///< statements before the layers
   std::string carried = "x";       ///< names that layers hand on

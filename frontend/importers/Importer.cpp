@@ -26,8 +26,20 @@ static constexpr StringRef textKeys[] = {"text_config", "llm_config",
                                          "language_config"};
 /// Whether a key of a composite model is about other parts than the decoder.
 static bool isOfOtherParts(StringRef key) {
+  // Cutting of images, their encoder, and the words around them (InternVL).
+  static constexpr StringRef images[] = {"vision_soft_tokens_per_image",
+                                         "downsample_ratio",
+                                         "dynamic_image_size",
+                                         "force_image_size",
+                                         "max_dynamic_patch",
+                                         "min_dynamic_patch",
+                                         "pad2square",
+                                         "ps_version",
+                                         "select_layer",
+                                         "template",
+                                         "use_thumbnail"};
   return key.ends_with("_config") || key.ends_with("_token_id") ||
-         key.ends_with("_token_index") || key == "vision_soft_tokens_per_image";
+         key.ends_with("_token_index") || llvm::is_contained(images, key);
 }
 
 namespace {
@@ -150,6 +162,7 @@ void CheckpointImport::ignoreOtherParts(Decoder &decoder) {
     bool inside = rest.consume_front(decoder.prefix);
     StringRef part = rest.split('.').first;
     if (name.ends_with("lm_head.weight") ||
+        llvm::is_contained(decoder.ownNames, name) ||
         (inside &&
          (part == "layers" || part == "embed_tokens" || part == "norm")))
       return;

@@ -31,7 +31,6 @@ import safetensors_io  # noqa: E402  (the example's own reader)
 
 TOLERANCE = {"f32": 2e-5, "bf16": 1e-3}
 PREFILL = 33
-IDS = "1,2,3,4,5,6,7,8,9,10,11,12"
 
 
 def command(words, **environment):
@@ -67,13 +66,16 @@ class Runner:
             tokens = ",".join(map(str, reference["tokens"]))
             command([self.steps, artifact, PREFILL, tokens, output], **environment)
             return np.fromfile(output, np.float32)
-        source = ["--ids", IDS]
+        sources = [["--ids", ",".join(str(1 + i * 7 % 60) for i in range(count))]
+                   for count in self.options.tokens]
         if model.stem == "fashion":
-            source = ["--entry", "score", "--text", "The king"]
-        source = self.raw_inputs(artifact) + source
-        command([self.tools / "moe-run", artifact, *source, "--print", "none",
-                 "--output", output.with_suffix(".npy")], **environment)
-        return np.load(output.with_suffix(".npy"))
+            sources = [["--entry", "score", "--text", "The king"]]
+        raw, results = self.raw_inputs(artifact), []
+        for source in sources:
+            command([self.tools / "moe-run", artifact, *raw, *source, "--print", "none",
+                     "--output", output.with_suffix(".npy")], **environment)
+            results.append(np.load(output.with_suffix(".npy")).ravel())
+        return np.concatenate(results)
 
     def raw_inputs(self, artifact):
         """One random input of each raw modality, in front of the tokens."""
@@ -119,6 +121,8 @@ def main():
     parser.add_argument("--arch", default="sm_80")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--quantize")
+    parser.add_argument("--tokens", default=[12],
+                        type=lambda text: [int(word) for word in text.split(",")])
     parser.add_argument("--plugin")
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     options = parser.parse_args()

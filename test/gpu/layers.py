@@ -1,13 +1,15 @@
 """Mixture-of-experts layers of published models, as .moe sources.
 
-    python3 test/gpu/layers.py NAME > layer.moe     (NAME: one of LAYERS)
+    python3 test/gpu/layers.py [--vectors] NAME > layer.moe   (NAME: one of LAYERS)
 
 One routed layer each: norm, router, SwiGLU experts, residual, in bf16. The shapes
 are those for which figures of other engines are public; EP8 is what one of eight
-devices holds.
+devices holds. Tokens are ids, and the result is a row of logits; with --vectors they
+are vectors of f32, and so are the results: nothing is computed but the layer, the
+conversion of its operand and of its result, and the choice of the router can be had.
 """
 
-import sys
+import argparse
 
 # name: hidden, width of an expert, experts, chosen
 LAYERS = {
@@ -21,10 +23,23 @@ LAYERS = {
     "kimi-k2-ep8": (7168, 2048, 48, 8),
     "longcat-flash-ep8": (6144, 2048, 64, 12),
 }
+# For tests: widths that no tile divides, and one that all do.
+SMALL = {
+    "small": (64, 48, 8, 2),
+    "odd": (72, 40, 12, 3),
+    "middle": (256, 384, 16, 4),
+}
+EPSILON = 1e-6
 
 
-def source(name):
-    hidden, width, experts, chosen = LAYERS[name]
+def source(name, vectors=False):
+    hidden, width, experts, chosen = {**LAYERS, **SMALL}[name]
+    modality = 'text(ids: token[vocab]) = embed(ids, "embed.weight", to = hidden)'
+    result, inputs, options = 'linear(y, "head.weight", to = vocab)', "text", ""
+    if vectors:
+        modality = ("vector(x: f32[1, 1, hidden]) = patches(x, size = 1, "
+                    "order = hwc)")
+        result, inputs, options = "y", "vector", " with routing_out"
     return f"""moe 1
 model layer
 
@@ -32,10 +47,10 @@ weights "layer.safetensors"
 dtype bf16
 dim vocab = 256, hidden = {hidden}, experts = {experts}, ffn = {width}
 
-modality text(ids: token[vocab]) = embed(ids, "embed.weight", to = hidden)
+modality {modality}
 
 block layer(x) {{
-  f = rms_norm(x, "norm.weight", eps = 1e-6)
+  f = rms_norm(x, "norm.weight", eps = {EPSILON})
   r = route(linear(f, "router.weight", to = experts),
             score = softmax, rank = score, select = top_k({chosen}),
             weigh = score, renorm = sum, scale = 1)
@@ -43,14 +58,16 @@ block layer(x) {{
                   gate = "experts.{{e}}.gate.weight",
                   up = "experts.{{e}}.up.weight",
                   down = "experts.{{e}}.down.weight"))
-  return linear(y, "head.weight", to = vocab)
+  return {result}
 }}
 
-entry score(s: seq(text[1..16384])) = layer(s)
+entry score(s: seq({inputs}[1..16384])) = layer(s){options}
 """
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in LAYERS:
-        sys.exit(f"usage: layers.py {'|'.join(LAYERS)}")
-    sys.stdout.write(source(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vectors", action="store_true")
+    parser.add_argument("name", choices=sorted(LAYERS | SMALL))
+    arguments = parser.parse_args()
+    print(source(arguments.name, arguments.vectors), end="")

@@ -4,7 +4,8 @@
 
 A golden is a folder of test/importers/golden (made by make.py there) with a checkpoint, the
 tokens, and the logits that Hugging Face transformers computes in float32: of a prefill of
-33 tokens and of 8 steps behind it. moec must give the same from its prefill, from its
+33 tokens and of 8 steps behind it (formulas.py computes those of models that it has not).
+moec must give the same from its prefill, from its
 decode steps, and from score, which has no cache:
 
 - computed in f32, within 2e-5 in norm, with the same largest logit in every row;
@@ -90,7 +91,11 @@ class Goldens:
             artifact = self.options.work / f"{folder.name}-{compute}.so"
             self.compile(folder, artifact, compute)
             output = artifact.with_suffix(".f32")
-            command(self.steps, artifact, PREFILL, ",".join(map(str, tokens)), output)
+            words = [artifact, PREFILL, ",".join(map(str, tokens)), output]
+            if "features" in reference:
+                words.append(artifact.with_suffix(".rows"))
+                reference["features"].astype(np.float32).tofile(words[-1])
+            command(self.steps, *words)
             rows = np.fromfile(output, np.float32).astype(np.float64)
             rows = rows.reshape(-1, expected.shape[1])
             artifact.unlink()

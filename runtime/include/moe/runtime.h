@@ -433,11 +433,20 @@ typedef struct moe_batch {
   uint32_t routing_out; /* non-zero: keep what the routers choose, for
                            moe_session_get_routing; an error for entries that
                            were compiled without `routing_out` */
-  uint32_t trace;       /* non-zero: keep time stamps of the step, for
-                           moe_session_get_trace; 0 costs nothing */
+  uint32_t trace;       /* which time stamps of the step to keep, for
+                           moe_session_get_trace: MOE_TRACE_.. */
   const moe_router_input *routers; /* each router once, at most */
   uint64_t num_routers;
 } moe_batch;
+
+enum {
+  MOE_TRACE_NONE = 0,     /* costs nothing */
+  MOE_TRACE_BARRIERS = 1, /* of every barrier; on a device around every launch,
+                             which is not part of a graph then */
+  MOE_TRACE_STEP = 2      /* around the kernels of the whole step, which run as
+                             they do without: one interval. Copies to and from
+                             a device lie outside */
+};
 
 /* One output of a step: row-major f32 [rows, width], the rows of the first item
  * first. */
@@ -492,7 +501,8 @@ MOE_API moe_status moe_session_get_routing(moe_session *session, uint32_t index,
 /* When the participants of a step reached its barriers, which cut the step into
  * intervals; on a device there is one participant, and each launch is an
  * interval. What runs in interval i of a variant is in Variant.kernels of the
- * manifest. Of the session, valid until its next step. */
+ * manifest; MOE_TRACE_STEP makes one interval of one participant. Of the session,
+ * valid until its next step. */
 typedef struct moe_trace {
   uint64_t size;
   const uint64_t *stamps; /* [threads, intervals, 2] nanoseconds of a clock that

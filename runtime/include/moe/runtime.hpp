@@ -386,7 +386,7 @@ public:
   /// `keepTrace` the time stamps for trace().
   /// `routers` says what is given to routers.
   Logits step(const char *entry, const Item *items, std::size_t count,
-              bool keepRouting = false, bool keepTrace = false,
+              bool keepRouting = false, uint32_t keepTrace = MOE_TRACE_NONE,
               const std::vector<RouterInput> &routers = {}) {
     auto batch = detail::sized<moe_batch>();
     batch.routers = routers.data();

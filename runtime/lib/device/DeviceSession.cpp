@@ -88,7 +88,7 @@ DeviceAddresses DeviceSession::addresses() const {
 
 absl::Status DeviceSession::run(const moe_variant_v1 &code,
                                 const moe_host_v1 *host, void *const *states,
-                                bool traced, int32_t &stepStatus) {
+                                uint32_t trace, int32_t &stepStatus) {
   const CudaScope scope(device());
   MOE_RETURN_IF_ERROR(scope.status());
   MOE_RETURN_IF_ERROR(pages->takeStatus());
@@ -96,8 +96,9 @@ absl::Status DeviceSession::run(const moe_variant_v1 &code,
                 states);
   staging.step().host = host;
   staging.step().device = this;
-  tracing = traced;
-  const absl::Status queued = queueStep(code, stepStatus);
+  tracing = trace == MOE_TRACE_BARRIERS;
+  const absl::Status queued =
+      queueStep(code, trace == MOE_TRACE_STEP, stepStatus);
   // Also after a failure: nothing may use the buffers any more.
   const absl::Status waited = stream.synchronize();
   MOE_RETURN_IF_ERROR(queued);
@@ -108,15 +109,21 @@ absl::Status DeviceSession::run(const moe_variant_v1 &code,
                                            ? ""
                                            : " (MOE_CUDA_SYNC=1 in the "
                                              "environment tells the kernel)"));
-  return traced ? stamps.finish() : absl::OkStatus();
+  return trace ? stamps.finish() : absl::OkStatus();
 }
 
-absl::Status DeviceSession::queueStep(const moe_variant_v1 &code,
+absl::Status DeviceSession::queueStep(const moe_variant_v1 &code, bool stamped,
                                       int32_t &stepStatus) {
   MOE_RETURN_IF_ERROR(upload());
+  if (stamped) {
+    stamps.begin();
+    MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
+  }
   MOE_RETURN_IF_ERROR(usesGraphs && !tracing && !staging.steersRouters()
                           ? launchGraph(code, stepStatus)
                           : launchAll(code, stepStatus));
+  if (stamped)
+    MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   if (stepStatus != MOE_STEP_OK || staging.resultBytes() == 0)
     return absl::OkStatus();
   return MOE_CUDA_CALL(device(), cuMemcpyDtoHAsync, hostResults.data(),

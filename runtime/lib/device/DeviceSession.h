@@ -38,9 +38,9 @@ public:
                        uint64_t columns, uint64_t scratchBytes);
   /// Runs the step that was prepared; `batch` now has its page table. A step
   /// of generated code that ends with a status of its own puts it into
-  /// `stepStatus`.
+  /// `stepStatus`. `trace` is a MOE_TRACE_.
   absl::Status run(const moe_variant_v1 &code, const moe_host_v1 *host,
-                   void *const *states, bool traced, int32_t &stepStatus);
+                   void *const *states, uint32_t trace, int32_t &stepStatus);
   /// Whether steps can be traced.
   bool canTrace() const { return device().driver().hasEvents(); }
   /// Of the last step, which was traced; until the next one.
@@ -67,7 +67,8 @@ public:
 private:
   DeviceSession(const DeviceModel &model, const ModelDescription &description);
   DeviceAddresses addresses() const;
-  absl::Status queueStep(const moe_variant_v1 &code, int32_t &stepStatus);
+  absl::Status queueStep(const moe_variant_v1 &code, bool stamped,
+                         int32_t &stepStatus);
   absl::Status upload();
   absl::Status launchAll(const moe_variant_v1 &code, int32_t &stepStatus);
   absl::Status launchGraph(const moe_variant_v1 &code, int32_t &stepStatus);
@@ -92,7 +93,7 @@ private:
   DeviceAddresses graphAddresses = {};
   uint64_t graphMoves = 0;
   DeviceTrace stamps;
-  bool tracing = false;  // the step that runs
+  bool tracing = false;  // the launches of the step that runs
   absl::Status launched; // likewise
   std::vector<void *> parameters;
 };

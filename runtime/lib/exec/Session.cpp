@@ -245,6 +245,9 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (!pages.ok())
     return pages.status();
   MOE_RETURN_IF_ERROR(checkOutputs(function, outputs));
+  if (batch.trace > MOE_TRACE_STEP)
+    return invalidArgument("expected a batch with trace of at most ",
+                           uint32_t{MOE_TRACE_STEP}, ", found ", batch.trace);
   if (batch.trace && device && !device->canTrace())
     return unsupported("expected a batch without trace, for the driver has no "
                        "events, found one with");
@@ -252,7 +255,7 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
-  MOE_RETURN_IF_ERROR(run(*variant, batch.trace != 0));
+  MOE_RETURN_IF_ERROR(run(*variant, batch.trace));
   published = &function;
   routingKept = batch.routing_out != 0;
   if (device)
@@ -423,14 +426,14 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
   return absl::OkStatus();
 }
 
-absl::Status Session::run(uint32_t variant, bool traced) {
+absl::Status Session::run(uint32_t variant, uint32_t trace) {
   for (size_t i = 0; i < batchSequences.size(); ++i)
     pool.extend(*batchSequences[i], builder.tokensOf(i));
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
   int32_t status = MOE_STEP_OK;
-  const absl::Status ran = device ? runOnDevice(variant, traced, status)
-                                  : runOnHost(variant, traced, status);
+  const absl::Status ran = device ? runOnDevice(variant, trace, status)
+                                  : runOnHost(variant, trace, status);
   const bool done = ran.ok() && status == MOE_STEP_OK;
   for (size_t i = 0; i < batchSequences.size(); ++i) {
     PageList &list = *batchSequences[i];
@@ -446,24 +449,29 @@ absl::Status Session::run(uint32_t variant, bool traced) {
   ++steps;
   lastVariant = variant;
   // A step that has happened does not fail for want of its stamps.
-  traceKept = traced;
-  if (traced && !device)
-    traceStatus = stepTrace->finish(model->path());
+  traceKept = trace != MOE_TRACE_NONE;
+  traceStatus = trace == MOE_TRACE_BARRIERS && !device
+                    ? stepTrace->finish(model->path())
+                    : absl::OkStatus();
   return absl::OkStatus();
 }
 
-absl::Status Session::runOnHost(uint32_t variant, bool traced,
+absl::Status Session::runOnHost(uint32_t variant, uint32_t trace,
                                 int32_t &status) {
   moe_step_v1 step = {};
   step.size = sizeof(step);
-  step.host = traced ? stepTrace->begin() : model->host();
+  step.host = trace == MOE_TRACE_BARRIERS ? stepTrace->begin() : model->host();
   step.batch = &builder.batch();
   step.weights = model->weights().pointers();
   step.states = pool.pointers();
   step.scratch = scratch.data();
   step.outputs = outputPointers.data();
+  if (trace == MOE_TRACE_STEP)
+    stepTrace->beginWhole();
   if (!model->weights().failed())
     status = model->code(variant).step(&step);
+  if (trace == MOE_TRACE_STEP)
+    stepTrace->finishWhole();
   if (model->weights().failed())
     return badArtifact("'", model->path(),
                        "': expected the weights that were "
@@ -471,10 +479,10 @@ absl::Status Session::runOnHost(uint32_t variant, bool traced,
   return absl::OkStatus();
 }
 
-absl::Status Session::runOnDevice(uint32_t variant, bool traced,
+absl::Status Session::runOnDevice(uint32_t variant, uint32_t trace,
                                   int32_t &status) {
   return device->run(model->code(variant), model->host(), pool.pointers(),
-                     traced, status);
+                     trace, status);
 }
 
 void Session::collectResults() {

@@ -74,10 +74,10 @@ private:
                             StructArray<moe_output> outputs) const;
   absl::Status prepareMemory(const Function &function, uint32_t variant,
                              uint64_t pages, StructArray<moe_output> outputs);
-  /// `traced` keeps the time stamps in `stepTrace`.
-  absl::Status run(uint32_t variant, bool traced);
-  absl::Status runOnHost(uint32_t variant, bool traced, int32_t &status);
-  absl::Status runOnDevice(uint32_t variant, bool traced, int32_t &status);
+  /// `trace` (MOE_TRACE_) keeps time stamps in `stepTrace`.
+  absl::Status run(uint32_t variant, uint32_t trace);
+  absl::Status runOnHost(uint32_t variant, uint32_t trace, int32_t &status);
+  absl::Status runOnDevice(uint32_t variant, uint32_t trace, int32_t &status);
   /// Gives what a device has computed to the caller and the session.
   void collectResults();
   moe_output describeOutput(uint64_t index) const;

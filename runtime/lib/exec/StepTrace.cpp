@@ -48,6 +48,15 @@ const moe_host_v1 *StepTrace::begin() {
   return &table;
 }
 
+void StepTrace::beginWhole() {
+  stamps.assign(2, 0);
+  intervals = 1;
+  participants = 1;
+  stamps[0] = now();
+}
+
+void StepTrace::finishWhole() { stamps[1] = now(); }
+
 int32_t StepTrace::parallelEntry(void *user, moe_region_fn fn, void *ctx) {
   auto *trace = static_cast<StepTrace *>(user);
   Region region = {trace, fn, ctx};

@@ -27,6 +27,9 @@ public:
   const moe_host_v1 *begin();
   /// Puts the stamps of all participants together. `path` is for messages.
   absl::Status finish(const std::string &path);
+  /// Around a whole step, which then runs with the engine's own table.
+  void beginWhole();
+  void finishWhole();
   /// Of the step that finished last.
   moe_trace describe() const;
 

@@ -30,7 +30,7 @@ moe.weight @a : tensor<8x8xf32> from [#moe.tensor<"a">] format = #moeq.nf4<16>
 
 // -----
 
-// expected-error@+1 {{expected groups of 1, 2 or 4 columns, found 3}}
+// expected-error@+1 {{expected groups of 1, 2, 4 or 8 columns, found 3}}
 moe.weight @a : tensor<8x8xf32> from [#moe.tensor<"a">] layout = #moeq.row_blocks<16, 3>
 
 // -----

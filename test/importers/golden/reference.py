@@ -12,6 +12,8 @@ stored (float32), "_layout" is "original" (as checkpoints were published, the de
 models that use the class of another, "_composite" the keys around the decoder's, which are
 then those of its "text_config"; the model still reads text. "_steps": the prefill is
 computed token by token, for classes that mix tokens where there are several (Doge).
+"_formula" names a class of formulas.py, where transformers has none; "_visual" are then the
+positions of tokens that are images' (-1 among the tokens, their rows are "features").
 
 Every parameter is drawn at random, norms around one and biases around zero but never at
 it, so that nothing drops out of the comparison. Weights are rounded to the type in which
@@ -22,8 +24,10 @@ experts.
 import contextlib
 import json
 import pathlib
+import sys
 import warnings
 
+import formulas
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -202,9 +206,18 @@ class Built:
                    "logits": self.logits.contiguous()}, folder / "logits.safetensors")
 
 
+def make(family, values):
+    config, ours = split(json.loads(json.dumps(values)))
+    if "_formula" not in ours:
+        return Built(family, values)
+    return formulas.BuiltFormula(
+        formulas.FORMULAS[ours["_formula"]], config, ours.get("_visual", []),
+        getattr(torch, ours.get("_dtype", "float32")), sys.modules[__name__])
+
+
 def build(family, values, seeds=range(1000)):
     """The first seed whose choices are clear."""
-    built = Built(family, values)
+    built = make(family, values)
     for seed in seeds:
         built.draw(seed)
         if built.clear():

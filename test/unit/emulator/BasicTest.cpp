@@ -54,6 +54,27 @@ TEST_F(BasicTest, ReportsAMisalignedAccess) {
                 {"misaligned: expected a multiple of 4"});
 }
 
+TEST_F(BasicTest, NamesTheSource) {
+  std::string kernel = R"(
+define ptx_kernel void @k(ptr addrspace(1) %p) !dbg !3 {
+  store i32 1, ptr addrspace(1) %p, !dbg !5
+  ret void
+}
+!llvm.dbg.cu = !{!0}
+!llvm.module.flags = !{!2}
+!0 = distinct !DICompileUnit(language: DW_LANG_C, file: !1, emissionKind: LineTablesOnly)
+!1 = !DIFile(filename: "model.moe", directory: ".")
+!2 = !{i32 2, !"Debug Info Version", i32 3}
+!3 = distinct !DISubprogram(name: "k", file: !1, line: 1, type: !4, unit: !0, spFlags: DISPFlagDefinition)
+!4 = !DISubroutineType(types: !{null})
+!5 = !DILocation(line: 7, column: 3, scope: !3)
+)";
+  expectFailure(get(load(kernel), "k"), 1, 1, {0}, CUDA_ERROR_ILLEGAL_ADDRESS,
+                {"global write of 4 bytes at 0x0 is out of bounds: nothing is "
+                 "allocated; `store i32 1, ptr addrspace(1) %p, align 4` at "
+                 "model.moe:7:3"});
+}
+
 TEST_F(BasicTest, ReducesInSharedMemory) {
   for (const char *seed : {"1", "2", "3"}) {
     start({{"SEED", seed}});

@@ -112,6 +112,54 @@ TEST_F(DriverTest, ReplaysGraphs) {
   ASSERT_EQ(cuGraphExecDestroy(executable), CUDA_SUCCESS);
 }
 
+TEST_F(DriverTest, RefusesGraphsWhoseKernelsAreGone) {
+  CUmodule module = load(readKernels("basic.ll"));
+  CUfunction add = get(module, "add");
+  CUstream stream = makeStream();
+  CUdeviceptr x = upload(std::vector<float>(32, 1.0f));
+  uint64_t n = 32;
+  void *arguments[] = {&x, &x, &x, &n};
+  CUgraph graph;
+  CUgraphExec executable;
+  ASSERT_EQ(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED),
+            CUDA_SUCCESS);
+  ASSERT_EQ(
+      cuLaunchKernel(add, 1, 1, 1, 32, 1, 1, 0, stream, arguments, nullptr),
+      CUDA_SUCCESS);
+  ASSERT_EQ(cuStreamEndCapture(stream, &graph), CUDA_SUCCESS);
+  ASSERT_EQ(cuGraphInstantiateWithFlags(&executable, graph, 0), CUDA_SUCCESS);
+  ASSERT_EQ(cuModuleUnload(module), CUDA_SUCCESS);
+  ASSERT_EQ(cuGraphLaunch(executable, stream), CUDA_SUCCESS);
+  EXPECT_EQ(cuStreamSynchronize(stream), CUDA_ERROR_INVALID_HANDLE);
+  EXPECT_STREQ(moeEmuLastError(),
+               "launch of a kernel whose module was unloaded");
+}
+
+TEST_F(DriverTest, ReachesEventsInOrder) {
+  CUstream stream = makeStream();
+  CUdeviceptr at = allocate(64);
+  void *host = nullptr;
+  ASSERT_EQ(cuMemAllocHost_v2(&host, 64), CUDA_SUCCESS);
+  std::memset(host, 0, 64);
+  CUevent first, second;
+  ASSERT_EQ(cuEventCreate(&first, 0), CUDA_SUCCESS);
+  ASSERT_EQ(cuEventCreate(&second, 0), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemsetD8Async(at, 7, 64, stream), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemcpyDtoHAsync_v2(host, at, 64, stream), CUDA_SUCCESS);
+  ASSERT_EQ(cuEventRecord(first, stream), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemsetD8Async(at, 8, 64, stream), CUDA_SUCCESS);
+  ASSERT_EQ(cuMemcpyDtoHAsync_v2(host, at, 64, stream), CUDA_SUCCESS);
+  ASSERT_EQ(cuEventRecord(second, stream), CUDA_SUCCESS);
+  float time = -1;
+  EXPECT_EQ(cuEventElapsedTime(&time, first, second), CUDA_ERROR_NOT_READY);
+  ASSERT_EQ(cuEventSynchronize(first), CUDA_SUCCESS);
+  EXPECT_EQ(static_cast<char *>(host)[0], 7);
+  ASSERT_EQ(cuEventSynchronize(second), CUDA_SUCCESS);
+  EXPECT_EQ(static_cast<char *>(host)[0], 8);
+  EXPECT_EQ(cuEventElapsedTime(&time, first, second), CUDA_SUCCESS);
+  EXPECT_GE(time, 0.0f);
+}
+
 TEST_F(DriverTest, ChecksLaunches) {
   std::string text = readKernels("basic.ll");
   CUfunction add = get(load(text), "add");

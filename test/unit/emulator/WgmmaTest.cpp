@@ -110,6 +110,57 @@ TEST_F(WgmmaTest, ReportsWhatIsMissing) {
                  "operation still reads|race on shared memory"});
 }
 
+/// Tiles of a[64, 16] and b[8, 16], as core matrices of 8 x 8.
+std::vector<uint16_t> packTiles(const std::vector<int> &a,
+                                const std::vector<int> &b, unsigned tiles) {
+  std::vector<uint16_t> packed(tiles * 1152);
+  for (unsigned t = 0; t < tiles; ++t)
+    for (unsigned k = 0; k < 16; ++k) {
+      for (unsigned m = 0; m < 64; ++m)
+        packed[t * 1152 + (k / 8 * 8 + m / 8) * 64 + m % 8 * 8 + k % 8] =
+            toBf16(a[(t * 64 + m) * 16 + k]);
+      for (unsigned n = 0; n < 8; ++n)
+        packed[t * 1152 + 1024 + k / 8 * 64 + n * 8 + k % 8] =
+            toBf16(b[(t * 8 + n) * 16 + k]);
+    }
+  return packed;
+}
+
+TEST_F(WgmmaTest, TakesStagesOfARing) {
+  constexpr unsigned tiles = 5;
+  std::vector<int> left = draw(tiles * 64 * 16, 3);
+  std::vector<int> right = draw(tiles * 8 * 16, 4);
+  std::vector<uint16_t> in = packTiles(left, right, tiles);
+  for (const char *seed : {"1", "2", "3"}) {
+    start({{"SEED", seed}});
+    CUdeviceptr out = allocate(2048);
+    ASSERT_EQ(launch(get(load(text), "ring"), 1, 256, {upload(in), out, tiles}),
+              CUDA_SUCCESS)
+        << moeEmuLastError();
+    auto result = download<float>(out, 512);
+    for (unsigned tid = 0; tid < 128; ++tid)
+      for (unsigned i = 0; i < 4; ++i) {
+        unsigned row = tid / 32 * 16 + tid % 32 / 4 + i / 2 * 8;
+        unsigned column = tid % 4 * 2 + i % 2;
+        int sum = 0;
+        for (unsigned t = 0; t < tiles; ++t)
+          for (unsigned k = 0; k < 16; ++k)
+            sum += left[(t * 64 + row) * 16 + k] *
+                   right[(t * 8 + column) * 16 + k];
+        EXPECT_EQ(result[tid * 4 + i], float(sum)) << row << " " << column;
+      }
+  }
+  // A stage is released while the last wgmma still reads it.
+  start({});
+  expectFailure(get(load(replaced(text, "wait.4xf32([4 x float] %c, i32 0)",
+                                  "wait.4xf32([4 x float] %c, i32 1)")),
+                    "ring"),
+                1, 256, {upload(in), allocate(2048), tiles},
+                CUDA_ERROR_LAUNCH_FAILED,
+                {"which an asynchronous operation still reads|was read by an "
+                 "asynchronous operation"});
+}
+
 TEST_F(WgmmaTest, HandsOutNansBeforeTheWait) {
   std::string broken = replaced(text,
                                 "store [8 x float] %done, ptr "

@@ -367,4 +367,26 @@ TEST_F(DeviceStep, ProcessorAndDeviceSideBySide) {
             expected(reference));
 }
 
+/// The events stand around the launch of the graph, none inside.
+TEST_F(DeviceStep, TimesWholeGraphs) {
+  const Model model = Model::load(engine, artifact.path());
+  Session session(model, 0, 0, MOE_DEVICE_CUDA);
+  Sequence sequence = session.create_sequence();
+  const Input next = input("text", {65});
+  Item one = item(sequence, {});
+  one.inputs = &next;
+  one.num_inputs = 1;
+  for (int i = 0; i < 4; ++i)
+    session.step("decode", &one, 1);
+  const int graphs = driver.calls("cuGraphLaunch");
+  const int events = driver.calls("cuEventRecord");
+  session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_STEP);
+  EXPECT_EQ(driver.calls("cuGraphLaunch"), graphs + 1);
+  EXPECT_EQ(driver.calls("cuEventRecord"), events + 2);
+  EXPECT_EQ(session.trace().intervals(), 1u);
+  EXPECT_LT(session.trace().begin(0, 0), session.trace().end(0, 0));
+  session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_BARRIERS);
+  EXPECT_EQ(driver.calls("cuGraphLaunch"), graphs + 1);
+}
+
 } // namespace

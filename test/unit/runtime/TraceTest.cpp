@@ -18,7 +18,7 @@ class TraceOfStep : public testing::Test {
 protected:
   explicit TraceOfStep(unsigned threads = 3) : engine(threads) {}
 
-  void step(const std::string &text, bool trace) {
+  void step(const std::string &text, uint32_t trace) {
     const Input bytes = input("text", text);
     Item one = item(sequence, {});
     one.inputs = &bytes;
@@ -91,6 +91,19 @@ TEST_F(TraceOfStep, SameNumbers) {
   step("abc", true);
   EXPECT_EQ(asVector(session.output(0).last()), without);
   EXPECT_EQ(session.output(1)[0][2], 0.0f); // no barrier let anybody through
+}
+
+TEST_F(TraceOfStep, WholeStepsAreOneInterval) {
+  step("abc", MOE_TRACE_STEP);
+  const Trace trace = session.trace();
+  EXPECT_EQ(trace.threads(), 1u);
+  EXPECT_EQ(trace.intervals(), 1u);
+  EXPECT_EQ(trace.variant(), session.stats().last_variant);
+  EXPECT_LT(trace.begin(0, 0), trace.end(0, 0));
+  // The barriers are those of the engine.
+  EXPECT_EQ(session.output(1)[0][2], 0.0f);
+  EXPECT_FAILURE(step("abc", MOE_TRACE_STEP + 1), MOE_ERROR_INVALID_ARGUMENT,
+                 "expected a batch with trace of at most 2, found 3");
 }
 
 TEST_F(TraceOfStep, OnlyWhenAskedFor) {

@@ -21,14 +21,13 @@ Clocks &getClocks() { return SharedMemory::get().clocks; }
 
 } // namespace
 
-Async &Async::get() {
-  static Async *async = new Async;
-  return *async;
-}
-
 void Async::beginBlock(Block &block) {
   threads.assign(block.getThreads().size(), {});
-  warps.assign(block.getWarps().size(), {});
+  warpgroups.assign((block.getWarps().size() + groupWarps - 1) / groupWarps,
+                    {});
+  for (size_t i = 0; i < warpgroups.size(); ++i)
+    warpgroups[i].slot =
+        unsigned(threads.size() + Clocks::numMbarrierSlots + i);
   loads.clear();
   deferred.clear();
   mbarriers.clear();
@@ -206,7 +205,7 @@ void Async::store(Thread &thread, const Site &site, uint64_t to, uint64_t from,
   checkSharedBounds(thread, site, from, bytes, 16, Access::Load);
   checkGlobal(thread, site, to, bytes, 16, Access::Store);
   uint32_t offset = getSharedOffset(from);
-  SharedMemory::get().beginRead(thread, site, offset, bytes);
+  SharedMemory::get().beginRead(thread, site, offset, bytes, thread.index);
   threads[thread.index].openStores.push_back(
       BulkCopy{&site, to, offset, bytes, 0, {}});
 }
@@ -246,21 +245,37 @@ void Async::waitStores(Thread &thread, size_t mostGroups, bool sourceOnly) {
 
 void Async::read(Thread &thread, const Site &site, uint32_t offset,
                  uint32_t bytes) {
-  SharedMemory::get().beginRead(thread, site, offset, bytes);
-  warps[thread.warpIndex].open.push_back({offset, bytes});
+  WarpgroupState &state = warpgroups[thread.warpIndex / groupWarps];
+  SharedMemory::get().beginRead(thread, site, offset, bytes, state.slot);
+  ReadGroup &group =
+      state.groups[state.committed[thread.warpIndex % groupWarps]];
+  group.ranges.push_back({offset, bytes});
+  group.clock = Clocks::getClock(getClocks().now(state.slot));
 }
 
 void Async::commitReads(Warp &warp) {
-  WarpState &state = warps[warp.index];
-  state.groups.push_back(std::move(state.open));
-  state.open.clear();
+  WarpgroupState &state = warpgroups[warp.index / groupWarps];
+  ++state.committed[warp.index % groupWarps];
+  getClocks().advance(state.slot);
 }
 
-void Async::waitReads(Warp &warp, size_t mostGroups) {
-  auto &groups = warps[warp.index].groups;
-  for (; groups.size() > mostGroups; groups.pop_front())
-    for (Range range : groups.front())
+void Async::waitReads(Warp &warp, uint64_t mostGroups) {
+  WarpgroupState &state = warpgroups[warp.index / groupWarps];
+  uint64_t committed = state.committed[warp.index % groupWarps];
+  uint64_t done = committed > mostGroups ? committed - mostGroups : 0;
+  auto known = std::make_shared<Clock>(getClocks().getSize(), 0);
+  uint32_t &clock = (*known)[state.slot];
+  // Groups that another warp's wait ended are still there for their clock.
+  for (auto &[number, group] : state.groups) {
+    if (number >= done)
+      break;
+    clock = std::max(clock, group.clock);
+    for (Range range : group.ranges)
       SharedMemory::get().endRead(range.offset, range.bytes);
+    group.ranges.clear();
+  }
+  for (Thread *lane : warp.lanes)
+    getClocks().learn(lane->index, known);
 }
 
 //===----------------------------------------------------------------------===//
@@ -294,7 +309,8 @@ void Async::initialise(Thread &thread, const Site &site, uint64_t address,
   mbarrier.expected = count;
   mbarrier.pending = count;
   mbarrier.initialiser = thread.index;
-  mbarrier.slot = unsigned(threads.size()) + numSlots++ % Clocks::numExtraSlots;
+  mbarrier.slot =
+      unsigned(threads.size()) + numSlots++ % Clocks::numMbarrierSlots;
   mbarriers[offset] = std::move(mbarrier);
 }
 

@@ -58,7 +58,10 @@ struct Mbarrier {
 
 class Async {
 public:
-  static Async &get();
+  static Async &get() {
+    static Async *async = new Async;
+    return *async;
+  }
 
   void beginBlock(Block &block);
   /// Complains about what is still under way.
@@ -87,11 +90,12 @@ public:
   void commitStores(Thread &thread);
   void waitStores(Thread &thread, size_t mostGroups, bool sourceOnly);
 
-  // ---- reads of shared memory by wgmma, by warp
+  // ---- reads of shared memory by wgmma; a wait of one warp holds for the
+  // warpgroup, whose wgmmas are one operation ---
   // -------------------------------
   void read(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes);
   void commitReads(Warp &warp);
-  void waitReads(Warp &warp, size_t mostGroups);
+  void waitReads(Warp &warp, uint64_t mostGroups);
 
   // ---- mbarriers
   // ---------------------------------------------------------------
@@ -118,9 +122,15 @@ private:
     std::vector<BulkCopy> openStores;
     std::deque<std::vector<BulkCopy>> storeGroups;
   };
-  struct WarpState {
-    std::vector<Range> open;
-    std::deque<std::vector<Range>> groups;
+  /// What the wgmmas of one group read, of all warps of the warpgroup.
+  struct ReadGroup {
+    std::vector<Range> ranges;
+    uint32_t clock = 0;
+  };
+  struct WarpgroupState {
+    std::map<uint64_t, ReadGroup> groups; // by number
+    uint64_t committed[groupWarps] = {};  // groups of each warp
+    unsigned slot = 0;                    // in the clocks
   };
   /// An arrival that waits for copies.
   struct Deferred {
@@ -139,7 +149,7 @@ private:
                  Access access);
 
   std::vector<ThreadState> threads;
-  std::vector<WarpState> warps;
+  std::vector<WarpgroupState> warpgroups;
   std::vector<BulkCopy> loads;
   std::vector<Deferred> deferred;
   std::map<uint32_t, Mbarrier> mbarriers;

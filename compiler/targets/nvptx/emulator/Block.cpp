@@ -176,12 +176,13 @@ void Block::schedule() {
     ready[pick] = ready.back();
     ready.pop_back();
     currentThread = next;
-    moe_emu_switch(&scheduler, next->context);
+    switchContext(scheduler, next->context);
   }
 }
 
 void Block::enter() {
   Thread &thread = *currentThread;
+  beginContext(thread.block->scheduler);
   const Launch &launch = *thread.block->launch;
   launch.kernel->entry(const_cast<char *>(launch.argumentBytes.data()),
                        launch.argumentOffsets.data());
@@ -190,7 +191,7 @@ void Block::enter() {
 
 void Block::wait(Thread &thread, const Site &site) {
   thread.site = &site;
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler);
 }
 
 void Block::wake(Thread &thread) {
@@ -224,7 +225,7 @@ void Block::exit(Thread &thread) {
   for (Thread *other : thread.warp->lanes)
     if (other && other->state == State::Collective && isCollected(*other))
       execute(*other);
-  moe_emu_switch(&thread.context, scheduler);
+  switchContext(thread.context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 
@@ -235,8 +236,7 @@ void Block::setFailure(CUresult theCode, std::string message) {
 
 void Block::fail(CUresult theCode, std::string message) {
   setFailure(theCode, std::move(message));
-  void *ignored;
-  moe_emu_switch(&ignored, scheduler);
+  switchContext(currentThread->context, scheduler, /*ends=*/true);
   __builtin_unreachable();
 }
 
@@ -277,12 +277,35 @@ bool Block::isCollected(const Thread &thread) const {
   return true;
 }
 
-void Block::execute(Thread &thread) {
-  uint32_t lanes = thread.mask & thread.warp->alive;
-  thread.site->op->warp(*thread.warp, *thread.site, lanes);
+bool Block::isGroupCollected(const Thread &thread) const {
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  for (unsigned i = first; i < first + groupWarps; ++i) {
+    const Thread &other = *warps[i].lanes[0];
+    if (other.state != State::Collective || other.site != thread.site ||
+        !isCollected(other))
+      return false;
+  }
+  return true;
+}
+
+void Block::execute(Warp &warp, const Site &site, uint32_t lanes) {
+  site.op->warp(warp, site, lanes);
   for (unsigned lane = 0; lane < warpSize; ++lane)
     if (lanes >> lane & 1)
-      wake(*thread.warp->lanes[lane]);
+      wake(*warp.lanes[lane]);
+}
+
+void Block::execute(Thread &thread) {
+  const Site &site = *thread.site;
+  if (!site.op->ofWarpgroup)
+    return execute(*thread.warp, site, thread.mask & thread.warp->alive);
+  unsigned first = thread.warpIndex / groupWarps * groupWarps;
+  if (first + groupWarps > warps.size())
+    failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+           "wgmma by less than a warpgroup of 128 threads");
+  if (isGroupCollected(thread))
+    for (unsigned i = first; i < first + groupWarps; ++i)
+      execute(warps[i], site, warps[i].alive);
 }
 
 void Block::collect(Thread &thread, const Site &site, char *buffer) {

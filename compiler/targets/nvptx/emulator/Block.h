@@ -27,6 +27,7 @@ struct Kernel;
 
 constexpr unsigned warpSize = 32;
 constexpr unsigned maxThreads = 1024;
+constexpr unsigned groupWarps = 4; // of a warpgroup
 constexpr unsigned numNamedBarriers = 16;
 
 enum class State : uint8_t { Ready, Collective, Barrier, Mbarrier, Exited };
@@ -41,7 +42,7 @@ struct Thread {
   Warp *warp;
   uint32_t index; // in the block
   State state;
-  void *context;     // saved stack pointer
+  Context context;
   const Site *site;  // where it waits
   char *buffer;      // of the operation it waits in
   uint32_t mask;     // Collective: which lanes
@@ -142,6 +143,8 @@ private:
   void runBlock(uint32_t x, uint32_t y, uint32_t z);
   void schedule();
   bool isCollected(const Thread &thread) const;
+  bool isGroupCollected(const Thread &thread) const;
+  void execute(Warp &warp, const Site &site, uint32_t lanes);
   void execute(Thread &thread);
   void complete(NamedBarrier &barrier, bool aligned);
   void checkAligned(const NamedBarrier &barrier);
@@ -154,7 +157,7 @@ private:
   std::vector<Thread *> ready;
   NamedBarrier barriers[numNamedBarriers];
   StackPool stacks;
-  void *scheduler = nullptr; // saved stack pointer
+  Context scheduler;
   uint64_t random = 1;
   uint32_t alive = 0, blockNumber = 0, sharedBytes = 0;
   uint64_t spins = 0; // polls since anything happened

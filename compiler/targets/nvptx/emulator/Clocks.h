@@ -1,9 +1,10 @@
 //===- Clocks.h - What happens before what ----------------------*- C++ -*-===//
 //
 // Vector clocks. Each thread has a slot, and so has each mbarrier, for what
-// asynchronous copies that complete on it write. An epoch is a slot and its
-// clock at some time; a thread knows, for every slot, up to which clock things
-// are ordered before what it does now.
+// asynchronous copies that complete on it write, and each warpgroup, for what
+// its wgmmas read. An epoch is a slot and its clock at some time; a thread
+// knows, for every slot, up to which clock things are ordered before what it
+// does now.
 //
 // Threads that met at a barrier know the same, so they share one vector.
 //
@@ -26,7 +27,8 @@ class Clocks {
 public:
   static constexpr unsigned clockBits = 21;
   static constexpr uint32_t mostClock = (1u << clockBits) - 1;
-  static constexpr unsigned numExtraSlots = 64;
+  static constexpr unsigned numMbarrierSlots = 64;
+  static constexpr unsigned numExtraSlots = numMbarrierSlots + 8;
 
   static unsigned getSlot(Epoch epoch) { return epoch >> clockBits; }
   static uint32_t getClock(Epoch epoch) { return epoch & mostClock; }

@@ -182,6 +182,12 @@ CUresult Driver::execute(Command &command) {
 }
 
 CUresult Driver::execute(const Launch &launch) {
+  // A graph may outlive the module of its kernels.
+  auto function =
+      reinterpret_cast<CUfunction>(const_cast<Kernel *>(launch.kernel));
+  if (!functions.count(function))
+    return report(CUDA_ERROR_INVALID_HANDLE,
+                  "launch of a kernel whose module was unloaded");
   std::string message;
   uint64_t seed = getSettings().seed * 0x9e3779b97f4a7c15ull + ++numLaunches;
   CUresult code = Block::get().run(launch, seed, message);

@@ -7,6 +7,19 @@
 #error "the emulator switches stacks of x86-64 only"
 #endif
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMU_ADDRESS_SANITIZER
+#include <sanitizer/common_interface_defs.h>
+#endif
+#endif
+
+extern "C" {
+/// Saves the registers that a callee must keep on the current stack, stores the
+/// stack pointer to `*from` and goes on where `to` was saved.
+void moe_emu_switch(void **from, void *to);
+}
+
 // The SysV ABI keeps rbx, rbp and r12 to r15 over a call, and no vector
 // registers. Nobody here changes rounding modes.
 asm(R"(
@@ -69,12 +82,33 @@ bool StackPool::reserve(size_t count, size_t bytes) {
   return true;
 }
 
-void *StackPool::prepare(size_t index, void (*entry)()) {
+void moec::emu::switchContext(Context &from, Context &to, bool ends) {
+#ifdef EMU_ADDRESS_SANITIZER
+  __sanitizer_start_switch_fiber(ends ? nullptr : &from.fakeStack, to.low,
+                                 to.bytes);
+#endif
+  moe_emu_switch(&from.stackPointer, to.stackPointer);
+#ifdef EMU_ADDRESS_SANITIZER
+  __sanitizer_finish_switch_fiber(from.fakeStack, nullptr, nullptr);
+#endif
+}
+
+void moec::emu::beginContext(Context &from) {
+#ifdef EMU_ADDRESS_SANITIZER
+  __sanitizer_finish_switch_fiber(nullptr, &from.low, &from.bytes);
+#endif
+}
+
+Context StackPool::prepare(size_t index, void (*entry)()) {
   // From the top: no return address, the address `ret` pops, six registers.
   auto *top = reinterpret_cast<uint64_t *>(stacks[index] + stackBytes);
   *--top = 0;
   *--top = reinterpret_cast<uint64_t>(entry);
   for (int i = 0; i < 6; ++i)
     *--top = 0;
-  return top;
+  Context context;
+  context.stackPointer = top;
+  context.low = stacks[index];
+  context.bytes = stackBytes;
+  return context;
 }

@@ -12,14 +12,23 @@
 #include <cstdint>
 #include <vector>
 
-extern "C" {
-/// Saves the registers that a callee must keep on the current stack, stores the
-/// stack pointer to `*from` and goes on where `to` was saved.
-void moe_emu_switch(void **from, void *to);
-}
-
 namespace moec {
 namespace emu {
+
+/// Where a stack that does not run goes on.
+struct Context {
+  void *stackPointer = nullptr;
+  // For AddressSanitizer, which has to know which stack it is on.
+  void *fakeStack = nullptr;
+  const void *low = nullptr;
+  size_t bytes = 0;
+};
+
+/// Leaves the current stack at `from` and goes on at `to`. `ends`: nobody comes
+/// back to `from`.
+void switchContext(Context &from, Context &to, bool ends = false);
+/// To be called first on a new stack; `from` is the context that was left.
+void beginContext(Context &from);
 
 /// Stacks of equal size, each with a guard page below it. Kept for the next
 /// block.
@@ -29,7 +38,7 @@ public:
   /// Makes stacks [0, count); false where memory is short.
   bool reserve(size_t count, size_t bytes);
   /// A saved context on stack `index` that calls `entry`, which never returns.
-  void *prepare(size_t index, void (*entry)());
+  Context prepare(size_t index, void (*entry)());
   bool contains(size_t index, uint64_t address) const {
     uint64_t low = reinterpret_cast<uint64_t>(stacks[index]);
     return address >= low && address - low < stackBytes;

@@ -18,12 +18,6 @@ const char *getVerb(Access access) {
 
 } // namespace
 
-SharedMemory &SharedMemory::get() {
-  // Never destroyed, as the driver's state.
-  static SharedMemory *memory = new SharedMemory;
-  return *memory;
-}
-
 SharedMemory::SharedMemory() {
   constexpr uint64_t guardBytes = 64 << 10;
   for (uint64_t at = 0x20000000; at < 0x7f000000 && !base; at += arenaBytes) {
@@ -83,14 +77,14 @@ void SharedMemory::reportRace(Thread &thread, const Site &site, uint32_t at,
                               bool otherWrote) {
   unsigned slot = Clocks::getSlot(other);
   const Site *otherSite =
-      otherWrote ? shadow->writeSite[at] : shadow->readSite[at];
+      otherWrote ? shadow->writeSite[at / 4] : shadow->readSite[at / 4];
   std::string what = std::string("race on shared memory: ") + getVerb(access) +
                      " of " + std::to_string(bytes) + " bytes at " +
                      describePlace(at) + ", which " +
                      (otherWrote ? "was written" : "was read") + " by ";
   what += slot < thread.block->getThreads().size()
               ? "thread " + std::to_string(slot)
-              : std::string("an asynchronous copy");
+              : std::string("an asynchronous operation");
   what += " and nothing orders the two";
   if (otherSite)
     what += " (there: `" + otherSite->text + "`" +
@@ -115,7 +109,7 @@ void SharedMemory::checkFree(Thread &thread, const Site &site, uint32_t offset,
               " bytes at " + describePlace(at) +
               ", to which an asynchronous copy is under way that nobody has "
               "waited for (there: `" +
-              shadow->writeSite[at]->text + "`)");
+              shadow->writeSite[at / 4]->text + "`)");
   }
   if (numReads && access != Access::Load) {
     auto at = uint32_t(find(shadow->reads));
@@ -125,45 +119,44 @@ void SharedMemory::checkFree(Thread &thread, const Site &site, uint32_t offset,
           std::string(getVerb(access)) + " of " + std::to_string(bytes) +
               " bytes at " + describePlace(at) +
               ", which an asynchronous operation still reads (there: `" +
-              shadow->readSite[at]->text + "`)");
+              shadow->readSite[at / 4]->text + "`)");
   }
-}
-
-void SharedMemory::noteRead(unsigned slot, Epoch now, uint32_t at) {
-  Epoch &first = shadow->reader[at], &second = shadow->otherReader[at];
-  // Who is ordered before this read can be forgotten.
-  if (!first || clocks.isBefore(first, slot))
-    first = now;
-  else
-    second = now;
 }
 
 template <Access kind>
 void SharedMemory::track(Thread &thread, const Site &site, uint32_t offset,
-                         uint32_t bytes) {
+                         uint32_t bytes, Epoch now) {
   unsigned slot = thread.index;
-  Epoch now = clocks.now(slot);
-  Epoch ordered = 0; // neighbours mostly have the same epoch
+  // Neighbours mostly have the same epochs; what was found of one is kept.
+  Epoch orderedWriter = 0, orderedReader = 0, seenReader = 0;
+  bool isForgotten = true; // seenReader is ordered before this access
   for (uint32_t at = offset; at < offset + bytes; ++at) {
     Epoch writer = shadow->writer[at];
-    if (writer && writer != ordered && !clocks.isBefore(writer, slot) &&
+    if (writer != orderedWriter && writer && !clocks.isBefore(writer, slot) &&
         !(kind == Access::Atomic && shadow->isAtomic[at]))
       reportRace(thread, site, at, bytes, kind, writer, /*otherWrote=*/true);
-    ordered = writer;
+    orderedWriter = writer;
     if (kind == Access::Load) {
-      noteRead(slot, now, at);
-      shadow->readSite[at] = &site;
+      Epoch reader = shadow->reader[at];
+      if (reader != seenReader) {
+        isForgotten = !reader || clocks.isBefore(reader, slot);
+        seenReader = reader;
+      }
+      (isForgotten ? shadow->reader : shadow->otherReader)[at] = now;
       continue;
     }
-    for (Epoch reader : {shadow->reader[at], shadow->otherReader[at]})
-      if (reader && !clocks.isBefore(reader, slot))
+    for (Epoch reader : {shadow->reader[at], shadow->otherReader[at]}) {
+      if (reader != orderedReader && reader && !clocks.isBefore(reader, slot))
         reportRace(thread, site, at, bytes, kind, reader, /*otherWrote=*/false);
+      orderedReader = reader;
+    }
     shadow->writer[at] = now;
     shadow->reader[at] = shadow->otherReader[at] = 0;
     shadow->isAtomic[at] = kind == Access::Atomic;
     shadow->isGeneric[at] = 1;
-    shadow->writeSite[at] = &site;
   }
+  auto *sites = kind == Access::Load ? shadow->readSite : shadow->writeSite;
+  std::fill(sites + offset / 4, sites + (offset + bytes + 3) / 4, &site);
 }
 
 void SharedMemory::access(Thread &thread, const Site &site, uint32_t offset,
@@ -172,13 +165,14 @@ void SharedMemory::access(Thread &thread, const Site &site, uint32_t offset,
     return;
   if (numCopies | numReads)
     checkFree(thread, site, offset, bytes, access);
+  Epoch now = clocks.now(thread.index);
   switch (access) {
   case Access::Load:
-    return track<Access::Load>(thread, site, offset, bytes);
+    return track<Access::Load>(thread, site, offset, bytes, now);
   case Access::Store:
-    return track<Access::Store>(thread, site, offset, bytes);
+    return track<Access::Store>(thread, site, offset, bytes, now);
   case Access::Atomic:
-    return track<Access::Atomic>(thread, site, offset, bytes);
+    return track<Access::Atomic>(thread, site, offset, bytes, now);
   }
 }
 
@@ -200,7 +194,7 @@ void SharedMemory::checkFenced(Thread &thread, const Site &site,
         std::string("missing fence.proxy.async: ") + what + " " +
             describePlace(at) + ", which thread " + std::to_string(slot) +
             " wrote by ordinary means without that fence afterwards (there: `" +
-            shadow->writeSite[at]->text + "`)");
+            shadow->writeSite[at / 4]->text + "`)");
   }
 }
 
@@ -211,7 +205,7 @@ void SharedMemory::beginCopy(Thread &thread, const Site &site, uint32_t offset,
   checkFree(thread, site, offset, bytes, Access::Store);
   if (proxy)
     checkFenced(thread, site, offset, bytes, "an asynchronous copy overwrites");
-  track<Access::Store>(thread, site, offset, bytes);
+  track<Access::Store>(thread, site, offset, bytes, clocks.now(thread.index));
   for (uint32_t at = offset; at < offset + bytes; ++at)
     ++shadow->copies[at];
   numCopies += bytes;
@@ -227,17 +221,18 @@ void SharedMemory::endCopy(const Site &site, uint32_t offset, uint32_t bytes,
     shadow->reader[at] = shadow->otherReader[at] = 0;
     shadow->isGeneric[at] = generic;
     shadow->isAtomic[at] = 0;
-    shadow->writeSite[at] = &site;
   }
+  std::fill(shadow->writeSite + offset / 4,
+            shadow->writeSite + (offset + bytes + 3) / 4, &site);
   numCopies -= bytes;
 }
 
 void SharedMemory::beginRead(Thread &thread, const Site &site, uint32_t offset,
-                             uint32_t bytes) {
+                             uint32_t bytes, unsigned slot) {
   if (!isTracking)
     return;
   checkFree(thread, site, offset, bytes, Access::Load);
-  track<Access::Load>(thread, site, offset, bytes);
+  track<Access::Load>(thread, site, offset, bytes, clocks.now(slot));
   checkFenced(thread, site, offset, bytes, "the asynchronous proxy reads");
   for (uint32_t at = offset; at < offset + bytes; ++at)
     ++shadow->reads[at];

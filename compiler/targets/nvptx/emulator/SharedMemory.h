@@ -22,7 +22,11 @@ namespace emu {
 
 class SharedMemory {
 public:
-  static SharedMemory &get();
+  static SharedMemory &get() {
+    // Never destroyed, as the driver's state.
+    static SharedMemory *memory = new SharedMemory;
+    return *memory;
+  }
   static constexpr uint32_t arenaBytes = 256 << 10;
 
   /// 0 where the host has no room for it.
@@ -49,9 +53,9 @@ public:
                bool generic);
   /// The asynchronous proxy reads for the thread: checks as for a read, and
   /// that a proxy fence followed what was written by ordinary means. The bytes
-  /// must stay until endRead.
+  /// must stay until endRead. The read is noted under `slot`.
   void beginRead(Thread &thread, const Site &site, uint32_t offset,
-                 uint32_t bytes);
+                 uint32_t bytes, unsigned slot);
   void endRead(uint32_t offset, uint32_t bytes);
   /// fence.proxy.async by the thread.
   void fenceProxy(Thread &thread);
@@ -66,8 +70,8 @@ private:
   void checkFenced(Thread &thread, const Site &site, uint32_t offset,
                    uint32_t bytes, const char *what);
   template <Access kind>
-  void track(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes);
-  void noteRead(unsigned slot, Epoch now, uint32_t at);
+  void track(Thread &thread, const Site &site, uint32_t offset, uint32_t bytes,
+             Epoch now);
   [[noreturn]] void reportRace(Thread &thread, const Site &site, uint32_t at,
                                uint32_t bytes, Access access, Epoch other,
                                bool otherWrote);
@@ -79,7 +83,8 @@ private:
     uint8_t reads[arenaBytes];  // under way from the byte
     uint8_t isAtomic[arenaBytes];
     uint8_t isGeneric[arenaBytes]; // written by ordinary means
-    const Site *writeSite[arenaBytes], *readSite[arenaBytes];
+    // Of 4 bytes each.
+    const Site *writeSite[arenaBytes / 4], *readSite[arenaBytes / 4];
   };
 
   uint64_t base = 0;

@@ -33,6 +33,8 @@ struct Op {
   /// Warp operations: the operand that says which lanes take part; -1: all of
   /// the warp, at the same instruction (.aligned).
   int maskOperand = -1;
+  /// Warp operations: all four warps of the warpgroup meet, then each executes.
+  bool ofWarpgroup = false;
   /// What the model reads off the name: shapes, types, modes.
   llvm::SmallVector<int64_t, 8> parameters;
 

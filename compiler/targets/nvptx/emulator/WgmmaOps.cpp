@@ -1,8 +1,8 @@
 //===- WgmmaOps.cpp - wgmma -----------------------------------------------===//
 //
-// Warp w of a warpgroup computes rows 16 w .. 16 w + 15. Accumulator i of a
-// lane is row lane / 4 + 8 (i / 2 % 2), column 8 (i / 4) + 2 (lane % 4) + i
-// % 2.
+// The warps of a warpgroup meet at each wgmma; warp w computes rows 16 w .. 16
+// w + 15. Accumulator i of a lane is row lane / 4 + 8 (i / 2 % 2), column 8 (i
+// / 4) + 2 (lane % 4) + i % 2.
 //
 // The matrices in shared memory are read when the instruction is issued, and
 // must not change until a wait for its group: any write before is an error. The
@@ -307,6 +307,7 @@ bool bindMultiply(StringRef name, const llvm::FunctionType &type, Op &op) {
       type.getParamType(0) != type.getReturnType())
     return false;
   op.warp = executeWgmma;
+  op.ofWarpgroup = true;
   op.parameters = {int64_t(shape.n),
                    int64_t(shape.k),
                    int64_t(isInteger ? Number::S8 : Number::F32),

@@ -2,16 +2,17 @@
 //
 // Queries of one key head make a tile: some tokens of a sequence by its query
 // heads. Scores are products of bf16, as the operation says; weights are f32
-// and are multiplied as the sum of two bf16, so that nothing is rounded that
+// and are multiplied as the sum of three bf16, so that nothing is rounded that
 // must not be. A block of keys is copied asynchronously while another is worked
 // on.
 //
 // Two kernels share the work. `many`: 64 rows, 16 for each warp, a warp has all
-// keys of a block. `few`, for sequences of one or two tokens: 16 rows, a warp
-// has 16 keys of a block for the scores and some columns of the values; copies
-// run further ahead, since reading is all that costs. A step with no more
-// tokens than sequences is left to `few` as a whole, so that the host need not
-// look at lengths.
+// keys of a block; wide values are divided among two warps that compute the
+// same weights. `few`, for sequences of one or two tokens: 16 rows, a warp has
+// 16 keys of a block for the scores and some columns of the values; copies run
+// further ahead, since reading is all that costs. A step with no more tokens
+// than sequences is left to `few` as a whole, so that the host need not look at
+// lengths.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/kernels/AttentionFrame.h"
@@ -31,6 +32,8 @@ namespace {
 /// Warps of `few`, and those of `many` that have different rows.
 constexpr int64_t kWarps = 4;
 constexpr int64_t kManyRows = 64, kFewRows = 16;
+/// Numbers of 8 bits that add up to an f32.
+constexpr int64_t kParts = 3;
 /// Between rows of weights in shared memory, in bytes.
 constexpr int64_t kWeightPitch = kBlockKeys * 2 + 16;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -66,9 +69,9 @@ struct MmaShape {
                ? kFewRows / tileHeads
                : 0;
   }
-  /// Queries, weights in two parts, maxima or sums of each warp.
+  /// Queries, the parts of weights, maxima or sums of each warp.
   int64_t getFewFixedBytes() const {
-    return kFewRows * getKeyPitch() + 2 * kFewRows * kWeightPitch +
+    return kFewRows * getKeyPitch() + kParts * kFewRows * kWeightPitch +
            kWarps * kFewRows * 4;
   }
   int64_t getFewStages() const {
@@ -149,13 +152,13 @@ private:
   /// Turns scores into weights and rescales the sums.
   void weigh(MutableArrayRef<Value> scores, Sums &sums,
              const Value (&maxima)[2]);
-  /// Adds weights times values: `a[0]` and `a[1]` are the two parts of the
-  /// weights of 16 keys, from `key` on.
+  /// Adds weights times values: `a` has the parts of the weights of 16 keys,
+  /// from `key` on.
   void addValues(Value valuesAt, int64_t key, ArrayRef<Values> a,
                  Value firstColumn, int64_t columns,
                  MutableArrayRef<Value> sums);
-  /// Two weights as pairs of bf16: the rounded ones and what they lack.
-  std::pair<Value, Value> splitWeights(Value x, Value y);
+  /// Two weights as pairs of bf16: the rounded ones, what they lack, and so on.
+  Values splitWeights(Value x, Value y);
   Value sumQuad(Value x) {
     for (int64_t mask : {1, 2})
       x = b.create<arith::AddFOp>(x, shuffleXor(b, x, mask));
@@ -396,16 +399,21 @@ void MmaAttention::weigh(MutableArrayRef<Value> scores, Sums &sums,
   }
 }
 
-std::pair<Value, Value> MmaAttention::splitWeights(Value x, Value y) {
-  Value high = packBf16(b, x, y);
+CodeBuilder::Values MmaAttention::splitWeights(Value x, Value y) {
   auto number = [&](Value bits) -> Value {
     return b.create<arith::BitcastOp>(f32, bits);
   };
-  Value lower = number(b.create<arith::ShLIOp>(high, b.i32(16)));
-  Value upper = number(b.create<arith::AndIOp>(high, b.i32(-65536)));
-  Value rest = packBf16(b, b.create<arith::SubFOp>(x, lower),
-                        b.create<arith::SubFOp>(y, upper));
-  return {high, rest};
+  Values parts;
+  for (int64_t i = 0; i < kParts; ++i) {
+    Value pair = packBf16(b, x, y);
+    parts.push_back(pair);
+    // What is left is exact.
+    x = b.create<arith::SubFOp>(
+        x, number(b.create<arith::ShLIOp>(pair, b.i32(16))));
+    y = b.create<arith::SubFOp>(
+        y, number(b.create<arith::AndIOp>(pair, b.i32(-65536))));
+  }
+  return parts;
 }
 
 void MmaAttention::addValues(Value valuesAt, int64_t key, ArrayRef<Values> a,
@@ -496,13 +504,13 @@ void MmaAttention::buildMany() {
           waitCopies(b, 1);
           syncBlock(b);
           for (int64_t key = 0; key < kBlockKeys; key += 16) {
-            Values a[2];
+            Values a[kParts];
             for (int64_t i = 0; i < 4; ++i) {
               // Rows g and g + 8 of 8 keys, then of the next 8.
               Value *pair = scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
-              auto [upper, rest] = splitWeights(pair[0], pair[1]);
-              a[0].push_back(upper);
-              a[1].push_back(rest);
+              Values parts = splitWeights(pair[0], pair[1]);
+              for (int64_t part = 0; part < kParts; ++part)
+                a[part].push_back(parts[part]);
             }
             addValues(valuesAt, key, a, column, columns, next.values);
           }
@@ -527,7 +535,7 @@ void MmaAttention::buildFew() {
   int64_t tileTokens = sizes.getFewTokens(), stages = sizes.getFewStages();
   int64_t stageBytes = sizes.getKeyBytes() + sizes.getValueBytes();
   Value weights = b.field(queries, kFewRows * sizes.getKeyPitch());
-  Value exchange = b.field(weights, 2 * kFewRows * kWeightPitch);
+  Value exchange = b.field(weights, kParts * kFewRows * kWeightPitch);
   Value ring = b.field(queries, sizes.getFewFixedBytes());
   Value first = frame.getStart(sequence);
   Value end = frame.getStart(b.add(sequence, 1));
@@ -596,19 +604,21 @@ void MmaAttention::buildFew() {
           for (int64_t n : {0, 1})
             for (int64_t half : {0, 1}) {
               Value *pair = scores.begin() + n * 4 + half * 2;
-              auto [upper, rest] = splitWeights(pair[0], pair[1]);
+              Values parts = splitWeights(pair[0], pair[1]);
               Value place =
                   b.add(b.mul(b.add(g, half * 8), kWeightPitch),
                         b.mul(b.add(key, b.add(b.mul(t, 2), n * 8)), 2));
-              b.store(upper, at(weights, place));
-              b.store(rest, at(weights, b.add(place, kFewRows * kWeightPitch)));
+              for (int64_t part = 0; part < kParts; ++part)
+                b.store(
+                    parts[part],
+                    at(weights, b.add(place, part * kFewRows * kWeightPitch)));
             }
           syncBlock(b);
           Value mine = b.add(b.mul(b.rem(lane, 16), kWeightPitch),
                              b.mul(b.div(lane, 16), 16));
           for (int64_t i = 0; i < kBlockKeys; i += 16) {
-            Values a[2];
-            for (int64_t part : {0, 1})
+            Values a[kParts];
+            for (int64_t part = 0; part < kParts; ++part)
               a[part] = loadMatrices(
                   b, b.field(at(weights, mine),
                              i * 2 + part * kFewRows * kWeightPitch));

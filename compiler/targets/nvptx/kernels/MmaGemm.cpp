@@ -6,12 +6,10 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights lie in #moeq.row_blocks<16, 2>: per 16 columns of out (a block) one
-// line of 16 words for each pair of contraction indices. A word is what one
-// lane gives mma as a part of B, and four adjacent words are the same part of
-// four products: product j of a group of 32 columns takes from lane 4 g + t the
-// column 16 (g / 4) + 4 (g mod 4) + j. So B needs no ldmatrix, and a lane ends
-// up with 8 adjacent columns of a row.
+// Weights lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes for
+// each column and eight contraction indices, which is a row of what ldmatrix
+// loads. So rows of weights are copied as they lie, and read without conflicts
+// of banks.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
@@ -31,10 +29,10 @@ using namespace moec::nvptx;
 
 namespace {
 
-/// Columns of out that a warp's group of four products covers, and the
-/// contraction indices of one product.
-constexpr int64_t kGroup = 32, kIndices = 16;
-constexpr int64_t kLine = 64;
+/// Contraction indices of a product, and of 16 bytes.
+constexpr int64_t kIndices = 16, kUnit = 8;
+/// Columns of out that a product has, and that a block of weights has.
+constexpr int64_t kPiece = 8, kBlock = 64;
 
 /// How a block works.
 struct MmaTile {
@@ -69,7 +67,7 @@ public:
         width(request.operands[outIndex].getRowElements()),
         numWeights(op.getWeights().size()),
         rowTiles(tile.rows / tile.warpRows / 16),
-        groups(tile.columns / tile.warpColumns / kGroup), f32(b.getF32Type()) {}
+        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()) {}
 
   LogicalResult build();
 
@@ -92,9 +90,9 @@ private:
   void storeRun(Value row, Value column, ArrayRef<Values> sums);
 
   bool isAsync() const { return xType.isBF16(); }
-  int64_t getSum(int64_t weight, int64_t rowTile, int64_t group,
-                 int64_t product) const {
-    return (((weight * rowTiles + rowTile) * groups + group) * 4 + product) * 4;
+  /// The first of four sums of a product.
+  int64_t getSum(int64_t weight, int64_t rowTile, int64_t piece) const {
+    return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
   }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value bytesFrom(Value pointer, Value offset) {
@@ -116,7 +114,7 @@ private:
   moex::GroupedGemmOp op;
   Type xType;
   unsigned outIndex;
-  int64_t depth, width, numWeights, rowTiles, groups;
+  int64_t depth, width, numWeights, rowTiles, pieces;
   Type f32;
   SmallVector<Value> matrices, biases;
   Value gather;
@@ -158,29 +156,20 @@ void MmaGemm::prepareRows(Value row) {
 }
 
 void MmaGemm::prepareWeights() {
-  int64_t blockChunks = tile.depth * 2,
-          perWeight = tile.columns / 16 * blockChunks;
-  Value firstBlock = b.div(firstColumn, 16);
-  int64_t numBlocks = llvm::divideCeil(width, 16);
+  int64_t perWeight = tile.columns * tile.depth / kUnit;
   for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
     int64_t weight = i / perWeight;
     Value number = b.add(thread, i - weight * perWeight);
-    Value inTile = b.div(number, blockChunks);
-    Value place = b.rem(number, blockChunks);
-    Value line = b.div(place, 4), part = b.rem(place, 4);
-    Value block = b.add(firstBlock, inTile);
+    Value unit = b.div(number, tile.columns);
+    Value column = b.add(firstColumn, b.rem(number, tile.columns));
     Chunk result;
-    result.isThere = b.lessThan(block, b.i64(numBlocks));
-    result.index = b.mul(line, 2);
-    // A block is 32 bytes per index.
-    Value offset = b.add(b.mul(block, depth * 32), b.mul(place, 16));
-    result.from = bytesFrom(matrices[weight], offset);
-    // Lanes that read together take lines 0 .. 3 and parts of one pair.
-    Value turn = b.mul(b.rem(b.div(line, 2), 2), 2);
-    Value turned = b.create<arith::XOrIOp>(part, turn);
-    Value to = b.add(b.mul(inTile, tile.depth * 32), b.mul(line, kLine));
-    to = b.add(to, tile.getRowBytes() + weight * tile.getWeightBytes());
-    result.to = b.add(to, b.mul(turned, 16));
+    result.isThere = b.lessThan(column, b.i64(width));
+    result.index = b.mul(unit, kUnit);
+    Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
+    place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
+    result.from = bytesFrom(matrices[weight], b.mul(place, 16));
+    result.to = b.add(b.mul(number, 16),
+                      tile.getRowBytes() + weight * tile.getWeightBytes());
     weightChunks.push_back(result);
   }
 }
@@ -190,7 +179,7 @@ void MmaGemm::copyWeights(Value index, Value slot) {
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     copyAsync(b, bytesFrom(slot, chunk.to),
-              bytesFrom(chunk.from, b.mul(index, 32)), isThere);
+              bytesFrom(chunk.from, b.mul(index, kBlock * 2)), isThere);
   }
 }
 
@@ -247,42 +236,35 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   Value warpRow = b.rem(warp, tile.warpRows);
   Value warpColumn = b.rem(b.div(warp, tile.warpRows), tile.warpColumns);
   Value warpDepth = b.div(warp, tile.warpRows * tile.warpColumns);
-  Value g = b.div(lane, 4), t = b.rem(lane, 4);
   int64_t share = tile.depth / tile.warpDepth;
   Value firstRow = b.add(b.mul(warpRow, rowTiles * 16), b.rem(lane, 16));
-  // Lines t and t + 4 of a product's indices have their parts turned alike.
-  Value turned = b.create<arith::XOrIOp>(b.rem(g, 4), b.mul(b.div(t, 2), 2));
-  Value lines = b.add(b.mul(b.div(g, 4), tile.depth * 32), b.mul(turned, 16));
-  lines = b.add(lines, b.mul(t, kLine));
-  lines = b.add(lines, b.mul(warpColumn, groups * 2 * tile.depth * 32));
-  lines = b.add(lines, b.mul(warpDepth, share / 2 * kLine));
-  Value weightBase = bytesFrom(slot, lines);
-  Type i32 = b.getI32Type();
+  // Matrices: columns 0 .. 7 by indices 0 .. 7 and 8 .. 15, then columns 8
+  // .. 15.
+  Value column = b.add(b.mul(warpColumn, pieces * kPiece),
+                       b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
+  Value unit = b.add(b.mul(warpDepth, share / kUnit), b.rem(b.div(lane, 8), 2));
+  Value weightBase =
+      bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
-    Value chunk =
-        b.add(b.mul(warpDepth, share / 8), b.add(b.div(lane, 16), k / 8));
+    Value chunk = b.add(b.mul(warpDepth, share / kUnit),
+                        b.add(b.div(lane, 16), k / kUnit));
     for (int64_t m = 0; m < rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
     for (int64_t w = 0; w < numWeights; ++w)
-      for (int64_t group = 0; group < groups; ++group) {
-        Value words[2];
-        for (int64_t half : {0, 1}) {
-          int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
-                           group * 2 * tile.depth * 32 +
-                           (k / 2 + half * 4) * kLine;
-          words[half] = loadWide(b, b.field(weightBase, offset), i32, 4);
-        }
-        for (int64_t j = 0; j < 4; ++j) {
-          Value pair[] = {b.extract(words[0], j), b.extract(words[1], j)};
+      for (int64_t n = 0; n < pieces; n += 2) {
+        int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
+                         (k / kUnit * tile.columns + n * kPiece) * 16;
+        Values right = loadMatrices(b, b.field(weightBase, offset));
+        for (int64_t half : {0, 1})
           for (int64_t m = 0; m < rowTiles; ++m) {
-            auto *sum = next.begin() + getSum(w, m, group, j);
-            Values result =
-                multiplyTiles(b, a[m], pair, ValueRange(ArrayRef(sum, 4)));
+            auto *sum = next.begin() + getSum(w, m, n + half);
+            Values result = multiplyTiles(
+                b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
+                ValueRange(ArrayRef(sum, 4)));
             std::copy(result.begin(), result.end(), sum);
           }
-        }
       }
   }
   return next;
@@ -303,7 +285,7 @@ CodeBuilder::Values MmaGemm::walk() {
   }
   // Offsets of the stage that is multiplied and of the one that is filled.
   Values init = {b.i64(0), b.i64(ahead * stageBytes)};
-  init.append(numWeights * rowTiles * groups * 16, b.constant(f32, 0.0));
+  init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
   auto advance = [&](Value offset) {
     Value next = b.add(offset, stageBytes);
     Value end = b.i64(tile.stages * stageBytes);
@@ -388,21 +370,19 @@ void MmaGemm::finish(Value row, ValueRange sums) {
   Value warpRow = b.rem(warp, tile.warpRows);
   Value warpColumn = b.div(warp, tile.warpRows);
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  // Columns 8 t .. 8 t + 7 of a group: those of g' = 2 t and 2 t + 1.
-  Value column = b.add(firstColumn, b.mul(warpColumn, groups * kGroup));
-  column = b.add(column, b.mul(t, 8));
+  Value column = b.add(firstColumn, b.mul(warpColumn, pieces * kPiece));
+  column = b.add(column, b.mul(t, 2));
   for (int64_t m = 0; m < rowTiles; ++m)
     for (int64_t half : {0, 1}) {
       Value inTile =
           b.add(b.mul(warpRow, rowTiles * 16), b.add(g, m * 16 + half * 8));
       b.ifThen(b.lessThan(inTile, rows), [&] {
-        for (int64_t group = 0; group < groups; ++group) {
+        for (int64_t n = 0; n < pieces; ++n) {
           SmallVector<Values> run(numWeights);
           for (int64_t w = 0; w < numWeights; ++w)
-            for (int64_t i = 0; i < 8; ++i)
-              run[w].push_back(
-                  sums[getSum(w, m, group, i % 4) + half * 2 + i / 4]);
-          storeRun(b.add(row, inTile), b.add(column, group * kGroup), run);
+            for (int64_t i : {0, 1})
+              run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
+          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run);
         }
       });
     }
@@ -418,26 +398,20 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
     b.store(sum, shared, b.add(mine, i * kWarp));
   syncBlock(b);
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  // Runs of 4 columns: per row tile, half of it, group and g'. One after the
-  // other goes to the warps.
-  int64_t runs = rowTiles * 2 * groups * 2, warps = tile.warpDepth;
-  for (int64_t first = 0; first < runs; first += warps) {
-    Value run = b.add(warp, first);
-    Value odd = b.rem(run, 2), group = b.rem(b.div(run, 2), groups);
-    Value half = b.rem(b.div(run, 2 * groups), 2);
-    Value m = b.div(run, 4 * groups);
+  // Halves of products go round the warps.
+  int64_t runs = rowTiles * pieces * 2, warps = tile.warpDepth;
+  b.loop(warp, b.i64(runs), warps, [&](Value run) {
+    Value half = b.rem(run, 2), piece = b.rem(b.div(run, 2), pieces);
+    Value m = b.div(run, 2 * pieces);
     Value inTile = b.add(b.mul(m, 16), b.add(g, b.mul(half, 8)));
-    Value isThere = b.lessThan(inTile, rows);
-    if (runs % warps != 0)
-      isThere = both(isThere, b.lessThan(run, b.i64(runs)));
-    b.ifThen(isThere, [&] {
+    b.ifThen(b.lessThan(inTile, rows), [&] {
       SmallVector<Values> totals(numWeights);
       for (int64_t w = 0; w < numWeights; ++w)
-        for (int64_t j = 0; j < 4; ++j) {
+        for (int64_t i : {0, 1}) {
           // getSum() of values that are known at run time only.
-          Value place = b.add(b.mul(m, groups), group);
-          place = b.add(b.mul(place, 16), getSum(w, 0, 0, j));
-          place = b.add(place, b.add(b.mul(half, 2), odd));
+          Value place = b.add(b.mul(m, pieces), piece);
+          place = b.add(b.mul(place, 4), getSum(w, 0, 0) + i);
+          place = b.add(place, b.mul(half, 2));
           place = b.add(b.mul(place, kWarp), lane);
           Value total = b.load(shared, place, f32);
           for (int64_t other = 1; other < warps; ++other)
@@ -446,11 +420,10 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
                 b.load(shared, b.add(place, other * count * kWarp), f32));
           totals[w].push_back(total);
         }
-      Value column = b.add(firstColumn, b.mul(group, kGroup));
-      column = b.add(column, b.add(b.mul(t, 8), b.mul(odd, 4)));
-      storeRun(b.add(row, inTile), column, totals);
+      Value column = b.add(firstColumn, b.mul(piece, kPiece));
+      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals);
     });
-  }
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -509,7 +482,8 @@ static bool applies(const KernelRequest &request) {
   // Rows are copied 16 bytes at a time.
   if (request.operands[0].getRowElements() % 8 != 0)
     return false;
-  Attribute layout = moeq::RowBlocksLayoutAttr::get(op.getContext(), 16, 2);
+  Attribute layout =
+      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
   for (int64_t i = 0; i < numWeights; ++i) {
     const KernelOperand &weight = request.operands[1 + i];
     if (!weight.getElementType().isBF16() || weight.format ||

@@ -122,3 +122,105 @@ copied:
 }
 
 attributes #0 = { convergent nounwind }
+
+; A ring of two stages between a producer, thread 0, and a consumer, warps 4 to
+; 7. A stage is a[64, 16] and b[8, 16] as core matrices of 8 x 8, each 128 bytes:
+; a's m before k, so strides of 128 and 1024 bytes, b's two 128 bytes apart.
+; out[4 (tid - 128) ..] = accumulators of the sum of a b^T over `tiles`.
+@stages = internal addrspace(3) global [2 x [2304 x i8]] undef, align 128
+@full = internal addrspace(3) global [2 x i64] undef, align 8
+@empty = internal addrspace(3) global [2 x i64] undef, align 8
+
+declare void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3), i32)
+declare i64 @llvm.nvvm.mbarrier.arrive.shared(ptr addrspace(3))
+declare i64 @llvm.nvvm.mbarrier.arrive.expect.tx.scope.cta.space.cta(ptr addrspace(3), i32)
+declare i1 @llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta(ptr addrspace(3), i32)
+declare void @llvm.nvvm.fence.mbarrier_init.release.cluster()
+declare void @llvm.nvvm.cp.async.bulk.global.to.shared.cluster(ptr addrspace(7), ptr addrspace(3), ptr addrspace(1), i32, i16, i64, i1, i1)
+declare [4 x float] @moec.nv.wgmma.m64n8k16.f32.bf16.bf16.ss([4 x float], i64, i64, i1) #0
+declare [4 x float] @moec.nv.wgmma.wait.4xf32([4 x float], i32) #0
+
+define ptx_kernel void @ring(ptr addrspace(1) %in, ptr addrspace(1) %out, i64 %tiles) {
+entry:
+  %tid = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  %is0 = icmp eq i32 %tid, 0
+  br i1 %is0, label %init, label %begin
+init:
+  call void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3) @full, i32 1)
+  call void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3) getelementptr (i64, ptr addrspace(3) @full, i32 1), i32 1)
+  call void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3) @empty, i32 1)
+  call void @llvm.nvvm.mbarrier.init.shared(ptr addrspace(3) getelementptr (i64, ptr addrspace(3) @empty, i32 1), i32 1)
+  call void @llvm.nvvm.fence.mbarrier_init.release.cluster()
+  br label %begin
+begin:
+  call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)
+  %is_consumer = icmp uge i32 %tid, 128
+  br i1 %is_consumer, label %consume, label %role
+role:
+  br i1 %is0, label %produce, label %end
+
+produce:
+  %pt = phi i64 [0, %role], [%pnext, %filled]
+  %ps = and i64 %pt, 1
+  %pround = lshr i64 %pt, 1
+  %pround32 = trunc i64 %pround to i32
+  %pbit = and i32 %pround32, 1
+  %pparity = xor i32 %pbit, 1
+  %pempty = getelementptr [2 x i64], ptr addrspace(3) @empty, i64 0, i64 %ps
+  %pfull = getelementptr [2 x i64], ptr addrspace(3) @full, i64 0, i64 %ps
+  br label %pwait
+pwait:
+  %pdone = call i1 @llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta(ptr addrspace(3) %pempty, i32 %pparity)
+  br i1 %pdone, label %filled, label %pwait
+filled:
+  call i64 @llvm.nvvm.mbarrier.arrive.expect.tx.scope.cta.space.cta(ptr addrspace(3) %pfull, i32 2304)
+  %to = getelementptr [2 x [2304 x i8]], ptr addrspace(3) @stages, i64 0, i64 %ps
+  %to7 = addrspacecast ptr addrspace(3) %to to ptr addrspace(7)
+  %from = getelementptr [2304 x i8], ptr addrspace(1) %in, i64 %pt
+  call void @llvm.nvvm.cp.async.bulk.global.to.shared.cluster(ptr addrspace(7) %to7, ptr addrspace(3) %pfull, ptr addrspace(1) %from, i32 2304, i16 0, i64 0, i1 false, i1 false)
+  %pnext = add i64 %pt, 1
+  %pmore = icmp ult i64 %pnext, %tiles
+  br i1 %pmore, label %produce, label %end
+
+consume:
+  %t = phi i64 [0, %begin], [%next, %released]
+  %acc = phi [4 x float] [zeroinitializer, %begin], [%done, %released]
+  %s = and i64 %t, 1
+  %round = lshr i64 %t, 1
+  %round32 = trunc i64 %round to i32
+  %parity = and i32 %round32, 1
+  %cfull = getelementptr [2 x i64], ptr addrspace(3) @full, i64 0, i64 %s
+  %cempty = getelementptr [2 x i64], ptr addrspace(3) @empty, i64 0, i64 %s
+  br label %cwait
+cwait:
+  %cdone = call i1 @llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta(ptr addrspace(3) %cfull, i32 %parity)
+  br i1 %cdone, label %multiply, label %cwait
+multiply:
+  %stage = getelementptr [2 x [2304 x i8]], ptr addrspace(3) @stages, i64 0, i64 %s
+  %address = ptrtoint ptr addrspace(3) %stage to i64
+  %low = and i64 %address, 262143
+  %start = lshr i64 %low, 4
+  %da = or i64 %start, 34363932672 ; stride 128: 8 << 32, leading 1024: 64 << 16
+  %startb = add i64 %start, 128
+  %db = or i64 %startb, 524288 ; leading 128: 8 << 16
+  call void @llvm.nvvm.wgmma.fence.sync.aligned()
+  %c = call [4 x float] @moec.nv.wgmma.m64n8k16.f32.bf16.bf16.ss([4 x float] %acc, i64 %da, i64 %db, i1 true)
+  call void @llvm.nvvm.wgmma.commit_group.sync.aligned()
+  %done = call [4 x float] @moec.nv.wgmma.wait.4xf32([4 x float] %c, i32 0)
+  %first = icmp eq i32 %tid, 160
+  br i1 %first, label %release, label %released
+release:
+  call i64 @llvm.nvvm.mbarrier.arrive.shared(ptr addrspace(3) %cempty)
+  br label %released
+released:
+  %next = add i64 %t, 1
+  %more = icmp ult i64 %next, %tiles
+  br i1 %more, label %consume, label %write
+write:
+  %i = sub i32 %tid, 128
+  %o = getelementptr [4 x float], ptr addrspace(1) %out, i32 %i
+  store [4 x float] %done, ptr addrspace(1) %o
+  br label %end
+end:
+  ret void
+}

@@ -1,0 +1,108 @@
+"""What a layer of layers.py computes, by the formula in float64.
+
+Operands are rounded to bf16 where a model of type bf16 stores them; everything else is
+exact, so the difference to an engine is what it rounds otherwise. NumPy, or PyTorch
+where tensors are on a device.
+"""
+
+import numpy as np
+
+from instructions import from_bf16, to_bf16
+from layers import EPSILON
+
+
+class NumpyMath:
+    """The few functions that NumPy and PyTorch spell in two ways."""
+
+    @staticmethod
+    def wide(codes):
+        return from_bf16(codes).astype(np.float64)
+
+    @staticmethod
+    def round(values):
+        return from_bf16(to_bf16(values)).astype(np.float64)
+
+    exp = staticmethod(np.exp)
+    sqrt = staticmethod(np.sqrt)
+
+    @staticmethod
+    def zeros_like(values):
+        return np.zeros_like(values)
+
+    @staticmethod
+    def number(array):
+        return np.asarray(array, np.float64)
+
+    @staticmethod
+    def where(mask):
+        return np.nonzero(mask)
+
+
+class TorchMath:
+    def __init__(self, torch, device):
+        self.torch, self.device = torch, device
+        self.exp, self.sqrt = torch.exp, torch.sqrt
+        self.zeros_like = torch.zeros_like
+
+    def wide(self, values):
+        return values.to(self.torch.float64)
+
+    def round(self, values):
+        return values.to(self.torch.bfloat16).to(self.torch.float64)
+
+    def number(self, array):
+        return self.torch.as_tensor(np.asarray(array)).to(self.device, self.torch.float64)
+
+    def where(self, mask):
+        return self.torch.nonzero(self.torch.as_tensor(mask).to(self.device), as_tuple=True)
+
+
+def scores(x, weights, shape, math=NumpyMath):
+    """The operand of the layer, of its experts, and the scores of all experts."""
+    hidden, _, experts, _ = shape
+    x = math.round(math.number(x))
+    spread = (x * x).mean(-1, keepdims=True) if isinstance(x, np.ndarray) else (
+        (x * x).mean(-1, keepdim=True))
+    f = math.round(x / math.sqrt(spread + EPSILON))
+    router = math.wide(weights.tensor("router.weight", (experts, hidden)))
+    logits = math.round(f @ router.T)
+    e = math.exp(logits)
+    return x, f, e / (e.sum(-1)[:, None])
+
+
+def layer(x, weights, shape, ids, math=NumpyMath):
+    """Results f64 [tokens, hidden] for the experts `ids` [tokens, slots]."""
+    hidden, width, experts, _ = shape
+    x, f, score = scores(x, weights, shape, math)
+    result = math.zeros_like(x)
+    chosen = np.zeros((len(ids), experts), bool)
+    np.put_along_axis(chosen, ids.astype(np.int64), True, 1)
+    total = (score * math.number(chosen)).sum(-1)
+    for e in range(experts):
+        if not chosen[:, e].any():
+            continue
+        tokens = math.where(chosen[:, e])[0]
+        gate, up, down = (
+            math.wide(weights.tensor(f"experts.{e}.{name}.weight", size))
+            for name, size in (("gate", (width, hidden)), ("up", (width, hidden)),
+                               ("down", (hidden, width))))
+        g = math.round(f[tokens] @ gate.T)
+        u = math.round(f[tokens] @ up.T)
+        h = math.round(g / (1 + math.exp(-g)) * u)
+        result[tokens] += (score[tokens, e] / total[tokens])[:, None] * (h @ down.T)
+    return x + result
+
+
+def error(found, expected):
+    """In norm, relative to what the experts add."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def flips(score, ids):
+    """Tokens for which the largest scores are others' than `ids`, and how far the
+    nearest of them are from a tie."""
+    slots = ids.shape[1]
+    order = np.argsort(-score, axis=1, kind="stable")[:, :slots]
+    other = [t for t in range(len(ids)) if set(order[t]) != set(ids[t])]
+    gaps = [1 - score[t, ids[t]].min() / score[t, order[t]].min() for t in other]
+    return len(other), max(gaps, default=0.0)
