@@ -178,6 +178,14 @@ void KernelTable::addKernel(Operation *op, std::optional<unsigned> barriers) {
   }
 }
 
+void KernelTable::addLaunches(Operation *op, size_t launches) {
+  if (launches == 0)
+    return;
+  if (!records.empty())
+    addBarrier();
+  addKernel(op, static_cast<unsigned>(launches - 1));
+}
+
 ArrayAttr KernelTable::getKernels(MLIRContext *context) const {
   return ArrayAttr::get(context, numbered ? ArrayRef<Attribute>(records)
                                           : ArrayRef<Attribute>());

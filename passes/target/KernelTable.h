@@ -26,6 +26,9 @@ public:
   /// it; nothing where their number depends on the batch.
   void addKernel(mlir::Operation *op, std::optional<unsigned> barriers);
 
+  /// A kernel of a device: each launch is an interval.
+  void addLaunches(mlir::Operation *op, size_t launches);
+
   /// One record per kernel and interval, as docs/ir-conventions.md says. Empty
   /// where intervals cannot be numbered.
   mlir::ArrayAttr getKernels(mlir::MLIRContext *context) const;

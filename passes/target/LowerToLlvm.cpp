@@ -311,10 +311,11 @@ LogicalResult LevelLowering::lowerBody(moex::ParallelOp parallel,
   for (Operation &op : parallel.getBody().front()) {
     b.setLoc(op.getLoc());
     if (isa<moex::BarrierOp>(op)) {
-      // Launches run one after the other anyway.
-      if (!device)
+      // Launches run one after the other anyway, each an interval of its own.
+      if (!device) {
         abi::callBarrier(b, step, worker);
-      table.addBarrier();
+        table.addBarrier();
+      }
       continue;
     }
     if (op.getNumResults() == 1) {
@@ -495,11 +496,9 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
     return failure();
   auto rows = op->getAttrOfType<AffineMapAttr>("rows");
   arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
-  if (device) {
-    table.addKernel(op, 0);
+  if (device)
     return launchKernels(request, arguments[2],
                          ArrayRef<Value>(arguments).drop_front(3));
-  }
   FailureOr<SharedKernel> kernel = getKernel(request);
   if (failed(kernel))
     return failure();
@@ -547,6 +546,7 @@ LogicalResult LevelLowering::launchKernels(const KernelRequest &request,
   }
   for (const DeviceCode::Launch &launch : known->second)
     launcher->launch(launch, rows, operands);
+  table.addLaunches(request.op, known->second.size());
   return success();
 }
 
