@@ -1,13 +1,15 @@
 """Runs models whole on the emulated device, and compares them with the processor.
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
-        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--plugin=FILE] [MODEL..]
+        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--tokens=12,..]
+        [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
-emulates. Sources with random weights score one sequence, of every modality that they
-have; goldens take a prefill of 33 tokens, 8 decode steps and a scoring of all.
+emulates. Sources with random weights score sequences of the lengths of --tokens, of
+every modality that they have; goldens take a prefill of 33 tokens, 8 decode steps and
+a scoring of all.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 most models give equal bits; tensor cores sum in another order. What is judged is the
