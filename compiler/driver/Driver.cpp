@@ -205,6 +205,7 @@ std::unique_ptr<ast::File> Compilation::parseCheckpoint() {
   CheckpointOptions checkpoint;
   checkpoint.weightsFolder = weightsFolder(options);
   checkpoint.context = options.context;
+  checkpoint.family = options.family;
   std::optional<std::string> text =
       importCheckpoint(options.input, checkpoint, sources, diagnostics);
   if (!text)

@@ -15,10 +15,10 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
-#include "llvm/Support/Program.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
+#include "llvm/Support/Program.h"
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -47,8 +47,7 @@ struct CommandLine {
           clEnumValN(EmitKind::MlirLlvm, "mlir-llvm", "IR after phase target"),
           clEnumValN(EmitKind::Llvm, "llvm", "optimised LLVM IR"),
           clEnumValN(EmitKind::Assembly, "asm", "assembly"),
-          clEnumValN(EmitKind::Ptx, "ptx",
-                     "PTX of all levels of devices"),
+          clEnumValN(EmitKind::Ptx, "ptx", "PTX of all levels of devices"),
           clEnumValN(EmitKind::Object, "obj", "an object file, no weights"),
           clEnumValN(EmitKind::Artifact, "so", "the model (default)")),
       cl::cat(category)};
@@ -73,6 +72,11 @@ struct CommandLine {
       cl::desc("Longest sequence that the model of a checkpoint is to take "
                "(default: what its configuration says)"),
       cl::value_desc("tokens"), cl::cat(category)};
+  cl::opt<std::string> family{
+      "family",
+      cl::desc("Family of the model of a checkpoint (default: what its "
+               "configuration says; --print-families lists them)"),
+      cl::value_desc("name"), cl::cat(category)};
   cl::opt<std::string> compute{
       "compute",
       cl::desc("Type of values between operations and of rounded operands of "
@@ -231,12 +235,16 @@ static std::optional<int> setInput(const CommandLine &line,
   options.input = inputs.front();
   options.inputIsCheckpoint = llvm::sys::fs::is_directory(options.input);
   options.context = line.context;
+  options.family = line.family;
   if (isImport && !options.inputIsCheckpoint)
     return usage("import: expected a folder with a checkpoint, found '" +
                  options.input + "'");
   if (line.context.getNumOccurrences() && !options.inputIsCheckpoint)
     return usage("--context: expected a folder with a checkpoint; the text of "
                  "a model says what it takes");
+  if (line.family.getNumOccurrences() && !options.inputIsCheckpoint)
+    return usage("--family: expected a folder with a checkpoint; the text of a "
+                 "model needs none");
   if (line.context.getNumOccurrences() && line.context == 0)
     return usage("--context: expected at least one token");
   if (isImport && line.emit.getNumOccurrences())

@@ -42,6 +42,8 @@ struct DriverOptions {
   bool inputIsCheckpoint = false;
   /// Tokens a checkpoint's model is to take; 0: as many as it can.
   int64_t context = 0;
+  /// Of a checkpoint; empty for the one that its configuration names.
+  std::string family;
   /// "-": standard output, for text only.
   std::string output;
   EmitKind emit = EmitKind::Artifact;

@@ -11,6 +11,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 
 #include <charconv>
 #include <cmath>
@@ -333,6 +334,44 @@ declarations(StringRef item, StringRef text,
       result += (result.empty() ? item + " " : Twine(", ")).str() + name +
                 " = " + value;
   return result.empty() ? "" : result + "\n";
+}
+
+/// A name without what tells layers and experts apart: "layers.#.mlp".
+static std::string withoutNumbers(StringRef name) {
+  llvm::SmallVector<StringRef, 12> parts;
+  name.split(parts, '.');
+  for (StringRef &part : parts)
+    if (part.contains('{') || llvm::all_of(part, llvm::isDigit))
+      part = "#";
+  return llvm::join(parts, ".");
+}
+
+bool Decoder::namesAllTensors() const {
+  std::string text =
+      embedding + before + blockText + layerText + finalNorm + headMap + logits;
+  llvm::StringSet<> stored, named;
+  tensors.forEach([&](const TensorInfo &tensor) {
+    bool isIgnored = llvm::any_of(ignores, [&](const std::string &pattern) {
+      return matchPattern(pattern, tensor.name).has_value();
+    });
+    if (!isIgnored && !matchPattern("*.rotary_emb.inv_freq", tensor.name))
+      stored.insert(withoutNumbers(tensor.name));
+  });
+  // A name stands for itself or, in a layer, behind the layer's prefix.
+  for (StringRef rest = text;;) {
+    size_t open = rest.find('"');
+    if (open == StringRef::npos)
+      break;
+    auto [name, behind] = rest.drop_front(open + 1).split('"');
+    std::string whole = withoutNumbers(name);
+    if (!stored.contains(whole))
+      whole = withoutNumbers((layersAt + name).str());
+    if (!stored.contains(whole))
+      return false;
+    named.insert(whole);
+    rest = behind;
+  }
+  return named.size() == stored.size();
 }
 
 /// The item that says what ends a text; empty for nothing.

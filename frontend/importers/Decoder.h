@@ -269,6 +269,9 @@ public:
   std::string headMap;             ///< the last map, as an expression
   std::string logits = "$head"; ///< what is returned; `$head` is the last map
 
+  /// Whether the text names every tensor that is not ignored, and no other, as
+  /// far as names without numbers of layers and experts tell.
+  bool namesAllTensors() const;
   /// The whole file; `weights` are the patterns to write.
   std::string finish(llvm::ArrayRef<std::string> weights);
 

@@ -57,12 +57,15 @@ private:
   std::optional<JsonValue> readObject(const std::string &path);
   const JsonValue *chooseDecoder(JsonValue &root);
   const ModelFamily *chooseFamily(const JsonValue &decoder);
+  bool fits(const ModelFamily &family, const JsonValue &decoder,
+            bool isComposite);
+  std::vector<StringRef> fittingFamilies(const JsonValue &decoder);
   void ignoreOtherParts(Decoder &decoder);
   void addStopTokens(const JsonValue &object, Decoder &decoder);
   void readStopTokens(const JsonValue &root, const JsonValue &text,
                       Decoder &decoder);
   std::string modelName(const ModelFamily &family) const;
-  std::vector<std::string> weightPatterns() const;
+  std::optional<std::vector<std::string>> weightPatterns();
   std::optional<std::string> canonical(const std::string &text);
 
   std::string pathOf(StringRef name) const {
@@ -76,6 +79,7 @@ private:
   SourceManager &sources;
   Diagnostics &diagnostics;
   Checkpoint tensors;
+  bool isComposite = false; ///< the decoder is a part of it
 };
 } // namespace
 
@@ -129,7 +133,48 @@ const JsonValue *CheckpointImport::chooseDecoder(JsonValue &root) {
   return &text->value;
 }
 
+/// Whether the family understands all keys, and names all tensors.
+bool CheckpointImport::fits(const ModelFamily &family, const JsonValue &object,
+                            bool isComposite) {
+  Diagnostics silent(sources);
+  ModelConfig config(object, "", object.range, silent);
+  Decoder decoder(config, tensors, "guess", /*contextLimit=*/0);
+  family.describe(decoder);
+  if (isComposite)
+    ignoreOtherParts(decoder);
+  config.neutral("quantization_config");
+  config.reportUnread();
+  return !silent.hasErrors() && decoder.namesAllTensors();
+}
+
+/// The families that the checkpoint could be of, whatever it says.
+std::vector<StringRef>
+CheckpointImport::fittingFamilies(const JsonValue &decoder) {
+  std::vector<StringRef> found;
+  Diagnostics silent(sources);
+  if (!tensors.open(folder, sources, silent))
+    return found;
+  for (const ModelFamily *family : modelFamilies())
+    if (fits(*family, decoder, isComposite))
+      found.push_back(family->name());
+  return found;
+}
+
 const ModelFamily *CheckpointImport::chooseFamily(const JsonValue &decoder) {
+  std::vector<StringRef> known;
+  for (const ModelFamily *family : modelFamilies())
+    known.insert(known.end(), family->modelTypes.begin(),
+                 family->modelTypes.end());
+  llvm::sort(known);
+  if (!options.family.empty()) {
+    const ModelFamily *family = findModelFamily(options.family);
+    if (!family)
+      diagnostics.error(DiagId::E635, DiagnosticPlace::wholeFile(folder),
+                        "--family: no importer knows the model family '" +
+                            options.family + "'; known are " +
+                            llvm::join(known, ", "));
+    return family;
+  }
   const JsonMember *type = decoder.find("model_type");
   if (!type || type->value.kind != JsonValue::Kind::String) {
     diagnostics.error(type ? DiagId::E632 : DiagId::E631,
@@ -140,16 +185,17 @@ const ModelFamily *CheckpointImport::chooseFamily(const JsonValue &decoder) {
   StringRef name = type->value.string;
   if (const ModelFamily *family = findModelFamily(name))
     return family;
-  std::vector<StringRef> known;
-  for (const ModelFamily *family : modelFamilies())
-    known.insert(known.end(), family->modelTypes.begin(),
-                 family->modelTypes.end());
-  llvm::sort(known);
-  diagnostics
-      .error(DiagId::E635, type->value.range,
-             "no importer knows the model family '" + name + "'")
-      .suggest(type->value.range, closestName(name, known))
+  std::vector<StringRef> fitting = fittingFamilies(decoder);
+  DiagnosticBuilder error =
+      diagnostics.error(DiagId::E635, type->value.range,
+                        "no importer knows the model family '" + name + "'");
+  error.suggest(type->value.range, closestName(name, known))
       .hint(type->value.range, "known are " + llvm::join(known, ", "));
+  if (!fitting.empty())
+    error.hint(type->value.range,
+               "its keys and tensors are those of " +
+                   llvm::join(fitting, " or ") + ": '--family=" + fitting[0] +
+                   "' imports it so, if it computes the same");
   return nullptr;
 }
 
@@ -231,11 +277,25 @@ std::string CheckpointImport::modelName(const ModelFamily &family) const {
   return name;
 }
 
-std::vector<std::string> CheckpointImport::weightPatterns() const {
+/// The files as strings of the language; nothing after reporting one that is
+/// none.
+std::optional<std::vector<std::string>> CheckpointImport::weightPatterns() {
   std::vector<std::string> result;
   for (const std::string &pattern : tensors.patterns()) {
     llvm::SmallString<256> path(options.weightsFolder);
     llvm::sys::path::append(path, pattern);
+    if (llvm::is_contained(path, '"') || llvm::any_of(path, [](char c) {
+          return static_cast<unsigned char>(c) < 0x20;
+        })) {
+      diagnostics.error(DiagId::E637, DiagnosticPlace::wholeFile(folder),
+                        "expected a path to the tensors without quotation "
+                        "marks and control characters, which no text can "
+                        "name: '" +
+                            path +
+                            "'; a text in the folder of the checkpoint does "
+                            "not name that folder");
+      return std::nullopt;
+    }
     std::string text;
     for (char c : path) // braces of strings are written twice
       text += std::string(c == '{' || c == '}' ? 2 : 1, c);
@@ -262,6 +322,7 @@ std::optional<std::string> CheckpointImport::run() {
   if (!root)
     return std::nullopt;
   const JsonValue *object = chooseDecoder(*root);
+  isComposite = object != &*root;
   const ModelFamily *family = chooseFamily(*object);
   if (!family || !tensors.open(folder, sources, diagnostics))
     return std::nullopt;
@@ -272,14 +333,17 @@ std::optional<std::string> CheckpointImport::run() {
                        "quantised checkpoints are not read");
   Decoder decoder(config, tensors, modelName(*family), options.context);
   family->describe(decoder);
-  if (object != &*root)
+  if (isComposite)
     ignoreOtherParts(decoder);
   readStopTokens(*root, *object, decoder);
   config.neutral("quantization_config");
   config.reportUnread();
   if (diagnostics.hasErrors())
     return std::nullopt;
-  return canonical(decoder.finish(weightPatterns()));
+  std::optional<std::vector<std::string>> patterns = weightPatterns();
+  if (!patterns)
+    return std::nullopt;
+  return canonical(decoder.finish(*patterns));
 }
 
 std::optional<std::string>

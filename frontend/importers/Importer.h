@@ -25,6 +25,8 @@ struct CheckpointOptions {
   std::string weightsFolder;
   /// Tokens that the model is to take, 0 for as many as it can.
   int64_t context = 0;
+  /// The family, empty for the one that `model_type` names.
+  std::string family;
 };
 
 /// The text of the model of a checkpoint folder. Nothing after reporting at

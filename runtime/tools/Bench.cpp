@@ -448,10 +448,11 @@ void runAll(const BenchOptions &options) {
   bool isFirst = true;
   for (const uint64_t asked : options.threads) {
     const Engine engine(static_cast<unsigned>(asked));
-    // No test waits for pages of weights. Their checksums are compared once.
+    // No test waits for pages of weights, which a device does not read. Their
+    // checksums are compared once.
     const Model model =
         Model::load(engine, options.artifact, options.verify && isFirst,
-                    /*populate=*/true);
+                    /*populate=*/options.device != MOE_DEVICE_CUDA);
     isFirst = false;
     const std::string level = levelOf(model, options.device);
     Bench bench(options, model, level);

@@ -97,8 +97,7 @@ class Check:
             for name, _, fault in instructions.run(self.driver, self.pack, recorded):
                 self.add("instructions", name, lambda fault=fault: told(fault))
         except DriverError as problem:
-            # A context that has failed runs nothing more.
-            self.add("instructions", "the rest", lambda problem=problem: ("", str(problem)))
+            self.add("instructions", "modules", lambda problem=problem: ("", str(problem)))
 
     # ---- whole models ------------------------------------------------------
 
@@ -125,13 +124,17 @@ class Check:
             for artifact in sorted((self.pack / "goldens").glob("*.so"))])
 
     def model(self, artifact):
+        """What the processor gave where the folder was made, or gives here."""
         words = [self.pack / "bin" / "moe-run", artifact, "--print", "none"]
         if artifact.stem == "fashion":
             words += ["--entry", "prefill", "--text", "The king"]
         else:
             words += ["--ids", "1,2,3,4,5,6,7,8,9,10,11,12"]
         values = []
-        for device in ("cpu", "cuda"):
+        given = artifact.with_suffix(".npy")
+        if given.exists():
+            values.append(np.load(given).astype(np.float64))
+        for device in ("cpu", "cuda")[len(values):]:
             output = self.scratch / f"{artifact.stem}-{device}.npy"
             command([*words, "--output", output], MOE_DEVICE=device)
             values.append(np.load(output).astype(np.float64))

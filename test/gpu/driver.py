@@ -89,8 +89,8 @@ class Driver:
             self.call("cuMemcpyDtoH_v2", pointer(result), addresses[1],
                       ctypes.c_size_t(result.nbytes))
         finally:
-            for address in addresses:
-                self.call("cuMemFree_v2", address)
+            for address in addresses:  # after a failure this fails as well
+                self.library.cuMemFree_v2(address)
         return result
 
 

@@ -13,8 +13,11 @@ a scoring of all.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 most models give equal bits; tensor cores sum in another order. What is judged is the
-error in norm over all results: 2e-5 in f32, 1e-3 in bf16. --seeds=N runs N schedules
-of threads and asks for the same bits from each.
+error in norm over all results: 2e-5 in f32, 1e-3 in bf16. A sum in another order may
+send a token to other experts: in bf16 goldens replay the experts that the processor's
+scoring chose, on both, and tokens for which the device alone would have chosen others
+are counted (`flips`). --seeds=N runs N schedules of threads and asks for the same bits
+from each.
 """
 
 import argparse
@@ -58,15 +61,22 @@ class Runner:
             words.append(f"--quantize={self.options.quantize}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
+        if self.replays(model, compute):
+            words.append("--with=routing_in,routing_out")
         if model.is_file() and model.parent.name != "fashion":
             words.append("--weights=synthetic:1")
         command(words)
 
-    def run(self, model, artifact, output, **environment):
+    @staticmethod
+    def replays(model, compute):
+        return model.is_dir() and compute == "bf16"
+
+    def run(self, model, artifact, output, routing=(), **environment):
         if model.is_dir():
             reference, _ = safetensors_io.read(model / "logits.safetensors")
             tokens = ",".join(map(str, reference["tokens"]))
-            command([self.steps, artifact, PREFILL, tokens, output], **environment)
+            command([self.steps, artifact, PREFILL, tokens, output, *routing],
+                    **environment)
             return np.fromfile(output, np.float32)
         sources = [["--ids", ",".join(str(1 + i * 7 % 60) for i in range(count))]
                    for count in self.options.tokens]
@@ -101,9 +111,18 @@ class Runner:
         artifact = self.options.work / f"{name}.so"
         output = self.options.work / f"{name}.f32"
         self.compile(model, compute, artifact)
-        expected = self.run(model, artifact, output, MOE_DEVICE="cpu").astype(np.float64)
-        found = [self.run(model, artifact, output, MOE_DEVICE="cuda",
-                          MOE_CUDA_DRIVER=str(self.emulator), MOE_CUDA_EMU_SEED=str(seed))
+        device = {"MOE_DEVICE": "cuda", "MOE_CUDA_DRIVER": str(self.emulator)}
+        replay, flips = (), ""
+        if self.replays(model, compute):
+            chosen, other = (output.with_suffix(f".{name}") for name in ("cpu", "cuda"))
+            self.run(model, artifact, output, [chosen], MOE_DEVICE="cpu")
+            self.run(model, artifact, output, [other], **device)
+            flips = self.count_flips(artifact, chosen, other)
+            replay = ["-", chosen]
+        expected = self.run(model, artifact, output, replay, MOE_DEVICE="cpu")
+        expected = expected.astype(np.float64)
+        found = [self.run(model, artifact, output, replay, **device,
+                          MOE_CUDA_EMU_SEED=str(seed))
                  for seed in range(1, self.options.seeds + 1)]
         artifact.unlink()
         for other in found[1:]:
@@ -112,7 +131,23 @@ class Runner:
         error = np.linalg.norm(found[0] - expected) / np.linalg.norm(expected)
         equal = (found[0] == expected).mean()
         fault = "" if error <= TOLERANCE[compute] else f"at most {TOLERANCE[compute]:.0e}"
-        return error, equal, fault
+        return error, equal, flips, fault
+
+    def count_flips(self, artifact, chosen, other):
+        """Tokens for which some router of two exports has another set of experts."""
+        facts = json.loads(command([self.tools / "moe-inspect", "--json", artifact]))
+        ours, theirs = (np.fromfile(path, np.int32) for path in (chosen, other))
+        slots = [router["slots"] for router in facts["routers"]]
+        if not slots:
+            return ""
+        tokens = len(ours) // (2 * sum(slots))
+        flips, at = np.zeros(tokens, bool), 0
+        for count in slots:
+            sets = [np.sort(ids[at:at + tokens * count].reshape(tokens, count))
+                    for ids in (ours, theirs)]
+            flips |= (sets[0] != sets[1]).any(axis=1)
+            at += 2 * tokens * count
+        return f"{flips.sum()}/{tokens}"
 
 
 def main():
@@ -133,16 +168,17 @@ def main():
         p.parent for p in (ROOT / "test" / "importers" / "golden").glob("*/config.json"))
     runner = Runner(options)
     failures = 0
-    print(f"{'model':32} {'type':5} {'error':>8} {'equal':>7}")
+    print(f"{'model':32} {'type':5} {'error':>8} {'equal':>7} {'flips':>7}")
     for model in models:
         for compute in options.compute.split(","):
-            error, equal, fault = np.nan, np.nan, ""
+            error, equal, flips, fault = np.nan, np.nan, "", ""
             try:
-                error, equal, fault = runner.compare(model, compute)
+                error, equal, flips, fault = runner.compare(model, compute)
             except (RuntimeError, OSError, ValueError) as problem:
                 fault = str(problem)
             failures += bool(fault)
-            print(f"{model.stem:32} {compute:5} {error:8.1e} {equal:7.2%} {fault}", flush=True)
+            print(f"{model.stem:32} {compute:5} {error:8.1e} {equal:7.2%} {flips:>7} {fault}",
+                  flush=True)
     print(f"{len(models)} models, {failures} failed")
     sys.exit(1 if failures else 0)
 

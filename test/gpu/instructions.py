@@ -234,9 +234,13 @@ def run(driver, folder, recorded=None):
             continue
         module = driver.load(ptx.read_bytes(), ir)
         for case in own:
-            function = driver.function(module, case.kernel)
-            found = driver.run(function, case.blocks, case.threads, case.source,
-                               case.result.copy(), case.numbers)
+            try:
+                function = driver.function(module, case.kernel)
+                found = driver.run(function, case.blocks, case.threads, case.source,
+                                   case.result.copy(), case.numbers)
+            except DriverError as problem:
+                yield case.name, None, f"{problem}; nothing runs behind this"
+                return
             fault = fault_of(case, found, case.expected)
             if not fault and recorded is not None:
                 fault = fault_of(case, found, recorded[case.name])

@@ -24,7 +24,7 @@ TEST(MoeInspect, ForPeople) {
         "u8[2, 3, 1]", "200 in a cache", "logits[256], trace[4]",
         "image?, text[1..150]      last position", "avx512f avx512bw",
         "512 + 64 T", "cache, 16 bytes per token", "weights, 6,144 bytes",
-        "row_major  1      3,072", "Distinct, TokenLocal",
+        "row_major  1      3,072", "distinct, token_local",
         "ignored tensors: unused.*"})
     EXPECT_TRUE(contains(result.out, part)) << part << "\n" << result.out;
 }

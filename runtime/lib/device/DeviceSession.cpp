@@ -68,10 +68,10 @@ std::unique_ptr<PageMemory> DeviceSession::makePages(size_t states) {
 }
 
 absl::Status DeviceSession::prepare(const moe_batch_v1 &batch,
-                                    const Function &function, bool routing,
-                                    uint64_t columns, uint64_t scratchBytes) {
+                                    const Function &function, uint64_t columns,
+                                    uint64_t scratchBytes) {
   MOE_RETURN_IF_ERROR(device().status());
-  staging.layOut({&batch, &function, routing, columnsFor(columns)});
+  staging.layOut({&batch, &function, columnsFor(columns)});
   const uint64_t stagingRoom = roomFor(staging.stagingBytes());
   const uint64_t resultRoom = roomFor(staging.resultBytes());
   MOE_RETURN_IF_ERROR(deviceStaging.reserve(stagingRoom, "the batch"));
@@ -119,8 +119,9 @@ absl::Status DeviceSession::queueStep(const moe_variant_v1 &code, bool stamped,
     stamps.begin();
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   }
-  MOE_RETURN_IF_ERROR(usesGraphs && !tracing ? launchGraph(code, stepStatus)
-                                             : launchAll(code, stepStatus));
+  MOE_RETURN_IF_ERROR(usesGraphs && !tracing && !staging.steersRouters()
+                          ? launchGraph(code, stepStatus)
+                          : launchAll(code, stepStatus));
   if (stamped)
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   if (stepStatus != MOE_STEP_OK || staging.resultBytes() == 0)
@@ -171,7 +172,7 @@ absl::Status DeviceSession::launchGraph(const moe_variant_v1 &code,
   }
   GraphCache::Entry &entry =
       graphs.find({&code, staging.batch().batch->extents,
-                   staging.batch().pageColumns, staging.batch().routing});
+                   staging.batch().pageColumns, staging.routingCount() != 0});
   if (!entry.graph) {
     const bool isNew = std::exchange(entry.isNew, false);
     if (!isNew)
@@ -238,8 +239,9 @@ absl::Status DeviceSession::launch(const moe_launch_v1 &given) {
         "the step launches kernel '", kernel.name, "' with ",
         given.shared_bytes, " bytes of shared memory, which declares ",
         kernel.sharedBytes));
+  // Without blocks there is nothing to do, but for an interval of the trace.
   if (given.grid[0] == 0 || given.grid[1] == 0 || given.grid[2] == 0)
-    return absl::OkStatus();
+    return tracing ? stamps.mark(stream.get()) : absl::OkStatus();
   // Every parameter has 64 bits.
   parameters.resize(given.num_args + size_t{1});
   parameters[0] = &staging.step().on_device;

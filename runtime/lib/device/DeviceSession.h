@@ -35,7 +35,7 @@ public:
   /// Makes room for a step that needs `scratchBytes`; a page table as wide as
   /// `columns` will come.
   absl::Status prepare(const moe_batch_v1 &batch, const Function &function,
-                       bool routing, uint64_t columns, uint64_t scratchBytes);
+                       uint64_t columns, uint64_t scratchBytes);
   /// Runs the step that was prepared; `batch` now has its page table. A step
   /// of generated code that ends with a status of its own puts it into
   /// `stepStatus`. `trace` is a MOE_TRACE_.

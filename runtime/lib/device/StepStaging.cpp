@@ -3,29 +3,61 @@
 #include "runtime/lib/device/StepStaging.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 using namespace moe::rt;
 
 namespace {
 
-/// Hands out places one behind the other, each as aligned as an allocation.
-class Cursor {
-public:
-  uint64_t place(uint64_t bytes) {
-    constexpr uint64_t kAlignment = 256;
-    const uint64_t at = end;
-    end = (end + bytes + kAlignment - 1) / kAlignment * kAlignment;
-    return at;
+/// As aligned as an allocation.
+uint64_t alignUp(uint64_t bytes) {
+  constexpr uint64_t kAlignment = 256;
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// A list in moe_routing_io_v1 of one array per router.
+struct RoutingInput {
+  size_t offset;
+  uint64_t elementBytes;
+  bool byExpert; // elements: the router's experts; else tokens * slots
+
+  uint64_t bytes(const Router &router, uint64_t tokens) const {
+    return elementBytes *
+           (byExpert ? uint64_t{router.experts} : tokens * router.slots);
   }
-  uint64_t end = 0;
+  const void *const *listOf(const moe_routing_io_v1 &io) const {
+    const void *const *list = nullptr;
+    std::memcpy(&list, reinterpret_cast<const char *>(&io) + offset,
+                sizeof(list));
+    return list;
+  }
+  void setList(moe_routing_io_v1 &io, const void *const *list) const {
+    std::memcpy(reinterpret_cast<char *>(&io) + offset, &list, sizeof(list));
+  }
 };
+constexpr RoutingInput kInputs[] = {
+    {offsetof(moe_routing_io_v1, forced_ids), sizeof(int32_t), false},
+    {offsetof(moe_routing_io_v1, forced_weights), sizeof(float), false},
+    {offsetof(moe_routing_io_v1, expert_mask), sizeof(uint8_t), true},
+    {offsetof(moe_routing_io_v1, bias), sizeof(float), true}};
 
 template <typename Element> Element *onDevice(uint64_t address) {
   return reinterpret_cast<Element *>(address);
 }
 
 } // namespace
+
+/// Hands out places one behind the other.
+class moe::rt::Cursor {
+public:
+  uint64_t place(uint64_t bytes) {
+    const uint64_t at = end;
+    end = alignUp(end + bytes);
+    return at;
+  }
+  uint64_t end = 0;
+};
 
 StepStaging::StepStaging(const ModelDescription &model)
     : model(model), ids(model.routers.size()), weights(model.routers.size()) {}
@@ -61,6 +93,7 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   places.logitsRows = cursor.place(extents.logits_rows * sizeof(int32_t));
   for (size_t i = 0; i < MOE_MAX_MODALITIES; ++i)
     places.raw[i] = cursor.place(rawBytes(i));
+  layOutInputs(cursor);
   places.end = cursor.end;
 
   Cursor result;
@@ -69,11 +102,33 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
     results.outputs.push_back(
         result.place(extents.logits_rows * output.width * sizeof(float)));
   results.routingCount = 0;
-  for (const Router &router : model.routers)
-    results.routingCount += given.routing ? extents.tokens * router.slots : 0;
+  if (given.batch->routing && given.batch->routing->ids)
+    for (const Router &router : model.routers)
+      results.routingCount += extents.tokens * router.slots;
   results.ids = result.place(results.routingCount * sizeof(int32_t));
   results.weights = result.place(results.routingCount * sizeof(float));
   results.end = result.end;
+}
+
+void StepStaging::layOutInputs(Cursor &cursor) {
+  static_assert(sizeof(kInputs) / sizeof(kInputs[0]) == kRoutingInputs,
+                "a place for each");
+  const moe_routing_io_v1 *io = given.batch->routing;
+  const uint64_t tokens = given.batch->extents.tokens;
+  steers = io && io->count;
+  places.counts =
+      cursor.place(steers ? model.routers.size() * sizeof(int32_t) : 0);
+  for (size_t i = 0; io && i < kRoutingInputs; ++i) {
+    const void *const *list = kInputs[i].listOf(*io);
+    if (!list)
+      continue;
+    steers = true;
+    uint64_t bytes = 0;
+    for (const Router &router : model.routers)
+      bytes = alignUp(bytes + kInputs[i].bytes(router, tokens));
+    places.inputLists[i] = cursor.place(model.routers.size() * sizeof(void *));
+    places.inputs[i] = cursor.place(bytes);
+  }
 }
 
 /// Copies an array into the staging buffer and returns where it will be on the
@@ -120,35 +175,67 @@ void StepStaging::writeBatch(uint8_t *host, uint64_t staging) {
   hostBatch.routing = nullptr;
 }
 
-/// The host's struct has tables of the host, the device's those of the device.
-void StepStaging::writeRouting(uint8_t *host, const DeviceAddresses &at) {
-  uint64_t first = 0;
+void StepStaging::writeExports(const DeviceAddresses &at) {
   const uint64_t tokens = given.batch->extents.tokens;
+  uint64_t first = 0;
   for (size_t i = 0; i < model.routers.size(); ++i) {
     ids[i] = onDevice<int32_t>(at.results + results.ids) + first;
     weights[i] = onDevice<float>(at.results + results.weights) + first;
     first += tokens * model.routers[i].slots;
   }
-  hostRouting = {};
-  hostRouting.size = sizeof(hostRouting);
   hostRouting.ids = ids.data();
   hostRouting.weights = weights.data();
-  hostBatch.routing = &hostRouting;
+}
+
+void StepStaging::writeInputs(uint8_t *host, const DeviceAddresses &at,
+                              moe_routing_io_v1 &there) {
+  const moe_routing_io_v1 &from = *given.batch->routing;
+  const uint64_t tokens = given.batch->extents.tokens;
+  for (size_t i = 0; i < kRoutingInputs; ++i) {
+    const void *const *list = kInputs[i].listOf(from);
+    if (!list)
+      continue;
+    inputs[i].assign(model.routers.size(), nullptr);
+    uint64_t place = places.inputs[i];
+    for (size_t r = 0; r < model.routers.size(); ++r) {
+      const uint64_t bytes = kInputs[i].bytes(model.routers[r], tokens);
+      inputs[i][r] = put(host, at.staging, place,
+                         static_cast<const uint8_t *>(list[r]), bytes);
+      place += alignUp(bytes);
+    }
+    kInputs[i].setList(hostRouting, inputs[i].data());
+    kInputs[i].setList(there, put(host, at.staging, places.inputLists[i],
+                                  inputs[i].data(), inputs[i].size()));
+  }
+  hostRouting.count =
+      put(host, at.staging, places.counts, from.count, model.routers.size());
+  there.count = hostRouting.count;
+}
+
+/// The host's struct has lists of the host, the device's those of the device.
+void StepStaging::writeRouting(uint8_t *host, const DeviceAddresses &at) {
+  hostRouting = {};
+  hostRouting.size = sizeof(hostRouting);
+  if (results.routingCount)
+    writeExports(at);
   moe_routing_io_v1 there = hostRouting;
-  there.ids = put(host, at.staging, places.idTable, ids.data(), ids.size());
-  there.weights =
-      put(host, at.staging, places.weightTable, weights.data(), weights.size());
+  there.ids = put(host, at.staging, places.idTable, hostRouting.ids,
+                  model.routers.size());
+  there.weights = put(host, at.staging, places.weightTable, hostRouting.weights,
+                      model.routers.size());
+  writeInputs(host, at, there);
   put(host, at.staging, places.routing, &there, 1);
+  hostBatch.routing = &hostRouting;
 }
 
 void StepStaging::write(uint8_t *host, const DeviceAddresses &at,
                         const void *const *weightPointers,
                         void *const *states) {
   writeBatch(host, at.staging);
-  if (given.routing)
+  if (given.batch->routing)
     writeRouting(host, at);
   moe_batch_v1 batchThere = hostBatch;
-  if (given.routing)
+  if (given.batch->routing)
     batchThere.routing =
         onDevice<const moe_routing_io_v1>(at.staging + places.routing);
   outputs.clear();

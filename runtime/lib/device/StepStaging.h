@@ -14,11 +14,12 @@
 
 namespace moe::rt {
 
+class Cursor;
+
 /// What a step is about, its arrays in the memory of the host.
 struct DeviceBatch {
   const moe_batch_v1 *batch;
   const Function *function;
-  bool routing; // whether it exports what its routers choose
   /// Columns of the page table on the device, at least those of the batch:
   /// more than needed, so that the sizes of steps change rarely.
   uint64_t pageColumns;
@@ -57,6 +58,8 @@ public:
   moe_step_v1 &step() { return hostStep; }
 
   const DeviceBatch &batch() const { return given; }
+  /// Whether routers get something from the caller.
+  bool steersRouters() const { return steers; }
 
   /// Where things lie in the results.
   uint64_t output(size_t index) const { return results.outputs[index]; }
@@ -66,11 +69,18 @@ public:
   uint64_t routingCount() const { return results.routingCount; }
 
 private:
+  /// Lists of arrays in moe_routing_io_v1 that the step reads.
+  static constexpr size_t kRoutingInputs = 4;
+
   template <typename Element>
   const Element *put(uint8_t *host, uint64_t staging, uint64_t place,
                      const Element *from, uint64_t count);
   void writeBatch(uint8_t *host, uint64_t staging);
   void writeRouting(uint8_t *host, const DeviceAddresses &at);
+  void writeExports(const DeviceAddresses &at);
+  void writeInputs(uint8_t *host, const DeviceAddresses &at,
+                   moe_routing_io_v1 &there);
+  void layOutInputs(Cursor &cursor);
   uint64_t rawBytes(size_t modality) const;
 
   const ModelDescription &model;
@@ -79,6 +89,8 @@ private:
     uint64_t step, batch, routing, idTable, weightTable, outputs, states;
     uint64_t tokens, kinds, positions, cuSeqlens, pageTable, slots, logitsRows;
     uint64_t raw[MOE_MAX_MODALITIES];
+    // What routers get: lists of addresses, and what they lead to.
+    uint64_t inputLists[kRoutingInputs], inputs[kRoutingInputs], counts;
     uint64_t end;
   } places = {};
   struct {
@@ -93,6 +105,8 @@ private:
   std::vector<void *> outputs;
   std::vector<int32_t *> ids;
   std::vector<float *> weights;
+  std::vector<const void *> inputs[kRoutingInputs]; // by router
+  bool steers = false;
 };
 
 } // namespace moe::rt

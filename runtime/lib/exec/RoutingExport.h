@@ -16,13 +16,13 @@ public:
 
   /// Makes room for the tokens of a step; until then nothing is chosen.
   absl::Status prepare(uint64_t tokens);
+  /// Takes what a device has written into arrays like these.
+  void assign(const int32_t *fromIds, const float *fromWeights);
   /// Says so to that step.
   void addTo(moe_routing_io_v1 &io) const {
     io.ids = idsOf.data();
     io.weights = weightsOf.data();
   }
-  /// Takes what a device has written into arrays like these.
-  void assign(const int32_t *fromIds, const float *fromWeights);
   /// What router `index`, below that of the model, chose.
   moe_routing describe(uint64_t index) const;
 

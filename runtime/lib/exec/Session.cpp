@@ -251,9 +251,8 @@ absl::Status Session::step(const char *name, const moe_batch &given,
   if (batch.trace && device && !device->canTrace())
     return unsupported("expected a batch without trace, for the driver has no "
                        "events, found one with");
-  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages,
-                                    batch.routing_out != 0, outputs));
   MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
+  MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
   MOE_RETURN_IF_ERROR(run(*variant, batch.trace));
@@ -397,7 +396,7 @@ absl::Status Session::checkOutputs(const Function &function,
 }
 
 absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
-                                    uint64_t pages, bool routed,
+                                    uint64_t pages,
                                     StructArray<moe_output> outputs) {
   const moe_extents_v1 &extents = builder.batch().extents;
   const absl::Status reserved = pool.reserve(pages);
@@ -409,8 +408,8 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
     for (size_t i = 0; i < batchSequences.size(); ++i)
       columns = std::max(
           columns, pagesFor(batchSequences[i]->length + builder.tokensOf(i)));
-    MOE_RETURN_IF_ERROR(device->withPlan(device->prepare(
-        builder.batch(), function, routed, columns, scratchBytes)));
+    MOE_RETURN_IF_ERROR(device->withPlan(
+        device->prepare(builder.batch(), function, columns, scratchBytes)));
   } else {
     MOE_RETURN_IF_ERROR(scratch.grow(scratchBytes));
   }

@@ -73,8 +73,7 @@ private:
   absl::Status checkOutputs(const Function &function,
                             StructArray<moe_output> outputs) const;
   absl::Status prepareMemory(const Function &function, uint32_t variant,
-                             uint64_t pages, bool routed,
-                             StructArray<moe_output> outputs);
+                             uint64_t pages, StructArray<moe_output> outputs);
   /// `trace` (MOE_TRACE_) keeps time stamps in `stepTrace`.
   absl::Status run(uint32_t variant, uint32_t trace);
   absl::Status runOnHost(uint32_t variant, uint32_t trace, int32_t &status);

@@ -84,6 +84,7 @@ absl::Status WeightStore::attachDevice(const std::string &artifactPath,
         segment.file.empty()
             ? attachEmbedded(artifactPath, index, segment, embedded[index])
             : attachSideFile(artifactPath, index, segment));
+    prefetch(bases[index], segment.bytes);
   }
   return absl::OkStatus();
 }

@@ -3,7 +3,7 @@
 // RUN: sed 's/silu compute = bf16 :/silu compute = bf16 {apply_input} :/' %s > %t.mlir
 // RUN: not moe-opt %t.mlir --share-dispatch-plans --decompose-experts 2>&1 | FileCheck %s --check-prefix=NOTSPLIT
 
-// NOTSPLIT: error: 'moe.experts' op expected experts with matrices whose results are weighed: run split-experts before decompose-experts
+// NOTSPLIT: error: 'moe.experts' op expected experts with matrices whose results are weighed, in all slots: run split-experts before decompose-experts
 
 // NOPLAN: error: 'moe.experts' op expected a moe.plan of its ids: run share-dispatch-plans before decompose-experts
 

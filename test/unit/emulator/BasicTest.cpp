@@ -151,6 +151,11 @@ TEST_F(BasicTest, RoundsToBf16) {
             (std::vector<uint16_t>{0x3fb5, 0x4100, 0x3f00, 0x3f89}));
 }
 
+TEST_F(BasicTest, KnowsTheInstructions) {
+  // Names and operands are LLVM's; what they do is checked elsewhere.
+  EXPECT_NE(get(load(readKernels("instructions.ll")), "all"), nullptr);
+}
+
 TEST_F(BasicTest, NamesWhatItCannotRun) {
   CUmodule module;
   std::string bad = replaced(text, "call float @llvm.nvvm.ex2.approx.ftz.f32",

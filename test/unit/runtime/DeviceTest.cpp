@@ -243,6 +243,51 @@ TEST_F(DeviceStep, Routing) {
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 3);
 }
 
+TEST_F(DeviceStep, WhatRoutersAreGiven) {
+  const Model model = Model::load(engine, artifact.path());
+  Session here(model, 0, 0, MOE_DEVICE_CPU);
+  Session there(model, 0, 0, MOE_DEVICE_CUDA);
+  Sequence one = here.create_sequence();
+  Sequence other = there.create_sequence();
+  const Input text = input("text", "abcde");
+  const std::vector<int32_t> ids = {3, 0, -2, -2, 1, -1, -2, -2, 0, 2};
+  const std::vector<float> weights = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  const std::vector<uint8_t> mask = {1, 1, 0, 1};
+  const std::vector<float> bias = {0.5f, 100, 1000, 0.25f};
+  const auto routed = [&](Session &session, Sequence &sequence, int kind) {
+    RouterInput given = router_input(0);
+    if (kind & 1) {
+      given.ids = ids.data();
+      given.tokens = 5;
+    }
+    if (kind & 2)
+      given.weights = weights.data();
+    if (kind & 4)
+      given.expert_mask = mask.data();
+    if (kind & 8)
+      given.bias = bias.data();
+    if (kind & 16)
+      given.count = 1;
+    Item each = item(sequence, {});
+    each.inputs = &text;
+    each.num_inputs = 1;
+    sequence.trim(0);
+    session.step("study", &each, 1, /*keepRouting=*/true, false, {given});
+    const Routing routing = session.routing(0);
+    std::vector<float> result(routing.ids(), routing.ids() + 10);
+    result.insert(result.end(), routing.weights(), routing.weights() + 10);
+    return result;
+  };
+  std::vector<std::vector<float>> seen;
+  for (const int kind : {0, 1, 3, 4, 8, 16, 31, 0}) {
+    seen.push_back(routed(there, other, kind));
+    EXPECT_EQ(seen.back(), routed(here, one, kind)) << kind;
+  }
+  EXPECT_EQ(seen.back(), seen.front());
+  EXPECT_NE(seen[1], seen.front());
+  EXPECT_NE(seen[6], seen[1]);
+}
+
 TEST_F(DeviceStep, Trace) {
   const Model model = Model::load(engine, artifact.path());
   Session session(model, 0, 0, MOE_DEVICE_CUDA);

@@ -29,7 +29,7 @@ protected:
                   moe_output *outputs = nullptr, uint64_t numOutputs = 0) {
     const Input text = input("text", "a");
     const moe_item item = {sizeof(item), sequence, &text, 1, nullptr, 0};
-    const moe_batch batch = {sizeof(batch), &item, 1, 0, 0};
+    const moe_batch batch = {sizeof(batch), &item, 1, 0, 0, nullptr, 0};
     return moe_step(on, "decode", &batch, outputs, numOutputs);
   }
 };

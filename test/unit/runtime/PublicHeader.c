@@ -17,7 +17,7 @@ moe_status fake_step_from_c(const char *path, const char *text, uint64_t count,
   moe_sequence *sequence = NULL;
   const moe_input input = {sizeof(input), "text", 0, MOE_U8, text, count};
   moe_item item = {sizeof(item), NULL, &input, 1, NULL, 0};
-  const moe_batch batch = {sizeof(batch), &item, 1, 0, 0};
+  const moe_batch batch = {sizeof(batch), &item, 1, 0, 0, NULL, 0};
   moe_output output = {sizeof(output), row, width, 0, 0, NULL};
 
   moe_status status = moe_engine_create(NULL, &engine);

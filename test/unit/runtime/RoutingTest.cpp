@@ -94,7 +94,8 @@ TEST_F(RoutingOut, EntriesWithoutItRefuse) {
 TEST_F(RoutingOut, ShorterBatchesAskForNothing) {
   const Input text = input("text", "abc");
   const moe_item one = {sizeof(moe_item), sequence.get(), &text, 1, nullptr, 0};
-  const moe_batch batch = {offsetof(moe_batch, routing_out), &one, 1, 7, 7};
+  const moe_batch batch = {
+      offsetof(moe_batch, routing_out), &one, 1, 7, 7, nullptr, 0};
   ASSERT_EQ(moe_step(session.get(), "prefill", &batch, nullptr, 0), MOE_OK)
       << moe_last_error();
   EXPECT_FAILURE(session.routing(0), MOE_ERROR_INVALID_ARGUMENT,

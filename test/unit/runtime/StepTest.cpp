@@ -170,7 +170,7 @@ TEST_F(Step, CallersBuffers) {
   Item full = item;
   full.inputs = &text;
   full.num_inputs = 1;
-  moe_batch batch = {sizeof(moe_batch), &full, 1, 0, 0};
+  moe_batch batch = {sizeof(moe_batch), &full, 1, 0, 0, nullptr, 0};
   std::vector<float> buffer(5 * FAKE_LOGITS, -1.0f);
   moe_output outputs[3] = {};
   for (moe_output &output : outputs)
@@ -357,7 +357,7 @@ TEST_F(Refusal, FailingStep) {
 TEST_F(Refusal, Structs) {
   const Input text = input("text", "a");
   moe_item item = {sizeof(moe_item), sequence.get(), &text, 1, nullptr, 0};
-  moe_batch batch = {sizeof(moe_batch), &item, 1, 0, 0};
+  moe_batch batch = {sizeof(moe_batch), &item, 1, 0, 0, nullptr, 0};
   const auto step = [&] {
     check(moe_step(session.get(), "decode", &batch, nullptr, 0));
   };
@@ -393,7 +393,7 @@ TEST_F(Refusal, LongerStructsAreAccepted) {
       {{sizeof(LaterInput), "text", 0, MOE_U8, "c", 1}, 7}};
   moe_item item = {
       sizeof(moe_item), fresh.get(), &inputs[0].now, 2, nullptr, 0};
-  moe_batch batch = {sizeof(moe_batch), &item, 1, 0, 0};
+  moe_batch batch = {sizeof(moe_batch), &item, 1, 0, 0, nullptr, 0};
   moe_output output = {sizeof(moe_output), nullptr, 0, 0, 0, nullptr};
   ASSERT_EQ(moe_step(session.get(), "prefill", &batch, &output, 1), MOE_OK)
       << moe_last_error();

@@ -247,7 +247,8 @@ std::string Block::describe(const Thread &thread) const {
 
 void Block::failAt(Thread &thread, const Site &site, CUresult theCode,
                    std::string what) {
-  // The fiber is abandoned with its frames: nothing may own memory there.
+  // The fiber is abandoned with its frames, so nothing may own memory there:
+  // callers build what is long in a statement of its own.
   std::string message;
   {
     std::string mine = std::move(what);
@@ -381,12 +382,13 @@ void Block::checkAligned(const NamedBarrier &barrier) {
     lanes[thread->warpIndex] |= 1u << thread->lane;
     if (!site)
       site = thread->site;
-    if (site != thread->site)
-      failAt(*thread, *thread->site, CUDA_ERROR_LAUNCH_FAILED,
-             "divergent barrier " + std::to_string(thread->resource) +
-                 ": other threads of warp " +
-                 std::to_string(thread->warpIndex) + " are at " +
-                 describePlace(*site));
+    if (site != thread->site) {
+      std::string what =
+          "divergent barrier " + std::to_string(thread->resource) +
+          ": other threads of warp " + std::to_string(thread->warpIndex) +
+          " are at " + describePlace(*site);
+      failAt(*thread, *thread->site, CUDA_ERROR_LAUNCH_FAILED, std::move(what));
+    }
   }
   for (Thread *thread : barrier.waiting)
     if (lanes[thread->warpIndex] != thread->warp->alive)

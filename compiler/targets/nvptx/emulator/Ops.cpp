@@ -151,14 +151,15 @@ void moec::emu::checkSharedBounds(Thread &thread, const Site &site,
                                   uint64_t align, Access access) {
   uint64_t offset = address - SharedMemory::get().getBase();
   if (offset > thread.sharedBytes || bytes > thread.sharedBytes - offset) {
-    std::string where = offset < SharedMemory::arenaBytes
-                            ? "shared offset " + std::to_string(offset)
-                            : hex(address) + ", which is not shared memory";
+    std::string what = "shared " + describeAccess(address, bytes, access) +
+                       " is out of bounds: ";
+    if (offset < SharedMemory::arenaBytes)
+      what += "shared offset " + std::to_string(offset);
+    else
+      what += "not in shared memory";
+    what += ", the block has " + std::to_string(thread.sharedBytes) + " bytes";
     thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
-                         "shared " + describeAccess(address, bytes, access) +
-                             " is out of bounds: " + where +
-                             ", the block has " +
-                             std::to_string(thread.sharedBytes) + " bytes");
+                         std::move(what));
   }
   checkAlignment(thread, site, address, bytes, align, access);
 }
@@ -186,10 +187,12 @@ void moec::emu::checkGlobal(Thread &thread, const Site &site, uint64_t address,
                            std::move(what));
     }
   }
-  if (access != Access::Load && site.region->isConstant)
+  if (access != Access::Load && site.region->isConstant) {
+    std::string what = describeAccess(address, bytes, access) +
+                       " of a constant: " + describeNearest(address);
     thread.block->failAt(thread, site, CUDA_ERROR_ILLEGAL_ADDRESS,
-                         describeAccess(address, bytes, access) +
-                             " of a constant: " + describeNearest(address));
+                         std::move(what));
+  }
   checkAlignment(thread, site, address, bytes, align, access);
   if (getSettings().checkBlocks && !site.region->isConstant)
     thread.block->trackBlocks(thread, site, *site.region,

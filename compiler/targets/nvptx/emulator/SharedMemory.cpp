@@ -102,24 +102,28 @@ void SharedMemory::checkFree(Thread &thread, const Site &site, uint32_t offset,
   };
   if (numCopies) {
     auto at = uint32_t(find(shadow->copies));
-    if (at < offset + bytes)
-      thread.block->failAt(
-          thread, site, CUDA_ERROR_LAUNCH_FAILED,
+    if (at < offset + bytes) {
+      std::string what =
           std::string(getVerb(access)) + " of " + std::to_string(bytes) +
-              " bytes at " + describePlace(at) +
-              ", to which an asynchronous copy is under way that nobody has "
-              "waited for (there: `" +
-              shadow->writeSite[at / 4]->text + "`)");
+          " bytes at " + describePlace(at) +
+          ", to which an asynchronous copy is under way that nobody has "
+          "waited for (there: `" +
+          shadow->writeSite[at / 4]->text + "`)";
+      thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+                           std::move(what));
+    }
   }
   if (numReads && access != Access::Load) {
     auto at = uint32_t(find(shadow->reads));
-    if (at < offset + bytes)
-      thread.block->failAt(
-          thread, site, CUDA_ERROR_LAUNCH_FAILED,
+    if (at < offset + bytes) {
+      std::string what =
           std::string(getVerb(access)) + " of " + std::to_string(bytes) +
-              " bytes at " + describePlace(at) +
-              ", which an asynchronous operation still reads (there: `" +
-              shadow->readSite[at / 4]->text + "`)");
+          " bytes at " + describePlace(at) +
+          ", which an asynchronous operation still reads (there: `" +
+          shadow->readSite[at / 4]->text + "`)";
+      thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+                           std::move(what));
+    }
   }
 }
 
@@ -189,12 +193,13 @@ void SharedMemory::checkFenced(Thread &thread, const Site &site,
     if (!shadow->isGeneric[at] || slot >= fenced.size() ||
         Clocks::getClock(writer) < fenced[slot])
       continue;
-    thread.block->failAt(
-        thread, site, CUDA_ERROR_LAUNCH_FAILED,
+    std::string text =
         std::string("missing fence.proxy.async: ") + what + " " +
-            describePlace(at) + ", which thread " + std::to_string(slot) +
-            " wrote by ordinary means without that fence afterwards (there: `" +
-            shadow->writeSite[at / 4]->text + "`)");
+        describePlace(at) + ", which thread " + std::to_string(slot) +
+        " wrote by ordinary means without that fence afterwards (there: `" +
+        shadow->writeSite[at / 4]->text + "`)";
+    thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+                         std::move(text));
   }
 }
 

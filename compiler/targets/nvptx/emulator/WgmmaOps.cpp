@@ -192,7 +192,8 @@ void multiply(Warp &warp, const Site &site, Flight *before, bool scales,
   const auto &p = site.op->parameters;
   auto n = unsigned(p[SizeN]), depth = unsigned(p[DepthK]);
   unsigned next = 1;
-  std::vector<T> a, b;
+  // Kept: a failure abandons the frame.
+  static std::vector<T> a, b;
   if (p[InRegisters]) {
     gatherA(warp, site, Number(p[TypeA]), depth, a);
     next += 4;
@@ -234,7 +235,7 @@ void executeWgmma(Warp &warp, const Site &site, uint32_t) {
                          "missing wgmma.fence between ordinary writes of "
                          "registers and wgmma");
   bool scales = warp.getOperand<uint8_t>(site, 0, p[InRegisters] ? 6 : 3) & 1;
-  Flight after;
+  static Flight after;
   after.group = state.committed;
   if (Number(p[TypeD]) == Number::F32)
     multiply<double, float>(warp, site, before, scales, after);

@@ -2,9 +2,9 @@
 #include "compiler/targets/generic/Kernels.h"
 #include "compiler/targets/nvptx/NvKernels.h"
 
+#include "dialects/interfaces/RoutingInterfaces.h"
 #include "passes/target/StepFunctions.h"
 #include "runtime/abi/moe_abi.h"
-
 
 #include <cstddef>
 

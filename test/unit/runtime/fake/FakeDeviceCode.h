@@ -17,9 +17,19 @@ typedef struct {
   const void *weights[3];
   void *states[2];
   void *outputs[2];
-  int32_t *ids[2];
-  float *routeWeights[2];
+  void *lists[6][2]; /* of routing */
 } View;
+
+/* A list of arrays, one for each router. */
+static void *takeList(const void *list, void **into) {
+  if (!list)
+    return 0;
+  for (int i = 0; i < 2; ++i) {
+    into[i] = FAKE_FROM_DEVICE(void **, list)[i];
+    HERE(into[i]);
+  }
+  return into;
+}
 
 static void makeView(const moe_step_v1 *onDevice, View *view) {
   view->step = *FAKE_FROM_DEVICE(const moe_step_v1 *, onDevice);
@@ -55,15 +65,17 @@ static void makeView(const moe_step_v1 *onDevice, View *view) {
   if (!batch->routing)
     return;
   view->routing = *FAKE_FROM_DEVICE(const moe_routing_io_v1 *, batch->routing);
-  int32_t *const *ids = FAKE_FROM_DEVICE(int32_t *const *, view->routing.ids);
-  float *const *routeWeights =
-      FAKE_FROM_DEVICE(float *const *, view->routing.weights);
-  for (int i = 0; i < 2; ++i) {
-    view->ids[i] = FAKE_FROM_DEVICE(int32_t *, ids[i]);
-    view->routeWeights[i] = FAKE_FROM_DEVICE(float *, routeWeights[i]);
-  }
-  view->routing.ids = view->ids;
-  view->routing.weights = view->routeWeights;
+  moe_routing_io_v1 *io = &view->routing;
+  io->ids = (int32_t *const *)takeList(io->ids, view->lists[0]);
+  io->weights = (float *const *)takeList(io->weights, view->lists[1]);
+  io->forced_ids =
+      (const int32_t *const *)takeList(io->forced_ids, view->lists[2]);
+  io->forced_weights =
+      (const float *const *)takeList(io->forced_weights, view->lists[3]);
+  io->expert_mask =
+      (const uint8_t *const *)takeList(io->expert_mask, view->lists[4]);
+  io->bias = (const float *const *)takeList(io->bias, view->lists[5]);
+  HERE(io->count);
   batch->routing = &view->routing;
 }
 
@@ -106,7 +118,7 @@ static void rowsKernel(const FakeBlock *block) {
 static void routeKernel(const FakeBlock *block) {
   View view;
   makeView((const moe_step_v1 *)(uintptr_t)block->parameters[0], &view);
-  if (FAKE_FROM_DEVICE(int32_t *, block->parameters[1]) == view.ids[0])
+  if (FAKE_FROM_DEVICE(int32_t *, block->parameters[1]) == view.lists[0][0])
     exportRouting(&view.batch);
 }
 
@@ -129,7 +141,7 @@ static int32_t runOnDevice(const moe_step_v1 *step, int variant,
       launch(step, FAKE_ROWS, batch->extents.logits_rows, FAKE_SHARED_BYTES, 3,
              rows))
     return MOE_STEP_LAUNCH_FAILED;
-  if (batch->routing) {
+  if (batch->routing && batch->routing->ids) {
     const uint64_t ids = (uint64_t)batch->routing->ids[0];
     if (launch(step, FAKE_ROUTE, 1, 0, 1, &ids))
       return MOE_STEP_LAUNCH_FAILED;
