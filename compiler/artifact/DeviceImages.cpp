@@ -3,6 +3,7 @@
 #include "compiler/artifact/DeviceImages.h"
 
 #include "compiler/artifact/CodeGeneration.h"
+#include "compiler/artifact/DevicePlaceholders.h"
 #include "runtime/abi/moe_abi.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
@@ -137,6 +138,10 @@ static FailureOr<DeviceLevelCode> emitLevel(ModuleOp module,
     llvm::raw_string_ostream stream(ir.bytes);
     llvm::WriteBitcodeToFile(*code, stream);
   }
+  std::string unknown = replacePlaceholders(*code);
+  if (!unknown.empty())
+    return module.emitError("kernels of level ")
+           << level.name << " call '" << unknown << "', which has no PTX";
   llvm::SmallVector<char, 0> text;
   llvm::raw_svector_ostream stream(text);
   if (failed(writeMachineCode(module, *code, *machine,

@@ -1,17 +1,19 @@
 """Runs models whole on the emulated device, and compares them with the processor.
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
-        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--plugin=FILE] [MODEL..]
+        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--tokens=12,..]
+        [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
-emulates. Sources with random weights score one sequence, of every modality that they
-have; goldens take a prefill of 33 tokens, 8 decode steps and a scoring of all.
+emulates. Sources with random weights score sequences of the lengths of --tokens, of
+every modality that they have; goldens take a prefill of 33 tokens, 8 decode steps and
+a scoring of all.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 most models give equal bits; tensor cores sum in another order. What is judged is the
-error in norm over all results: 2e-5 in f32, 1e-3 in bf16. A sum in another order may
+error in norm over all results: 2e-5 in f32, 1e-2 in bf16. A sum in another order may
 send a token to other experts: in bf16 goldens replay the experts that the processor's
 scoring chose, on both, and tokens for which the device alone would have chosen others
 are counted (`flips`). --seeds=N runs N schedules of threads and asks for the same bits
@@ -32,7 +34,10 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "fashion"))
 import safetensors_io  # noqa: E402  (the example's own reader)
 
-TOLERANCE = {"f32": 2e-5, "bf16": 1e-3}
+# In bf16 one number that falls to the other side of a rounding changes what follows as
+# much as if it were rounded independently: 2^-9 * sqrt(2 / 3) for each rounding of the
+# stream, of which models here have up to 40.
+TOLERANCE = {"f32": 2e-5, "bf16": 1e-2}
 PREFILL = 33
 
 

@@ -62,7 +62,12 @@ llvm::SmallVector<IsaLevel> createLevels() {
   sm80.device = "cuda";
   sm80.major = 8;
   sm80.hasFma = sm80.hasF16c = true;
-  return {sm80};
+  IsaLevel sm90a = sm80;
+  sm90a.name = "sm_90a";
+  sm90a.major = 9;
+  // wgmma is of this architecture alone.
+  sm90a.exact = true;
+  return {sm80, sm90a};
 }
 
 class NvEmitter : public target::KernelEmitter {

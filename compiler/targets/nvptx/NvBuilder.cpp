@@ -86,7 +86,7 @@ Value nvptx::sharedMemory(CodeBuilder &b) {
     LLVM::GlobalOp::create(top, module.getLoc(),
                            LLVM::LLVMArrayType::get(b.getI8Type(), 0),
                            /*isConstant=*/false, LLVM::Linkage::External, name,
-                           Attribute(), /*alignment=*/128, kShared);
+                           Attribute(), /*alignment=*/1024, kShared);
   }
   auto type = LLVM::LLVMPointerType::get(b.getContext(), kShared);
   Value address = b.create<LLVM::AddressOfOp>(type, name);

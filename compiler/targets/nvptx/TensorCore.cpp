@@ -1,6 +1,8 @@
 //===- TensorCore.cpp - Asynchronous copies, matrix fragments -------------===//
 #include "compiler/targets/nvptx/TensorCore.h"
 
+#include "mlir/IR/BuiltinOps.h"
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
@@ -14,8 +16,7 @@ static Value asShared(CodeBuilder &b, Value pointer) {
   return inSpace(b, pointer, /*space=*/3);
 }
 
-/// The members of a struct.
-static CodeBuilder::Values unpack(CodeBuilder &b, Value aggregate) {
+CodeBuilder::Values nvptx::unpackStruct(CodeBuilder &b, Value aggregate) {
   auto type = cast<LLVM::LLVMStructType>(aggregate.getType());
   CodeBuilder::Values members;
   for (size_t i = 0; i < type.getBody().size(); ++i)
@@ -48,7 +49,7 @@ CodeBuilder::Values nvptx::loadMatrices(CodeBuilder &b, Value shared,
                                         bool transposed) {
   StringRef name = transposed ? "ldmatrix.sync.aligned.m8n8.x4.trans.b16"
                               : "ldmatrix.sync.aligned.m8n8.x4.b16";
-  return unpack(
+  return unpackStruct(
       b, intrinsic(b, name, structOf(b.getI32Type(), 4), asShared(b, shared)));
 }
 
@@ -57,12 +58,81 @@ CodeBuilder::Values nvptx::multiplyTiles(CodeBuilder &b, ValueRange a,
   SmallVector<Value> operands(a);
   operands.append(pair.begin(), pair.end());
   operands.append(c.begin(), c.end());
-  return unpack(b, intrinsic(b, "mma.m16n8k16.row.col.bf16",
-                             structOf(b.getF32Type(), 4), operands));
+  return unpackStruct(b, intrinsic(b, "mma.m16n8k16.row.col.bf16",
+                                   structOf(b.getF32Type(), 4), operands));
 }
 
 Value nvptx::packBf16(CodeBuilder &b, Value low, Value high) {
   Value pair =
       intrinsic(b, "ff2bf16x2.rn", b.vectorOf(b.getBF16Type(), 2), {high, low});
   return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
+}
+
+//===----------------------------------------------------------------------===//
+// wgmma
+//===----------------------------------------------------------------------===//
+
+void nvptx::fenceShared(CodeBuilder &b) {
+  intrinsic(b, "fence.proxy.async.shared_cta", {});
+}
+
+Value nvptx::describeMatrix(CodeBuilder &b, Value shared,
+                            const MatrixPlace &place) {
+  constexpr int64_t kSwizzle128 = 1;
+  Value address =
+      b.create<LLVM::PtrToIntOp>(b.getI64Type(), asShared(b, shared));
+  address = b.create<arith::AndIOp>(b.div(address, 16), b.i64(0x3fff));
+  int64_t rest = (place.isSwizzled ? 1 : place.along / 16) << 16 |
+                 place.across / 16 << 32 |
+                 (place.isSwizzled ? kSwizzle128 << 62 : 0);
+  return b.create<arith::OrIOp>(address, b.i64(rest));
+}
+
+static Type sumsType(CodeBuilder &b, int64_t columns) {
+  return structOf(b.getF32Type(), columns / 2);
+}
+
+Value nvptx::zeroSums(CodeBuilder &b, int64_t columns) {
+  return b.create<LLVM::ZeroOp>(sumsType(b, columns));
+}
+
+/// Calls a function that is declared only.
+static Value callPlaceholder(CodeBuilder &b, StringRef name, Type result,
+                             ValueRange operands) {
+  auto module =
+      b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+  auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
+  if (!function) {
+    OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
+    function = LLVM::LLVMFuncOp::create(
+        top, module.getLoc(), name,
+        LLVM::LLVMFunctionType::get(result,
+                                    SmallVector<Type>(operands.getTypes())));
+    function.setConvergent(true);
+    function.setNoUnwindAttr(top.getUnitAttr());
+  }
+  return b.create<LLVM::CallOp>(function, operands).getResult();
+}
+
+Value nvptx::multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
+                           int64_t columns) {
+  std::string name =
+      "moec.nv.wgmma.m64n" + std::to_string(columns) + "k16.f32.bf16.bf16.ss";
+  return callPlaceholder(b, name, sums.getType(),
+                         {sums, a, right, b.constant(b.getI1Type(), 1)});
+}
+
+void nvptx::beginProducts(CodeBuilder &b) {
+  intrinsic(b, "wgmma.fence.sync.aligned", {});
+}
+
+void nvptx::commitProducts(CodeBuilder &b) {
+  intrinsic(b, "wgmma.commit_group.sync.aligned", {});
+}
+
+Value nvptx::waitSums(CodeBuilder &b, Value sums) {
+  size_t count = cast<LLVM::LLVMStructType>(sums.getType()).getBody().size();
+  return callPlaceholder(b,
+                         "moec.nv.wgmma.wait." + std::to_string(count) + "xf32",
+                         sums.getType(), {sums, b.i32(0)});
 }

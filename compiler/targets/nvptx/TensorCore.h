@@ -34,6 +34,37 @@ CodeBuilder::Values loadMatrices(CodeBuilder &b, Value shared,
 CodeBuilder::Values multiplyTiles(CodeBuilder &b, mlir::ValueRange a,
                                   mlir::ValueRange pair, mlir::ValueRange c);
 
+/// Makes what this thread wrote to shared memory visible to wgmma, once a
+/// barrier has followed.
+void fenceShared(CodeBuilder &b);
+
+/// How an operand of wgmma lies in shared memory: bytes from one 8 x 8 piece to
+/// the next along the contraction index and across it. `isSwizzled`: rows of
+/// 128 bytes, the 16-byte chunks of row r exchanged by exclusive or with r mod
+/// 8; then `along` means nothing.
+struct MatrixPlace {
+  int64_t along, across;
+  bool isSwizzled;
+};
+/// The descriptor of a matrix at a shared address, an i64; that of one `bytes`
+/// further is `bytes` / 16 more.
+Value describeMatrix(CodeBuilder &b, Value shared, const MatrixPlace &place);
+
+/// Sums of a warpgroup's 64 rows and `columns` columns: a struct of f32, all 0.
+/// Lanes hold those of 8 adjacent columns as in multiplyTiles().
+Value zeroSums(CodeBuilder &b, int64_t columns);
+/// Starts sums + a * b over 16 indices of bf16 (wgmma). What it returns may
+/// only be given to another one, or to waitSums().
+Value multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
+                    int64_t columns);
+/// Before the first wgmma of a group, and after its last.
+void beginProducts(CodeBuilder &b);
+void commitProducts(CodeBuilder &b);
+/// Waits for all groups; the sums.
+Value waitSums(CodeBuilder &b, Value sums);
+/// The members of a struct.
+CodeBuilder::Values unpackStruct(CodeBuilder &b, Value aggregate);
+
 /// Two f32 rounded to bf16, the first in the lower half of an i32.
 Value packBf16(CodeBuilder &b, Value low, Value high);
 

@@ -1,4 +1,5 @@
-// RUN: moe-opt %s --lower-to-llvm=target=nvptx | FileCheck %s
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_80" | FileCheck %s
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_90a" | FileCheck %s --check-prefix=WGMMA
 
 // Products of bf16 go to tensor cores: three kernels, of which a step starts the one
 // that suits its number of rows. Attention has one for sequences of few tokens and
@@ -37,6 +38,19 @@ nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
 // CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64_{{[0-9a-f]+}}__sm_80(
 // CHECK-NOT: llvm.nvvm.mma
 // CHECK: llvm.func @f_step__sm_80
+
+// sm_90a has wgmma for many rows.
+// WGMMA: module @moe_device__sm_90a
+// WGMMA: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_some(
+// WGMMA: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
+// WGMMA: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_wgmma(
+// WGMMA: llvm.call @moec.nv.wgmma.wait.64xf32
+// WGMMA: llvm.call_intrinsic "llvm.nvvm.fence.proxy.async.shared_cta"
+// WGMMA: llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"
+// WGMMA: llvm.call_intrinsic "llvm.nvvm.wgmma.fence.sync.aligned"
+// WGMMA-COUNT-4: llvm.call @moec.nv.wgmma.m64n128k16.f32.bf16.bf16.ss
+// WGMMA: llvm.call_intrinsic "llvm.nvvm.wgmma.commit_group.sync.aligned"
+// WGMMA: llvm.call @moec.nv.wgmma.wait.64xf32
 func.func @f() attributes {moex.scratch = #tokens} {
   moex.parallel {
     %x = moex.arena_slice #zero rows #tokens : memref<?x64xbf16>

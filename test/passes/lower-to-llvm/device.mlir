@@ -1,5 +1,5 @@
-// RUN: moe-opt %s --lower-to-llvm=target=nvptx | FileCheck %s
-// RUN: moe-opt %s --lower-to-llvm=target=nvptx,x86_64 | FileCheck %s --check-prefix=BOTH
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_80" | FileCheck %s
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx,x86_64 levels=sm_80" | FileCheck %s --check-prefix=BOTH
 // RUN: not moe-opt %s --lower-to-llvm="target=nvptx levels=sm_10" 2>&1 | FileCheck %s --check-prefix=LEVEL
 
 // LEVEL: target 'nvptx' has no level 'sm_10'

@@ -1,4 +1,4 @@
-//===- MmaGemm.cpp - Matrix products on tensor cores of sm_80 -------------===//
+//===- MmaGemm.cpp - Matrix products on tensor cores ----------------------===//
 //
 // Tiles of rows by columns of each weight, walked along the contraction index
 // in stages of shared memory that cp.async fills ahead. Rows are gathered while
@@ -14,6 +14,11 @@
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
+//
+// On sm_90a many rows go to wgmma, which reads both operands from shared memory:
+// rows with 128-byte swizzle, weights as they lie. Its products of one stage run
+// while the stage after the next is copied; a second block of the multiprocessor
+// fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -43,6 +48,8 @@ struct MmaTile {
   int64_t stages;
   /// Warps along rows, columns, indices.
   int64_t warpRows, warpColumns, warpDepth;
+  /// By wgmma of sm_90a: four warps have 64 rows and all columns.
+  bool isAsync = false;
 
   int64_t getThreads() const {
     return warpRows * warpColumns * warpDepth * kWarp;
@@ -82,6 +89,9 @@ private:
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
+  /// The walk by wgmma, and the products of the stage in `slot`.
+  Values walkAsync();
+  void multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums);
   /// The sums plus the products of the stage in `slot`.
   Values multiply(Value slot, ValueRange sums);
   Values walk();
@@ -89,7 +99,7 @@ private:
   void addWarps(Value row, ValueRange sums);
   void storeRun(Value row, Value column, ArrayRef<Values> sums);
 
-  bool isAsync() const { return xType.isBF16(); }
+  bool copiesRows() const { return xType.isBF16(); }
   /// The first of four sums of a product.
   int64_t getSum(int64_t weight, int64_t rowTile, int64_t piece) const {
     return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
@@ -270,6 +280,70 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   return next;
 }
 
+/// Products that are still on their way when this returns.
+void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
+  Value group = b.div(warp, 4);
+  int64_t rowBytes = tile.depth * 2;
+  Value left = describeMatrix(b, bytesFrom(slot, b.mul(group, 64 * rowBytes)),
+                              {0, 8 * rowBytes, /*isSwizzled=*/true});
+  SmallVector<Value> right;
+  for (int64_t w = 0; w < numWeights; ++w)
+    right.push_back(describeMatrix(
+        b, b.field(slot, tile.getRowBytes() + w * tile.getWeightBytes()),
+        {tile.columns * 16, kPiece * 16, /*isSwizzled=*/false}));
+  beginProducts(b);
+  for (int64_t k = 0; k < tile.depth; k += kIndices)
+    for (int64_t w = 0; w < numWeights; ++w)
+      sums[w] = multiplyAsync(
+          b, sums[w], b.add(left, k * 2 / 16),
+          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns);
+  commitProducts(b);
+}
+
+CodeBuilder::Values MmaGemm::walkAsync() {
+  int64_t stageBytes = tile.getStageBytes(numWeights);
+  int64_t ahead = tile.stages - 1;
+  auto fill = [&](Value index, Value slot) {
+    copyWeights(index, slot);
+    if (copiesRows())
+      copyRows(index, slot);
+    else
+      storeRows(loadRows(index), slot);
+    commitCopies(b);
+  };
+  for (int64_t s = 0; s < ahead; ++s)
+    fill(b.i64(s * tile.depth), b.field(shared, s * stageBytes));
+  Values init = {b.i64(0), b.i64(ahead * stageBytes)};
+  init.append(numWeights, zeroSums(b, tile.columns));
+  auto advance = [&](Value offset) {
+    Value next = b.add(offset, stageBytes);
+    Value end = b.i64(tile.stages * stageBytes);
+    return b.select(b.compare(arith::CmpIPredicate::eq, next, end), b.i64(0),
+                    next);
+  };
+  Values results = b.loop(
+      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+      [&](Value index, ValueRange carried) -> Values {
+        // The products of the stage before have been made, by all warps after
+        // the barrier: it may be filled again.
+        Values next = {advance(carried[0]), advance(carried[1])};
+        for (Value sums : carried.drop_front(2))
+          next.push_back(waitSums(b, sums));
+        waitCopies(b, ahead - 1);
+        fenceShared(b);
+        syncBlock(b);
+        multiplyAsyncStage(bytesFrom(shared, carried[0]),
+                           MutableArrayRef(next).drop_front(2));
+        fill(b.add(index, ahead * tile.depth), bytesFrom(shared, carried[1]));
+        return next;
+      });
+  Values sums;
+  for (Value part : ArrayRef(results).drop_front(2))
+    sums.append(unpackStruct(b, waitSums(b, part)));
+  waitCopies(b, 0);
+  return sums;
+}
+
 /// Walks the contraction index; the sums of this warp.
 CodeBuilder::Values MmaGemm::walk() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
@@ -277,7 +351,7 @@ CodeBuilder::Values MmaGemm::walk() {
   for (int64_t s = 0; s < ahead; ++s) {
     Value index = b.i64(s * tile.depth), slot = b.field(shared, s * stageBytes);
     copyWeights(index, slot);
-    if (isAsync())
+    if (copiesRows())
       copyRows(index, slot);
     else
       storeRows(loadRows(index), slot);
@@ -303,13 +377,13 @@ CodeBuilder::Values MmaGemm::walk() {
         Value later = b.add(index, ahead * tile.depth);
         copyWeights(later, filled);
         Values loaded;
-        if (isAsync())
+        if (copiesRows())
           copyRows(later, filled);
         else
           loaded = loadRows(later);
         commitCopies(b);
         Values next = multiply(slot, carried.drop_front(2));
-        if (!isAsync())
+        if (!copiesRows())
           storeRows(loaded, filled);
         next.insert(next.begin(), {advance(carried[0]), advance(carried[1])});
         return next;
@@ -433,7 +507,7 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
 void MmaGemm::buildTile(Value row) {
   prepareRows(row);
   prepareWeights();
-  finish(row, walk());
+  finish(row, tile.isAsync ? walkAsync() : walk());
 }
 
 LogicalResult MmaGemm::build() {
@@ -522,6 +596,8 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
                   numWeights == 1 ? 2 : 4,
                   numWeights == 1 ? 4 : 2,
                   1};
+  if (request.level.exact && request.level.major == 9)
+    many = {"wgmma", 128, 128 / numWeights, 64, 3, 8, 1, 1, /*isAsync=*/true};
   while (few.stages * few.getStageBytes(numWeights) > kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
