@@ -271,10 +271,6 @@ absl::Status Session::step(const char *name, const moe_batch &given,
 absl::Status Session::prepareRouting(const Entry &entry,
                                      const moe_batch &batch) {
   const uint64_t tokens = builder.batch().extents.tokens;
-  if (batch.num_routers && device)
-    return unsupported("entry '", entry.name,
-                       "': expected a session on the processor, where routers "
-                       "can be given something, found one on a device");
   routingArrays = {};
   routingArrays.size = sizeof(routingArrays);
   if (batch.routing_out) {
