@@ -243,7 +243,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             "a sentence for every failure");
     return 0;
   }
-  (void)moe::rt::markAvailableVariants("fuzz.so", *description);
+  absl::Status runnable;
+  (void)moe::rt::markAvailableVariants("fuzz.so", *description, runnable);
 
   moe::tools::InspectedArtifact artifact;
   artifact.path = "fuzz.so";

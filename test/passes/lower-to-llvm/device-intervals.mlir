@@ -1,12 +1,12 @@
-// RUN: moe-opt %s --lower-to-llvm="target=nvptx,x86_64" | FileCheck %s
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx,x86_64 levels=sm_80" | FileCheck %s
 
 // Two kernels between which a processor does not wait are one interval there; on a
 // device each launch is one.
 // CHECK: moex.variants = [{device = "cuda"
-// CHECK-SAME: intervals = 2 : i64, isa = "sm_80", kernels = [{interval = 0 : i64,
-// CHECK-SAME: {interval = 1 : i64,
-// CHECK-SAME: intervals = 1 : i64, isa = "avx512", kernels = [{interval = 0 : i64,
-// CHECK-SAME: {interval = 0 : i64,
+// CHECK-SAME: intervals = 2 : i64, isa = "sm_80", kernels = [{experts = 0 : i64, interval = 0 : i64,
+// CHECK-SAME: {experts = 0 : i64, interval = 1 : i64,
+// CHECK-SAME: intervals = 1 : i64, isa = "avx512", kernels = [{experts = 0 : i64, interval = 0 : i64,
+// CHECK-SAME: {experts = 0 : i64, interval = 0 : i64,
 
 #zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
 #behind = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T * 256)>

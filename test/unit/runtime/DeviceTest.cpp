@@ -372,7 +372,8 @@ TEST_F(DeviceStep, TimesWholeGraphs) {
   const Model model = Model::load(engine, artifact.path());
   Session session(model, 0, 0, MOE_DEVICE_CUDA);
   Sequence sequence = session.create_sequence();
-  const Input next = input("text", {65});
+  const std::vector<int> ids = {65};
+  const Input next = input("text", ids);
   Item one = item(sequence, {});
   one.inputs = &next;
   one.num_inputs = 1;
