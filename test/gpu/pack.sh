@@ -40,6 +40,8 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 llc=$(command -v llc-22 || echo /usr/lib/llvm-22/bin/llc)
 moec=$build/bin/moec
+# The one that made the build: a machine with our packages need not have another.
+compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
 rm -rf "${out:?}"/{bin,lib,layers,goldens,models,peers,instructions.*,wgmma.*}
 mkdir -p "$out"/{bin,lib,layers,goldens,models}
 
@@ -55,7 +57,7 @@ runtime=$(objects "$(cd "$build" && echo runtime/libmoert.so.*.*.*)" runtime/CMa
 static=(-static-libstdc++ -static-libgcc -Wl,--gc-sections -s)
 link_tool() { # name, target, folder of objects
   # shellcheck disable=SC2046,SC2086 # lists
-  c++ -o "$out/bin/$1" $(objects "$2" "$3") $runtime -Wl,--start-group $absl \
+  "$compiler" -o "$out/bin/$1" $(objects "$2" "$3") $runtime -Wl,--start-group $absl \
     -Wl,--end-group -l:libz.a "${static[@]}" -lpthread -ldl
 }
 for tool in moe-run moe-bench moe-inspect; do
@@ -65,7 +67,7 @@ link_tool golden-steps test/importers/golden-steps test/importers/CMakeFiles/gol
 
 # RPATH, not RUNPATH: it holds for what the libraries beside need in turn.
 # shellcheck disable=SC2046,SC2086
-c++ -shared -o "$out/lib/libmoert.so.0" -Wl,-soname,libmoert.so.0 $runtime \
+"$compiler" -shared -o "$out/lib/libmoert.so.0" -Wl,-soname,libmoert.so.0 $runtime \
   $(pkg-config --libs absl_status absl_statusor absl_str_format absl_strings) \
   "-Wl,--version-script=$root/runtime/lib/moert.map" -Wl,-z,nodelete \
   -Wl,--disable-new-dtags '-Wl,-rpath,$ORIGIN' -static-libgcc -s -lpthread -ldl
