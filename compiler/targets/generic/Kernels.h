@@ -64,6 +64,11 @@ mlir::LogicalResult emitRowwise(Kernel &kernel, moex::RowwiseOp op);
 mlir::LogicalResult emitRouteSort(Kernel &kernel, moex::RouteSortOp op);
 mlir::LogicalResult emitPlan(Kernel &kernel, moex::PlanOp op);
 mlir::LogicalResult emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op);
+/// The code of one participant, which decides alone: who comes first depends on
+/// all tokens of a sequence. `pointers` are the operands', `taken` is memory for
+/// one i32 per expert.
+void buildLimitSlots(CodeBuilder &b, Value step, moex::LimitSlotsOp op,
+                     llvm::ArrayRef<Value> pointers, Value taken);
 /// Where the elements of `moex.routing_operand` come from.
 struct RoutingSource {
   /// The caller's array, NULL without one, and whether there is one.

@@ -134,25 +134,21 @@ LogicalResult generic::emitRouteSort(Kernel &kernel, moex::RouteSortOp op) {
 // Capacity
 //===----------------------------------------------------------------------===//
 
-/// Who comes first depends on all tokens of a sequence: one participant
-/// decides.
-LogicalResult generic::emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op) {
-  CodeBuilder &b = kernel.b;
+void generic::buildLimitSlots(CodeBuilder &b, Value step,
+                              moex::LimitSlotsOp op, ArrayRef<Value> pointers,
+                              Value taken) {
   Type i32 = b.getI32Type(), f32 = b.getF32Type();
-  ArrayRef<Value> pointers = kernel.arguments.pointers;
   Value ids = pointers[0], weights = pointers[1], starts = pointers[2];
   Value limitedIds = pointers[3], limitedWeights = pointers[4];
   int64_t slots = cast<MemRefType>(op.getIds().getType()).getDimSize(1);
   int64_t experts = op.getExperts(), multiple = op.getMultiple();
   int64_t unit = experts * 1000000;
   Value zero = b.i64(0), none = b.i32(-1), nothing = b.constant(f32, 0.0);
-  Value taken = b.stack(experts * 4);
-  Value batch = target::abi::getBatch(b, kernel.arguments.step);
+  Value batch = target::abi::getBatch(b, step);
   Value sequences =
       b.load(b.field(batch, offsetof(moe_batch_v1, extents) +
                                 offsetof(moe_extents_v1, sequences)),
              b.getI64Type());
-  Value thread = target::abi::getThread(b, kernel.arguments.worker);
   auto limit = [&](Value token, Value slot, Value capacity) {
     Value pair = b.add(b.mul(token, slots), slot);
     Value id = b.load(ids, pair, i32);
@@ -172,23 +168,30 @@ LogicalResult generic::emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op) {
           b.store(nothing, limitedWeights, pair);
         });
   };
-  b.ifThen(b.compare(arith::CmpIPredicate::eq, thread, zero), [&] {
-    b.loop(zero, sequences, 1, [&](Value sequence) {
-      Value first = b.widen(b.load(starts, sequence, i32));
-      Value end = b.widen(b.load(starts, b.add(sequence, 1), i32));
-      Value shares = b.mul(b.sub(end, first),
-                           slots * static_cast<int64_t>(op.getMillionths()));
-      Value capacity = b.div(b.add(shares, unit - 1), unit);
-      capacity =
-          b.mul(b.div(b.add(capacity, multiple - 1), multiple), multiple);
-      b.loop(zero, b.i64(experts), 1, [&](Value expert) {
-        b.store(b.i32(0), b.element(taken, expert, i32));
-      });
-      b.loop(zero, b.i64(slots), 1, [&](Value slot) {
-        b.loop(first, end, 1,
-               [&](Value token) { limit(token, slot, capacity); });
-      });
+  b.loop(zero, sequences, 1, [&](Value sequence) {
+    Value first = b.widen(b.load(starts, sequence, i32));
+    Value end = b.widen(b.load(starts, b.add(sequence, 1), i32));
+    Value shares = b.mul(b.sub(end, first),
+                         slots * static_cast<int64_t>(op.getMillionths()));
+    Value capacity = b.div(b.add(shares, unit - 1), unit);
+    capacity = b.mul(b.div(b.add(capacity, multiple - 1), multiple), multiple);
+    b.loop(zero, b.i64(experts), 1, [&](Value expert) {
+      b.store(b.i32(0), b.element(taken, expert, i32));
     });
+    b.loop(zero, b.i64(slots), 1, [&](Value slot) {
+      b.loop(first, end, 1,
+             [&](Value token) { limit(token, slot, capacity); });
+    });
+  });
+}
+
+LogicalResult generic::emitLimitSlots(Kernel &kernel, moex::LimitSlotsOp op) {
+  CodeBuilder &b = kernel.b;
+  Value taken = b.stack(op.getExperts() * 4);
+  Value thread = target::abi::getThread(b, kernel.arguments.worker);
+  b.ifThen(b.compare(arith::CmpIPredicate::eq, thread, b.i64(0)), [&] {
+    buildLimitSlots(b, kernel.arguments.step, op, kernel.arguments.pointers,
+                    taken);
   });
   return success();
 }

@@ -11,14 +11,6 @@ using namespace moec;
 using namespace moec::generic;
 using target::kLanes;
 
-static Type elementOf(Value row) { return getElementTypeOrSelf(row.getType()); }
-
-static int64_t countOf(Value row) {
-  return cast<RankedTensorType>(row.getType()).getNumElements();
-}
-
-static bool isRow(Value value) { return isa<RankedTensorType>(value.getType()); }
-
 /// 0 .. active - 1, then zeros: what a partial block's lanes repeat.
 static SmallVector<int64_t> activeLanes(int64_t active) {
   SmallVector<int64_t> lanes(kLanes, 0);
@@ -31,22 +23,8 @@ static SmallVector<int64_t> activeLanes(int64_t active) {
 // Values
 //===----------------------------------------------------------------------===//
 
-void RowBody::bind(Value argument, Value pointer) {
-  if (isRow(argument))
-    memory[argument] = {pointer, false};
-  else
-    scalars[argument] = b.load(pointer, argument.getType());
-}
-
-Value RowBody::getScalar(Value value) { return scalars.lookup(value); }
-
 Value RowBody::allocate(Type element, int64_t count) {
   return b.stack(llvm::alignTo(count, kLanes) * CodeBuilder::byteSize(element));
-}
-
-Value RowBody::getPointer(Value row) {
-  materialize(row);
-  return memory[row].pointer;
 }
 
 void RowBody::materialize(Value row) {
@@ -69,28 +47,6 @@ void RowBody::storeBlocks(Value row, Value pointer, bool isPadded) {
     Value vector = block(row, offset, active, /*isAligned=*/true);
     b.storeLanes(vector, pointer, offset, isPadded ? kLanes : active);
   });
-}
-
-bool RowBody::isCheap(Value row) {
-  if (memory.count(row))
-    return true;
-  Operation *op = row.getDefiningOp();
-  if (isa<row::SplatOp, row::IotaOp>(op))
-    return true;
-  if (auto reshape = dyn_cast<row::ReshapeOp>(op))
-    return isCheap(reshape.getInput());
-  if (auto select = dyn_cast<row::SelectOp>(op))
-    return isCheap(select.getTrueRow()) && isCheap(select.getFalseRow());
-  if (auto gather = dyn_cast<row::GatherOp>(op))
-    return permutations.count(row);
-  return false;
-}
-
-bool RowBody::wantsMemory(Value row) {
-  bool byIndex = llvm::any_of(row.getUsers(), [](Operation *user) {
-    return isa<row::GatherOp, row::TableOp, row::ScanOp, row::TopKOp>(user);
-  });
-  return byIndex || (!row.hasOneUse() && !isCheap(row));
 }
 
 //===----------------------------------------------------------------------===//
@@ -199,125 +155,12 @@ Value RowBody::gatherBlock(row::GatherOp op, Value offset, int64_t active,
 // Operations
 //===----------------------------------------------------------------------===//
 
-LogicalResult RowBody::run(Block &body) {
-  for (Operation &op : body.without_terminator()) {
-    b.setLoc(op.getLoc());
-    if (failed(lower(op)) || failed(status))
-      return failure();
-  }
-  return status;
-}
-
-LogicalResult RowBody::lower(Operation &op) {
-  for (Value result : op.getResults())
-    if (isRow(result) && !CodeBuilder::isMemoryType(elementOf(result)))
-      return op.emitOpError("has elements that target 'generic' cannot store: ")
-             << elementOf(result);
-  bool isDone =
-      llvm::TypeSwitch<Operation *, bool>(&op)
-          .Case([&](row::ReduceOp o) { return lowerReduce(o), true; })
-          .Case([&](row::ScanOp o) { return lowerScan(o), true; })
-          .Case([&](row::TableOp o) { return lowerTable(o), true; })
-          .Case([&](row::GatherOp o) { return lowerGather(o), true; })
-          .Case([&](row::ReshapeOp o) { return lowerReshape(o); })
-          .Case([&](row::SelectOp o) { return lowerSelect(o); })
-          .Case([&](row::ConstantOp o) {
-            status = lowerConstant(o);
-            return true;
-          })
-          .Case([&](row::ArgmaxOp o) {
-            status = lowerLargest(o.getInput(), 1, {}, {}, o.getIndex());
-            return true;
-          })
-          .Case([&](row::TopKOp o) {
-            status = lowerLargest(o.getInput(), countOf(o.getValues()),
-                                  o.getValues(), o.getIndices(), {});
-            return true;
-          })
-          .Default([](Operation *) { return false; });
-  if (isDone)
-    return status;
-  if (!isa<row::RowDialect>(op.getDialect()))
-    return lowerScalar(op);
-  if (!isa<row::MapOp, row::SplatOp, row::IotaOp, row::ReshapeOp,
-           row::SelectOp>(op))
-    return op.emitOpError("is not supported by target 'generic'");
-  // Lazy, unless it is used in a way that needs memory.
-  if (wantsMemory(op.getResult(0)))
-    materialize(op.getResult(0));
-  return status;
-}
-
-LogicalResult RowBody::lowerScalar(Operation &op) {
-  SmallVector<Value> operands;
-  for (Value operand : op.getOperands())
-    operands.push_back(getScalar(operand));
-  Operation *clone = b.rebuild(op, operands);
-  if (!clone)
-    return failure();
-  for (auto [from, to] : llvm::zip(op.getResults(), clone->getResults()))
-    scalars[from] = to;
-  return success();
-}
-
-LogicalResult RowBody::lowerConstant(row::ConstantOp op) {
-  auto value = dyn_cast<DenseElementsAttr>(op.getValue());
-  if (!value)
-    return op.emitOpError("expected a dense constant, found ") << op.getValue();
-  memory[op.getResult()] = {module.getConstant(b, value), false};
-  return success();
-}
-
-bool RowBody::lowerReshape(row::ReshapeOp op) {
-  auto known = memory.find(op.getInput());
-  if (known == memory.end())
-    return false;
-  Memory same = known->second;
-  memory[op.getResult()] = same;
-  return true;
-}
-
-bool RowBody::lowerSelect(row::SelectOp op) {
-  auto yes = memory.find(op.getTrueRow()), no = memory.find(op.getFalseRow());
-  if (yes == memory.end() || no == memory.end())
-    return false;
-  Memory chosen;
-  chosen.pointer = b.select(getScalar(op.getCondition()), yes->second.pointer,
-                            no->second.pointer);
-  chosen.isPadded = yes->second.isPadded && no->second.isPadded;
-  memory[op.getResult()] = chosen;
-  return true;
-}
-
-void RowBody::lowerTable(row::TableOp op) {
-  Value result = op.getResult();
-  int64_t line = isRow(result) ? countOf(result) : 1;
-  Value offset = b.mul(b.widen(getScalar(op.getIndex())), line);
-  Value pointer =
-      b.element(getPointer(op.getSource()), offset, elementOf(result));
-  if (isRow(result))
-    memory[result] = {pointer, false};
-  else
-    scalars[result] = b.load(pointer, result.getType());
-}
-
 void RowBody::lowerScan(row::ScanOp op) {
   Type element = elementOf(op.getResult());
   int64_t count = countOf(op.getResult());
   Value source = getPointer(op.getInput());
   Value result = allocate(element, count);
-  bool isFloat = isa<FloatType>(element);
-  // -0 is the number that a float sum may start from unnoticed.
-  b.loop(b.i64(0), b.i64(count), b.i64(1),
-         ValueRange{b.constant(element, isFloat ? -0.0 : 0)},
-         [&](Value i, ValueRange carried) -> CodeBuilder::Values {
-           Value x = b.load(source, i, element);
-           Value sum = isFloat
-                           ? b.create<arith::AddFOp>(carried[0], x).getResult()
-                           : b.add(carried[0], x);
-           b.store(sum, result, i);
-           return {sum};
-         });
+  buildScan(element, count, source, result);
   memory[op.getResult()] = {result, false};
 }
 
@@ -388,51 +231,15 @@ void RowBody::lowerGather(row::GatherOp op) {
 // Reductions
 //===----------------------------------------------------------------------===//
 
-/// `a` combined with `b`. A maximum or minimum keeps `a` unless `b` is beyond
-/// it, so NaN never wins, as in row.argmax.
-static Value combine(CodeBuilder &b, row::Reduction kind, Value x, Value y) {
-  bool isFloat = isa<FloatType>(getElementTypeOrSelf(x.getType()));
-  if (kind == row::Reduction::Sum) {
-    if (isFloat)
-      return b.create<arith::AddFOp>(x, y);
-    return b.add(x, y);
-  }
-  bool isMax = kind == row::Reduction::Max;
-  Value isBeyond;
-  if (isFloat)
-    isBeyond = b.create<arith::CmpFOp>(isMax ? arith::CmpFPredicate::OGT
-                                             : arith::CmpFPredicate::OLT,
-                                       y, x);
-  else
-    isBeyond = b.compare(isMax ? arith::CmpIPredicate::sgt
-                               : arith::CmpIPredicate::slt,
-                         y, x);
-  return b.select(isBeyond, y, x);
-}
-
-/// What a reduction of no elements gives.
-static Value neutral(CodeBuilder &b, row::Reduction kind, Type type) {
-  Type element = getElementTypeOrSelf(type);
-  if (kind == row::Reduction::Sum)
-    return b.constant(type, 0);
-  bool isMax = kind == row::Reduction::Max;
-  double infinity = std::numeric_limits<double>::infinity();
-  if (isa<FloatType>(element))
-    return b.constant(type, isMax ? -infinity : infinity);
-  // Exact: integers of reductions have 32 bits.
-  return b.constant(type, isMax ? std::numeric_limits<int32_t>::min()
-                                : std::numeric_limits<int32_t>::max());
-}
-
 Value RowBody::reduceBlocks(Value input, Value base, int64_t count,
                             bool isAligned, row::Reduction kind) {
   VectorType type = b.vectorOf(elementOf(input));
   CodeBuilder::Values partial = foldBlocks(
-      count, ValueRange{neutral(b, kind, type)},
+      count, ValueRange{neutralElement(b, kind, type)},
       [&](Value offset, int64_t active,
           ValueRange carried) -> CodeBuilder::Values {
         Value x = block(input, b.add(base, offset), active, isAligned);
-        Value y = combine(b, kind, carried[0], x);
+        Value y = combineReduction(b, kind, carried[0], x);
         if (active < kLanes) {
           SmallVector<int64_t> mask(kLanes, 0);
           std::fill_n(mask.begin(), active, 1);
@@ -441,7 +248,7 @@ Value RowBody::reduceBlocks(Value input, Value base, int64_t count,
         return {y};
       });
   return b.foldLanes(partial[0], [&](Value x, Value y) {
-    return combine(b, kind, x, y);
+    return combineReduction(b, kind, x, y);
   });
 }
 
@@ -465,55 +272,27 @@ void RowBody::lowerReduce(row::ReduceOp op) {
 
 LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
                                     Value indices, Value index) {
-  // Elements become integers of the same order: NaN lowest but one, elements
-  // found already lowest. The first lane with the largest key wins.
+  // The first lane with the largest key wins.
   Type element = elementOf(input);
-  bool isFloat = isa<FloatType>(element);
-  unsigned bits = element.getIntOrFloatBitWidth();
-  if (!isFloat && bits > 32)
-    return emitError(b.getLoc(), "row.top_k on ")
-           << element << " is not supported by target 'generic'";
-  unsigned keyBits = (isFloat ? bits <= 32 : bits < 32) ? 32 : 64;
-  Type keyType = b.getIntegerType(keyBits);
-  VectorType keyVector = b.vectorOf(keyType);
-  auto keyConstant = [&](int64_t value) -> Value {
-    auto splat = DenseElementsAttr::get(keyVector,
-                                        APInt(64, value).trunc(keyBits));
-    return b.create<arith::ConstantOp>(cast<TypedAttr>(Attribute(splat)));
-  };
-  int64_t lowest = keyBits == 32 ? std::numeric_limits<int32_t>::min()
-                                 : std::numeric_limits<int64_t>::min();
+  FailureOr<OrderKeys> order = OrderKeys::get(b, element, target);
+  if (failed(order))
+    return failure();
+  Type keyType = order->type;
   int64_t width = countOf(input);
+  Value noKey = order->constant(b, order->lowest, kLanes);
   Value keys = allocate(keyType, width);
   forBlocks(width, [&](Value offset, int64_t active) {
-    Value x = block(input, offset, active, /*isAligned=*/true);
-    Value key;
-    if (isFloat) {
-      Value number = bits < 32 ? b.toF32(x) : x;
-      // -0 and 0 are equal.
-      number = b.create<arith::AddFOp>(number,
-                                       b.constant(number.getType(), 0.0));
-      Value code = b.create<arith::BitcastOp>(keyVector, number);
-      Value sign =
-          b.create<arith::ShRSIOp>(code, keyConstant(keyBits - 1));
-      Value flip = b.create<arith::AndIOp>(sign, keyConstant(~lowest));
-      key = b.create<arith::XOrIOp>(code, flip);
-      Value isNan = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNO, number,
-                                            number);
-      key = b.select(isNan, keyConstant(lowest + 1), key);
-    } else {
-      key = b.create<arith::ExtSIOp>(keyVector, x);
-    }
+    Value key =
+        order->of(b, block(input, offset, active, /*isAligned=*/true));
     if (active < kLanes) {
       SmallVector<int64_t> mask(kLanes, 0);
       std::fill_n(mask.begin(), active, 1);
-      key = b.select(b.lanes(mask, 1), key, keyConstant(lowest));
+      key = b.select(b.lanes(mask, 1), key, noKey);
     }
     b.storeLanes(key, keys, offset);
   });
 
   VectorType indexVector = b.vectorOf(b.getI32Type());
-  Value noKey = keyConstant(lowest);
   Value noIndex =
       b.constant(indexVector, std::numeric_limits<int32_t>::max());
   Value lanes = b.lanes(activeLanes(kLanes), 32);
@@ -553,7 +332,7 @@ LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
   Value source = getPointer(input);
   Value valueBuffer = allocate(element, count);
   Value indexBuffer = allocate(b.getI32Type(), count);
-  Value found = b.create<arith::ConstantOp>(b.getIntegerAttr(keyType, lowest));
+  Value found = order->constant(b, order->lowest);
   b.loop(b.i64(0), b.i64(count), 1, [&](Value i) {
     Value place = findLargest();
     Value wide = b.widen(place);

@@ -10,24 +10,20 @@
 using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
+using generic::combineReduction;
+using generic::countOf;
+using generic::elementOf;
+using generic::isRow;
 
 /// Chains of a sum (row.reduce).
 static constexpr int64_t kChains = 16;
-
-static Type elementOf(Value row) { return getElementTypeOrSelf(row.getType()); }
-
-static int64_t countOf(Value row) {
-  return cast<RankedTensorType>(row.getType()).getNumElements();
-}
-
-static bool isRow(Value value) { return isa<RankedTensorType>(value.getType()); }
 
 static int64_t bytesOf(Type element, int64_t count) {
   return llvm::alignTo(count * CodeBuilder::byteSize(element), 16);
 }
 
-/// Which rows get memory shows when a body is built: it is, into a module that is
-/// thrown away.
+/// Which rows get memory shows when a body is built: it is, into a module that
+/// is thrown away.
 FailureOr<int64_t> RowBody::measureSharedBytes(Block &body,
                                                const target::IsaLevel &level,
                                                int64_t group,
@@ -48,7 +44,7 @@ FailureOr<int64_t> RowBody::measureSharedBytes(Block &body,
   if (failed(rowBody.run(body)))
     return failure();
   if (materialized)
-    rowBody.materialize(body.getTerminator()->getOperands());
+    rowBody.materializeAll(body.getTerminator()->getOperands());
   for (Value value : body.getTerminator()->getOperands())
     rowBody.store(value, anywhere);
   if (failed(rowBody.getStatus()))
@@ -73,24 +69,12 @@ int64_t RowBody::getWidth(Block &body) {
 // Values
 //===----------------------------------------------------------------------===//
 
-void RowBody::bind(Value argument, Value pointer) {
-  if (isRow(argument))
-    memory[argument] = pointer;
-  else
-    scalars[argument] = b.load(pointer, argument.getType());
-}
-
 void RowBody::sync() { group == kWarp ? syncWarp(b) : syncBlock(b); }
 
 Value RowBody::allocate(Type element, int64_t count) {
   Value pointer = b.field(shared, usedBytes);
   usedBytes += bytesOf(element, count);
   return pointer;
-}
-
-Value RowBody::getPointer(Value row) {
-  materialize(row);
-  return memory[row];
 }
 
 void RowBody::materialize(Value row) {
@@ -100,10 +84,10 @@ void RowBody::materialize(Value row) {
   forElements(countOf(row),
               [&](Value i) { b.store(element(row, i), pointer, i); });
   sync();
-  memory[row] = pointer;
+  memory[row] = {pointer, false};
 }
 
-void RowBody::materialize(ValueRange rows) {
+void RowBody::materializeAll(ValueRange rows) {
   for (Value row : rows)
     materialize(row);
   // A row may have been the memory of an argument all along.
@@ -118,27 +102,6 @@ void RowBody::store(Value row, Value pointer) {
   }
   forElements(countOf(row),
               [&](Value i) { b.store(element(row, i), pointer, i); });
-}
-
-bool RowBody::isCheap(Value row) {
-  if (memory.count(row))
-    return true;
-  Operation *op = row.getDefiningOp();
-  if (isa<row::SplatOp, row::IotaOp>(op))
-    return true;
-  if (auto reshape = dyn_cast<row::ReshapeOp>(op))
-    return isCheap(reshape.getInput());
-  if (auto select = dyn_cast<row::SelectOp>(op))
-    return isCheap(select.getTrueRow()) && isCheap(select.getFalseRow());
-  // Its source and indices lie in memory.
-  return isa<row::GatherOp>(op);
-}
-
-bool RowBody::wantsMemory(Value row) {
-  bool byIndex = llvm::any_of(row.getUsers(), [](Operation *user) {
-    return isa<row::GatherOp, row::TableOp, row::ScanOp, row::TopKOp>(user);
-  });
-  return byIndex || (!row.hasOneUse() && !isCheap(row));
 }
 
 //===----------------------------------------------------------------------===//
@@ -157,7 +120,7 @@ void RowBody::forElements(int64_t count, function_ref<void(Value)> body) {
 Value RowBody::element(Value row, Value index) {
   auto known = memory.find(row);
   if (known != memory.end())
-    return b.load(known->second, index, elementOf(row));
+    return b.load(known->second.pointer, index, elementOf(row));
   return llvm::TypeSwitch<Operation *, Value>(row.getDefiningOp())
       .Case([&](row::MapOp op) { return mapElement(op, index); })
       .Case([&](row::SplatOp op) { return getScalar(op.getInput()); })
@@ -193,7 +156,7 @@ Value RowBody::gatherElement(row::GatherOp op, Value index) {
   Value from = element(op.getIndices(), index);
   Value isNone = b.lessThan(from, b.i32(0));
   Value safe = b.widen(b.select(isNone, b.i32(0), from));
-  Value x = b.load(memory[op.getSource()], safe, type);
+  Value x = b.load(memory[op.getSource()].pointer, safe, type);
   return b.select(isNone, b.constant(type, 0), x);
 }
 
@@ -201,173 +164,29 @@ Value RowBody::gatherElement(row::GatherOp op, Value index) {
 // Operations
 //===----------------------------------------------------------------------===//
 
-LogicalResult RowBody::run(Block &body) {
-  for (Operation &op : body.without_terminator()) {
-    b.setLoc(op.getLoc());
-    if (failed(lower(op)) || failed(status))
-      return failure();
-  }
-  return status;
+void RowBody::lowerGather(row::GatherOp op) {
+  getPointer(op.getSource());
+  if (!isCheap(op.getIndices()))
+    getPointer(op.getIndices());
+  if (wantsMemory(op.getResult()))
+    materialize(op.getResult());
 }
 
-LogicalResult RowBody::lower(Operation &op) {
-  for (Value result : op.getResults())
-    if (isRow(result) && !CodeBuilder::isMemoryType(elementOf(result)))
-      return op.emitOpError("has elements that target 'nvptx' cannot store: ")
-             << elementOf(result);
-  bool isDone =
-      llvm::TypeSwitch<Operation *, bool>(&op)
-          .Case([&](row::ReduceOp o) { return lowerReduce(o), true; })
-          .Case([&](row::ScanOp o) { return lowerScan(o), true; })
-          .Case([&](row::TableOp o) { return lowerTable(o), true; })
-          .Case([&](row::ReshapeOp o) { return lowerReshape(o); })
-          .Case([&](row::SelectOp o) { return lowerSelect(o); })
-          .Case([&](row::ConstantOp o) {
-            status = lowerConstant(o);
-            return true;
-          })
-          .Case([&](row::ArgmaxOp o) {
-            status = lowerLargest(o.getInput(), 1, {}, {}, o.getIndex());
-            return true;
-          })
-          .Case([&](row::TopKOp o) {
-            status = lowerLargest(o.getInput(), countOf(o.getValues()),
-                                  o.getValues(), o.getIndices(), {});
-            return true;
-          })
-          .Default([](Operation *) { return false; });
-  if (isDone)
-    return status;
-  if (!isa<row::RowDialect>(op.getDialect()))
-    return lowerScalar(op);
-  if (!isa<row::MapOp, row::SplatOp, row::IotaOp, row::ReshapeOp,
-           row::SelectOp, row::GatherOp>(op))
-    return op.emitOpError("is not supported by target 'nvptx'");
-  if (auto gather = dyn_cast<row::GatherOp>(op)) {
-    getPointer(gather.getSource());
-    if (!isCheap(gather.getIndices()))
-      getPointer(gather.getIndices());
-  }
-  // Lazy, unless it is used in a way that needs memory.
-  if (wantsMemory(op.getResult(0)))
-    materialize(op.getResult(0));
-  return status;
-}
-
-LogicalResult RowBody::lowerScalar(Operation &op) {
-  SmallVector<Value> operands;
-  for (Value operand : op.getOperands())
-    operands.push_back(getScalar(operand));
-  Operation *clone = b.rebuild(op, operands);
-  if (!clone)
-    return failure();
-  for (auto [from, to] : llvm::zip(op.getResults(), clone->getResults()))
-    scalars[from] = to;
-  return success();
-}
-
-LogicalResult RowBody::lowerConstant(row::ConstantOp op) {
-  auto value = dyn_cast<DenseElementsAttr>(op.getValue());
-  if (!value)
-    return op.emitOpError("expected a dense constant, found ") << op.getValue();
-  memory[op.getResult()] = module.getConstant(b, value);
-  return success();
-}
-
-bool RowBody::lowerReshape(row::ReshapeOp op) {
-  auto known = memory.find(op.getInput());
-  if (known == memory.end())
-    return false;
-  Value same = known->second;
-  memory[op.getResult()] = same;
-  return true;
-}
-
-bool RowBody::lowerSelect(row::SelectOp op) {
-  auto yes = memory.find(op.getTrueRow()), no = memory.find(op.getFalseRow());
-  if (yes == memory.end() || no == memory.end())
-    return false;
-  Value chosen =
-      b.select(getScalar(op.getCondition()), yes->second, no->second);
-  memory[op.getResult()] = chosen;
-  return true;
-}
-
-void RowBody::lowerTable(row::TableOp op) {
-  Value result = op.getResult();
-  int64_t line = isRow(result) ? countOf(result) : 1;
-  Value offset = b.mul(b.widen(getScalar(op.getIndex())), line);
-  Value pointer =
-      b.element(getPointer(op.getSource()), offset, elementOf(result));
-  if (isRow(result))
-    memory[result] = pointer;
-  else
-    scalars[result] = b.load(pointer, result.getType());
-}
-
-/// The order of additions is the meaning of a scan: one thread does them.
+/// One thread does it.
 void RowBody::lowerScan(row::ScanOp op) {
   Type element = elementOf(op.getResult());
   int64_t count = countOf(op.getResult());
   Value source = getPointer(op.getInput());
   Value result = allocate(element, count);
-  bool isFloat = isa<FloatType>(element);
   Value isFirst = b.compare(arith::CmpIPredicate::eq, member, b.i64(0));
-  b.ifThen(isFirst, [&] {
-    // -0 is the number that a float sum may start from unnoticed.
-    b.loop(b.i64(0), b.i64(count), b.i64(1),
-           ValueRange{b.constant(element, isFloat ? -0.0 : 0)},
-           [&](Value i, ValueRange carried) -> CodeBuilder::Values {
-             Value x = b.load(source, i, element);
-             Value sum =
-                 isFloat ? b.create<arith::AddFOp>(carried[0], x).getResult()
-                         : b.add(carried[0], x);
-             b.store(sum, result, i);
-             return {sum};
-           });
-  });
+  b.ifThen(isFirst, [&] { buildScan(element, count, source, result); });
   sync();
-  memory[op.getResult()] = result;
+  memory[op.getResult()] = {result, false};
 }
 
 //===----------------------------------------------------------------------===//
 // Reductions
 //===----------------------------------------------------------------------===//
-
-/// `x` combined with `y`. A maximum or minimum keeps `x` unless `y` is beyond
-/// it, so NaN never wins, as in row.argmax.
-static Value combine(CodeBuilder &b, row::Reduction kind, Value x, Value y) {
-  bool isFloat = isa<FloatType>(x.getType());
-  if (kind == row::Reduction::Sum) {
-    if (isFloat)
-      return b.create<arith::AddFOp>(x, y);
-    return b.add(x, y);
-  }
-  bool isMax = kind == row::Reduction::Max;
-  Value isBeyond;
-  if (isFloat)
-    isBeyond = b.create<arith::CmpFOp>(isMax ? arith::CmpFPredicate::OGT
-                                             : arith::CmpFPredicate::OLT,
-                                       y, x);
-  else
-    isBeyond = b.compare(isMax ? arith::CmpIPredicate::sgt
-                               : arith::CmpIPredicate::slt,
-                         y, x);
-  return b.select(isBeyond, y, x);
-}
-
-/// What a reduction of no elements gives.
-static Value neutral(CodeBuilder &b, row::Reduction kind, Type type) {
-  if (kind == row::Reduction::Sum)
-    return b.constant(type, 0);
-  bool isMax = kind == row::Reduction::Max;
-  double infinity = std::numeric_limits<double>::infinity();
-  if (isa<FloatType>(type))
-    return b.constant(type, isMax ? -infinity : infinity);
-  // Exact: integers of reductions have 32 bits.
-  return b.constant(type, isMax ? std::numeric_limits<int32_t>::min()
-                                : std::numeric_limits<int32_t>::max());
-}
 
 /// The value of the lane whose number differs in `mask`, of 32 or 64 bits.
 static Value exchange(CodeBuilder &b, Value value, int64_t mask) {
@@ -379,12 +198,11 @@ static Value exchange(CodeBuilder &b, Value value, int64_t mask) {
                    ? value
                    : b.create<arith::BitcastOp>(i64, value).getResult();
   Value low = b.create<arith::TruncIOp>(i32, bits);
-  Value high = b.create<arith::TruncIOp>(
-      i32, b.create<arith::ShRUIOp>(bits, b.i64(32)));
+  Value high =
+      b.create<arith::TruncIOp>(i32, b.create<arith::ShRUIOp>(bits, b.i64(32)));
   low = b.create<arith::ExtUIOp>(i64, shuffleXor(b, low, mask));
   high = b.create<arith::ExtUIOp>(i64, shuffleXor(b, high, mask));
-  bits = b.create<arith::OrIOp>(low,
-                                b.create<arith::ShLIOp>(high, b.i64(32)));
+  bits = b.create<arith::OrIOp>(low, b.create<arith::ShLIOp>(high, b.i64(32)));
   return type.isInteger(64)
              ? bits
              : b.create<arith::BitcastOp>(type, bits).getResult();
@@ -395,32 +213,31 @@ Value RowBody::reduceElements(Value input, Value base, int64_t count,
   Type type = elementOf(input);
   Value chain = b.rem(member, kChains);
   int64_t whole = count / kChains * kChains;
-  Value sum = neutral(b, kind, type);
+  Value sum = generic::neutralElement(b, kind, type);
   auto at = [&](Value i) {
     return element(input, b.add(base, b.add(i, chain)));
   };
   if (whole > 0)
     sum = b.loop(b.i64(0), b.i64(whole), b.i64(kChains), ValueRange{sum},
                  [&](Value i, ValueRange carried) -> CodeBuilder::Values {
-                   return {combine(b, kind, carried[0], at(i))};
+                   return {combineReduction(b, kind, carried[0], at(i))};
                  })[0];
   if (int64_t rest = count - whole) {
     Value isThere = b.lessThan(chain, b.i64(rest));
     sum = b.choose(
         isThere,
         [&]() -> CodeBuilder::Values {
-          return {combine(b, kind, sum, at(b.i64(whole)))};
+          return {combineReduction(b, kind, sum, at(b.i64(whole)))};
         },
         [&]() -> CodeBuilder::Values { return {sum}; })[0];
   }
   for (int64_t half = kChains / 2; half > 0; half /= 2) {
     Value other = exchange(b, sum, half);
-    Value isLow = b.compare(
-        arith::CmpIPredicate::eq,
-        b.rem(b.div(chain, half), 2), b.i64(0));
+    Value isLow = b.compare(arith::CmpIPredicate::eq,
+                            b.rem(b.div(chain, half), 2), b.i64(0));
     Value low = b.select(isLow, sum, other);
     Value high = b.select(isLow, other, sum);
-    sum = combine(b, kind, low, high);
+    sum = combineReduction(b, kind, low, high);
   }
   return sum;
 }
@@ -447,81 +264,53 @@ void RowBody::lowerReduce(row::ReduceOp op) {
   b.loop(b.i64(0), b.i64(groups), together, [&](Value round) {
     Value number = b.add(round, first);
     Value safe = b.min(number, b.i64(groups - 1));
-    Value sum =
-        reduceElements(input, b.mul(safe, width), width, op.getKind());
-    Value isThere = b.create<arith::AndIOp>(
-        isFirst, b.lessThan(number, b.i64(groups)));
+    Value sum = reduceElements(input, b.mul(safe, width), width, op.getKind());
+    Value isThere =
+        b.create<arith::AndIOp>(isFirst, b.lessThan(number, b.i64(groups)));
     b.ifThen(isThere, [&] { b.store(sum, result, number); });
   });
   sync();
-  memory[op.getResult()] = result;
+  memory[op.getResult()] = {result, false};
 }
 
 LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
                                     Value indices, Value index) {
-  // Elements become integers of the same order: NaN lowest but one, elements
-  // found already lowest. The lowest index with the largest key wins.
-  Type type = elementOf(input);
-  bool isFloat = isa<FloatType>(type);
-  unsigned bits = type.getIntOrFloatBitWidth();
-  if (!isFloat && bits > 32)
-    return emitError(b.getLoc(), "row.top_k on ")
-           << type << " is not supported by target 'nvptx'";
-  unsigned keyBits = (isFloat ? bits <= 32 : bits < 32) ? 32 : 64;
-  Type keyType = b.getIntegerType(keyBits), i32 = b.getI32Type();
-  auto keyConstant = [&](int64_t value) -> Value {
-    return b.create<arith::ConstantOp>(b.getIntegerAttr(
-        keyType, APInt(64, value).trunc(keyBits)));
-  };
-  int64_t lowest = keyBits == 32 ? std::numeric_limits<int32_t>::min()
-                                 : std::numeric_limits<int64_t>::min();
+  // The lowest index with the largest key wins.
+  Type type = elementOf(input), i32 = b.getI32Type();
+  FailureOr<generic::OrderKeys> order =
+      generic::OrderKeys::get(b, type, target);
+  if (failed(order))
+    return failure();
+  Type keyType = order->type;
   int64_t width = countOf(input);
+  Value noKey = order->constant(b, order->lowest);
   Value keys = allocate(keyType, width);
   forElements(width, [&](Value i) {
-    Value x = element(input, i);
-    Value key;
-    if (isFloat) {
-      Value number = bits < 32 ? b.toF32(x) : x;
-      // -0 and 0 are equal.
-      number = b.create<arith::AddFOp>(number,
-                                       b.constant(number.getType(), 0.0));
-      Value code = b.create<arith::BitcastOp>(keyType, number);
-      Value sign = b.create<arith::ShRSIOp>(code, keyConstant(keyBits - 1));
-      Value flip = b.create<arith::AndIOp>(sign, keyConstant(~lowest));
-      key = b.create<arith::XOrIOp>(code, flip);
-      Value isNan = b.create<arith::CmpFOp>(arith::CmpFPredicate::UNO, number,
-                                            number);
-      key = b.select(isNan, keyConstant(lowest + 1), key);
-    } else {
-      key = b.create<arith::ExtSIOp>(keyType, x);
-    }
-    b.store(key, keys, i);
+    b.store(order->of(b, element(input, i)), keys, i);
   });
   sync();
 
   Value lane = b.rem(member, kWarp);
   auto findLargest = [&]() -> Value {
     // The first of a lane has the lowest index.
-    CodeBuilder::Values best = b.loop(
-        lane, b.i64(width), b.i64(kWarp),
-        ValueRange{keyConstant(lowest),
-                   b.i32(std::numeric_limits<int32_t>::max())},
-        [&](Value i, ValueRange carried) -> CodeBuilder::Values {
-          Value key = b.load(keys, i, keyType);
-          Value isLarger =
-              b.compare(arith::CmpIPredicate::sgt, key, carried[0]);
-          Value place = b.create<arith::TruncIOp>(i32, i);
-          return {b.select(isLarger, key, carried[0]),
-                  b.select(isLarger, place, carried[1])};
-        });
+    CodeBuilder::Values best =
+        b.loop(lane, b.i64(width), b.i64(kWarp),
+               ValueRange{noKey, b.i32(std::numeric_limits<int32_t>::max())},
+               [&](Value i, ValueRange carried) -> CodeBuilder::Values {
+                 Value key = b.load(keys, i, keyType);
+                 Value isLarger =
+                     b.compare(arith::CmpIPredicate::sgt, key, carried[0]);
+                 Value place = b.create<arith::TruncIOp>(i32, i);
+                 return {b.select(isLarger, key, carried[0]),
+                         b.select(isLarger, place, carried[1])};
+               });
     Value key = best[0], place = best[1];
     for (int64_t half = kWarp / 2; half > 0; half /= 2) {
       Value otherKey = exchange(b, key, half);
       Value otherPlace = shuffleXor(b, place, half);
       Value isLarger = b.compare(arith::CmpIPredicate::sgt, otherKey, key);
       Value isEqual = b.compare(arith::CmpIPredicate::eq, otherKey, key);
-      Value isBefore =
-          b.compare(arith::CmpIPredicate::slt, otherPlace, place);
+      Value isBefore = b.compare(arith::CmpIPredicate::slt, otherPlace, place);
       Value takeOther = b.create<arith::OrIOp>(
           isLarger, b.create<arith::AndIOp>(isEqual, isBefore));
       key = b.select(takeOther, otherKey, key);
@@ -546,11 +335,11 @@ LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
       Value wide = b.widen(place);
       b.store(place, indexBuffer, i);
       b.store(b.load(source, wide, type), valueBuffer, i);
-      b.store(keyConstant(lowest), keys, wide);
+      b.store(noKey, keys, wide);
     });
     sync();
   });
-  memory[values] = valueBuffer;
-  memory[indices] = indexBuffer;
+  memory[values] = {valueBuffer, false};
+  memory[indices] = {indexBuffer, false};
   return success();
 }

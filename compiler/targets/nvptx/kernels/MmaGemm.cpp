@@ -89,6 +89,9 @@ private:
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
+  void fillStage(Value index, Value slot);
+  Values startRing();
+  Value nextStage(Value offset);
   /// The walk by wgmma, and the products of the stage in `slot`.
   Values walkAsync();
   void multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums);
@@ -300,33 +303,45 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
   commitProducts(b);
 }
 
-CodeBuilder::Values MmaGemm::walkAsync() {
+/// Fills a stage with the indices from `index` on.
+void MmaGemm::fillStage(Value index, Value slot) {
+  copyWeights(index, slot);
+  if (copiesRows())
+    copyRows(index, slot);
+  else
+    storeRows(loadRows(index), slot);
+  commitCopies(b);
+}
+
+/// Fills all stages but one. Returns the offsets of the stage that is multiplied
+/// first and of the one that is filled meanwhile.
+CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
-  auto fill = [&](Value index, Value slot) {
-    copyWeights(index, slot);
-    if (copiesRows())
-      copyRows(index, slot);
-    else
-      storeRows(loadRows(index), slot);
-    commitCopies(b);
-  };
   for (int64_t s = 0; s < ahead; ++s)
-    fill(b.i64(s * tile.depth), b.field(shared, s * stageBytes));
-  Values init = {b.i64(0), b.i64(ahead * stageBytes)};
+    fillStage(b.i64(s * tile.depth), b.field(shared, s * stageBytes));
+  return {b.i64(0), b.i64(ahead * stageBytes)};
+}
+
+/// The offset of the stage after the one at `offset`.
+Value MmaGemm::nextStage(Value offset) {
+  int64_t stageBytes = tile.getStageBytes(numWeights);
+  Value next = b.add(offset, stageBytes);
+  Value end = b.i64(tile.stages * stageBytes);
+  return b.select(b.compare(arith::CmpIPredicate::eq, next, end), b.i64(0),
+                  next);
+}
+
+CodeBuilder::Values MmaGemm::walkAsync() {
+  int64_t ahead = tile.stages - 1;
+  Values init = startRing();
   init.append(numWeights, zeroSums(b, tile.columns));
-  auto advance = [&](Value offset) {
-    Value next = b.add(offset, stageBytes);
-    Value end = b.i64(tile.stages * stageBytes);
-    return b.select(b.compare(arith::CmpIPredicate::eq, next, end), b.i64(0),
-                    next);
-  };
   Values results = b.loop(
       b.i64(0), b.i64(depth), b.i64(tile.depth), init,
       [&](Value index, ValueRange carried) -> Values {
         // The products of the stage before have been made, by all warps after
         // the barrier: it may be filled again.
-        Values next = {advance(carried[0]), advance(carried[1])};
+        Values next = {nextStage(carried[0]), nextStage(carried[1])};
         for (Value sums : carried.drop_front(2))
           next.push_back(waitSums(b, sums));
         waitCopies(b, ahead - 1);
@@ -334,7 +349,8 @@ CodeBuilder::Values MmaGemm::walkAsync() {
         syncBlock(b);
         multiplyAsyncStage(bytesFrom(shared, carried[0]),
                            MutableArrayRef(next).drop_front(2));
-        fill(b.add(index, ahead * tile.depth), bytesFrom(shared, carried[1]));
+        fillStage(b.add(index, ahead * tile.depth),
+                  bytesFrom(shared, carried[1]));
         return next;
       });
   Values sums;
@@ -346,26 +362,9 @@ CodeBuilder::Values MmaGemm::walkAsync() {
 
 /// Walks the contraction index; the sums of this warp.
 CodeBuilder::Values MmaGemm::walk() {
-  int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
-  for (int64_t s = 0; s < ahead; ++s) {
-    Value index = b.i64(s * tile.depth), slot = b.field(shared, s * stageBytes);
-    copyWeights(index, slot);
-    if (copiesRows())
-      copyRows(index, slot);
-    else
-      storeRows(loadRows(index), slot);
-    commitCopies(b);
-  }
-  // Offsets of the stage that is multiplied and of the one that is filled.
-  Values init = {b.i64(0), b.i64(ahead * stageBytes)};
+  Values init = startRing();
   init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
-  auto advance = [&](Value offset) {
-    Value next = b.add(offset, stageBytes);
-    Value end = b.i64(tile.stages * stageBytes);
-    return b.select(b.compare(arith::CmpIPredicate::eq, next, end), b.i64(0),
-                    next);
-  };
   Values results = b.loop(
       b.i64(0), b.i64(depth), b.i64(tile.depth), init,
       [&](Value index, ValueRange carried) -> Values {
@@ -385,7 +384,7 @@ CodeBuilder::Values MmaGemm::walk() {
         Values next = multiply(slot, carried.drop_front(2));
         if (!copiesRows())
           storeRows(loaded, filled);
-        next.insert(next.begin(), {advance(carried[0]), advance(carried[1])});
+        next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
         return next;
       });
   // Copies behind the last index, which wrote zeros.

@@ -156,8 +156,7 @@ FailureOr<Launches> nvptx::routeSortLaunches(const KernelRequest &request) {
 // Capacity
 //===----------------------------------------------------------------------===//
 
-/// Who comes first depends on all tokens of a sequence: one thread decides for
-/// each sequence.
+/// One thread decides.
 FailureOr<Launches> nvptx::limitSlotsLaunches(const KernelRequest &request) {
   auto op = cast<moex::LimitSlotsOp>(request.op);
   DeviceLaunch launch;
@@ -170,55 +169,10 @@ FailureOr<Launches> nvptx::limitSlotsLaunches(const KernelRequest &request) {
   launch.grid = [](CodeBuilder &host, Value) {
     return lineGrid(host, host.i64(1));
   };
-  int64_t slots = request.operands[0].type.getDimSize(1);
-  launch.emit = [op, slots](const KernelArguments &arguments, CodeBuilder &b,
-                            KernelModule &) mutable {
-    Type i32 = b.getI32Type(), f32 = b.getF32Type();
-    ArrayRef<Value> pointers = arguments.pointers;
-    int64_t experts = op.getExperts(), multiple = op.getMultiple();
-    int64_t unit = experts * 1000000;
-    Value zero = b.i64(0), none = b.i32(-1), nothing = b.constant(f32, 0.0);
-    Value taken = sharedMemory(b);
-    Value batch = target::abi::getBatch(b, arguments.step);
-    Value sequences =
-        b.load(b.field(batch, offsetof(moe_batch_v1, extents) +
-                                  offsetof(moe_extents_v1, sequences)),
-               b.getI64Type());
-    auto limit = [&](Value token, Value slot, Value capacity) {
-      Value pair = b.add(b.mul(token, slots), slot);
-      Value id = b.load(pointers[0], pair, i32);
-      auto keep = [&](Value limited, Value weight) {
-        b.store(limited, pointers[3], pair);
-        b.store(weight, pointers[4], pair);
-      };
-      b.ifElse(
-          b.compare(arith::CmpIPredicate::sge, b.widen(id), zero),
-          [&] {
-            Value place = b.element(taken, b.widen(id), i32);
-            Value count = b.load(place, i32);
-            b.store(b.add(count, b.i32(1)), place);
-            Value fits = b.lessThan(b.widen(count), capacity);
-            keep(b.select(fits, id, none),
-                 b.select(fits, b.load(pointers[1], pair, f32), nothing));
-          },
-          [&] { keep(none, nothing); });
-    };
-    b.loop(zero, sequences, 1, [&](Value sequence) {
-      Value first = b.widen(b.load(pointers[2], sequence, i32));
-      Value end = b.widen(b.load(pointers[2], b.add(sequence, 1), i32));
-      Value shares = b.mul(b.sub(end, first),
-                           slots * static_cast<int64_t>(op.getMillionths()));
-      Value capacity = b.div(b.add(shares, unit - 1), unit);
-      capacity =
-          b.mul(b.div(b.add(capacity, multiple - 1), multiple), multiple);
-      b.loop(zero, b.i64(experts), 1, [&](Value expert) {
-        b.store(b.i32(0), b.element(taken, expert, i32));
-      });
-      b.loop(zero, b.i64(slots), 1, [&](Value slot) {
-        b.loop(first, end, 1,
-               [&](Value token) { limit(token, slot, capacity); });
-      });
-    });
+  launch.emit = [op](const KernelArguments &arguments, CodeBuilder &b,
+                     KernelModule &) {
+    generic::buildLimitSlots(b, arguments.step, op, arguments.pointers,
+                             sharedMemory(b));
     return success();
   };
   return Launches{launch};

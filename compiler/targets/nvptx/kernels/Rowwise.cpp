@@ -118,7 +118,7 @@ FailureOr<Launches> nvptx::rowwiseLaunches(const KernelRequest &request) {
     auto finish = [&](RowBody &rowBody, Value row) {
       OperandRange yielded = body.getTerminator()->getOperands();
       if (isInPlace(op))
-        rowBody.materialize(yielded);
+        rowBody.materializeAll(yielded);
       for (auto [i, value] : llvm::enumerate(yielded))
         rowBody.store(value,
                       rowPointer(b, request, arguments, numIns + i, row));
