@@ -5,7 +5,7 @@ the sources (`lit test/passes`), which takes the build in $MOEC_BUILD or build/.
 
 Words in RUN lines, besides those of lit: the tools moec, moe-*, FileCheck, not,
 count, split-file; %python (Debian's, with NumPy), %root (the repository), %llvm,
-%build, %bad_plugins, %faults, %unprivileged. Features: slow (MOEC_SLOW=1), numpy,
+%build, %bad_plugins, %faults, %unprivileged, %ptxas. Features: slow (MOEC_SLOW=1), numpy,
 avx2, avx512, sanitized, mounts, unprivileged, ptxas (of the CUDA toolkit), emulator.
 
 MOEC_ROUND_TRIP=1 gives every moe-opt --verify-roundtrip: each input must
@@ -77,8 +77,10 @@ def works(*command):
 
 
 features = config.available_features
-if lit.util.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas"):
+ptxas = lit.util.which("ptxas") or "/usr/local/cuda/bin/ptxas"
+if os.path.exists(ptxas):
     features.add("ptxas")
+    config.substitutions.append(("%ptxas", ptxas))
 else:
     lit_config.note("no ptxas: kernels of devices are not assembled")
 if os.path.exists(os.path.join(build, "lib", "libmoe-cuda-emu.so")):
