@@ -48,6 +48,11 @@ Value nvptx::expertPointer(CodeBuilder &b, const KernelArguments &arguments,
   return b.load(place, b.ptrType());
 }
 
+void nvptx::remarkPlainUnits(const KernelRequest &request, StringRef reason) {
+  request.op->emitRemark("level ")
+      << request.level.name << " computes this without tensor cores: " << reason;
+}
+
 //===----------------------------------------------------------------------===//
 // Backend
 //===----------------------------------------------------------------------===//

@@ -75,6 +75,10 @@ mlir::FailureOr<Launches> lookupLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> stateAppendLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches>
 sequenceLengthsLaunches(const KernelRequest &request);
+/// Tells the user that an operation is computed on plain units, which is many
+/// times slower, and why.
+void remarkPlainUnits(const KernelRequest &request, llvm::StringRef reason);
+
 mlir::FailureOr<Launches> gemmLaunches(const KernelRequest &request);
 /// gemmLaunches() on tensor cores, where that is possible.
 std::optional<Launches> mmaGemmLaunches(const KernelRequest &request);

@@ -654,32 +654,40 @@ void MmaAttention::buildFew() {
 // Launches
 //===----------------------------------------------------------------------===//
 
-static bool applies(const AttentionShape &shape) {
+static StringRef whyNot(const AttentionShape &shape) {
   auto isBf16 = [&](unsigned index) {
     return shape.operand(index).getElementType().isBF16();
   };
   Type query = shape.operand(0).getElementType();
   int64_t group = shape.getGroup();
-  if (!shape.roundsToBf16() || !isBf16(shape.keyIndex) ||
-      !isBf16(shape.valueIndex) || !(query.isBF16() || query.isF32()))
-    return false;
+  if (!shape.roundsToBf16())
+    return "scores are not of bf16";
+  if (!isBf16(shape.keyIndex) || !isBf16(shape.valueIndex) ||
+      !(query.isBF16() || query.isF32()))
+    return "keys and values are not bf16";
   // Whole products and copies of 16 bytes.
   if (shape.headWidth % 16 != 0 || shape.valueWidth % 16 != 0 ||
       shape.valueStride % 8 != 0)
-    return false;
+    return "heads are not a multiple of 16 elements";
   if (group > kManyRows && group % kManyRows != 0)
-    return false;
+    return "query heads of a key head do not fill tiles";
   // Keys and values of this width fill shared memory as well as registers.
   MmaShape sizes(shape);
-  return shape.valueWidth <= 256 &&
-         shape.valueWidth % (16 * sizes.getValueParts()) == 0 &&
-         sizes.getManyBytes() <= kMaxSharedBytes;
+  if (shape.valueWidth > 256 ||
+      shape.valueWidth % (16 * sizes.getValueParts()) != 0 ||
+      sizes.getManyBytes() > kMaxSharedBytes)
+    return "heads are too wide for shared memory and registers";
+  return {};
 }
 
 std::optional<Launches>
 nvptx::mmaAttentionLaunches(const AttentionShape &shape) {
-  if (!applies(shape))
+  if (StringRef reason = whyNot(shape); !reason.empty()) {
+    // In f32 nothing else was asked for.
+    if (shape.roundsToBf16())
+      remarkPlainUnits(*shape.request, reason);
     return std::nullopt;
+  }
   MmaShape sizes(shape);
   int64_t columns = shape.kvHeads * sizes.parts;
   int64_t few = sizes.getFewTokens();

@@ -543,30 +543,33 @@ LogicalResult MmaGemm::build() {
   return status;
 }
 
-/// Whether the frame has all that the operation needs.
-static bool applies(const KernelRequest &request) {
+/// What the operation needs that the frame lacks; empty if it has it all.
+static StringRef whyNot(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
   Type x = request.operands[0].getElementType();
-  if (!op.getCompute().isBF16() || op.getHeads() || numWeights > 2)
-    return false;
+  if (!op.getCompute().isBF16())
+    return "products are not of bf16";
+  if (op.getHeads())
+    return "each head has a product of its own";
+  if (numWeights > 2)
+    return "more than two matrices share an epilogue";
   if (!x.isBF16() && !x.isF32())
-    return false;
+    return "rows are neither bf16 nor f32";
   // Rows are copied 16 bytes at a time.
   if (request.operands[0].getRowElements() % 8 != 0)
-    return false;
+    return "rows are not a multiple of 8 elements";
   Attribute layout =
       moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
+  KernelOperand::Kind kind =
+      op.getSegments() ? KernelOperand::Experts : KernelOperand::Weight;
   for (int64_t i = 0; i < numWeights; ++i) {
     const KernelOperand &weight = request.operands[1 + i];
     if (!weight.getElementType().isBF16() || weight.format ||
-        weight.layout != layout)
-      return false;
-    if (weight.kind !=
-        (op.getSegments() ? KernelOperand::Experts : KernelOperand::Weight))
-      return false;
+        weight.layout != layout || weight.kind != kind)
+      return "weights are not plain bf16";
   }
-  return true;
+  return {};
 }
 
 /// The tiles, for ascending numbers of rows per expert (or of all rows).
@@ -603,9 +606,13 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
 }
 
 std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
-  if (!applies(request))
-    return std::nullopt;
   auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (StringRef reason = whyNot(request); !reason.empty()) {
+    // In f32 nothing else was asked for.
+    if (!op.getCompute().isF32())
+      remarkPlainUnits(request, reason);
+    return std::nullopt;
+  }
   int64_t numWeights = op.getWeights().size();
   int64_t width =
       request.operands[request.op->getNumOperands() - 1].getRowElements();
@@ -617,8 +624,9 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   // wastes arithmetic, one that is too small reads weights again.
   int64_t low = 0;
   constexpr int64_t kBounds[] = {16, 96, std::numeric_limits<int32_t>::max()};
-  for (auto [tile, bound] : llvm::zip(tiles, kBounds)) {
-    int64_t high = bound;
+  for (size_t i = 0; i < tiles.size(); ++i) {
+    MmaTile tile = tiles[i];
+    int64_t high = kBounds[i];
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = tile.getThreads();
