@@ -187,7 +187,7 @@ TEST_F(WgmmaTest, ChecksRegisters) {
   };
   expect("(i32 232)", "(i32 240)", 384, CUDA_ERROR_LAUNCH_FAILED,
          "the warps of the block together have 66560 registers, more than "
-         "65536");
+         "the 64512 at its start");
   expect("(i32 40)\n",
          "(i32 40)\n  call void "
          "@llvm.nvvm.setmaxnreg.dec.sync.aligned.u32(i32 48)\n",

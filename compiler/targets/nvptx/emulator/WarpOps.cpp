@@ -1,4 +1,4 @@
-//===- WarpOps.cpp - Barriers, shuffles, votes ----------------------------===//
+//===- WarpOps.cpp - Barriers, shuffles, votes, registers -----------------===//
 //
 // Semantics from the PTX ISA, "Parallel Synchronization and Communication
 // Instructions" and "Data Movement: shfl.sync".
@@ -9,6 +9,7 @@
 
 #include "llvm/ADT/StringSwitch.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace moec::emu;
@@ -208,11 +209,10 @@ void executeActiveMask(Thread &thread, const Site &site, char *buffer) {
 // Registers
 //===----------------------------------------------------------------------===//
 
-constexpr uint32_t registersOfBlock = 65536;
-
 /// setmaxnreg. How many registers a thread begins with is ptxas's to say, and
 /// which counts there are LLVM's. What is checked is that warps have as many to
-/// give, and that all together can have what they ask for.
+/// give, and that all together can have what they ask for: warps exchange what a
+/// block of its size can have had at the start.
 void executeSetRegisters(Warp &warp, const Site &site, uint32_t) {
   bool grows = site.op->parameters[0];
   auto count = warp.getOperand<uint32_t>(site, 0, 0);
@@ -232,10 +232,12 @@ void executeSetRegisters(Warp &warp, const Site &site, uint32_t) {
       return;
     sum += other.registers * warpSize;
   }
-  if (sum > registersOfBlock) {
+  auto threads = uint32_t(thread.block->getThreads().size());
+  uint32_t most = std::min(255u, 65536 / threads) / 8 * 8 * threads;
+  if (sum > most) {
     std::string what = "setmaxnreg: the warps of the block together have " +
-                       std::to_string(sum) + " registers, more than " +
-                       std::to_string(registersOfBlock);
+                       std::to_string(sum) + " registers, more than the " +
+                       std::to_string(most) + " at its start";
     thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
                          std::move(what));
   }

@@ -44,10 +44,10 @@ constexpr int64_t kCopyBytes = kBlockColumns * kUnitBytes;
 constexpr int64_t kGroupWarps = 4, kGroupThreads = kGroupWarps * kWarp;
 constexpr int64_t kGroupRows = 64, kConsumers = 2;
 constexpr int64_t kThreads = (1 + kConsumers) * kGroupThreads;
-/// Registers of a thread that copies and of one that multiplies: 128 (56 + 2 *
-/// 224) of the 65536 that a multiprocessor has. Whoever gathers holds the addresses
-/// of eight rows.
-constexpr int64_t kCopyRegisters = 56, kProductRegisters = 224;
+/// Registers of a thread that copies, which holds the addresses of eight rows, and
+/// of one that multiplies. Warps exchange what they began with: 168 each.
+constexpr int64_t kCopyRegisters = 72, kProductRegisters = 216;
+static_assert(kCopyRegisters + kConsumers * kProductRegisters <= 3 * 168);
 /// Columns that 128 accumulators per thread hold, more than which ptxas spills.
 constexpr int64_t kMostColumns = 256;
 /// Shared memory of a block on sm_90, and multiprocessors.
