@@ -1,8 +1,8 @@
 """Runs models whole on the emulated device, and compares them with the processor.
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
-        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--tokens=12,..]
-        [--plugin=FILE] [MODEL..]
+        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--activations=float]
+        [--tokens=12,..] [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
@@ -62,6 +62,8 @@ class Runner:
                  f"--gpu-arch={self.options.arch}", "-femit-kernel-ir"]
         if self.options.quantize:
             words.append(f"--quantize={self.options.quantize}")
+        if self.options.activations:
+            words.append(f"--activations={self.options.activations}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
         if self.replays(model, compute):
@@ -165,6 +167,7 @@ def main():
     parser.add_argument("--arch", default="sm_80")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--quantize")
+    parser.add_argument("--activations")
     parser.add_argument("--tokens", default=[12],
                         type=lambda text: [int(word) for word in text.split(",")])
     parser.add_argument("--plugin")

@@ -437,9 +437,18 @@ LogicalResult GemmBuilder::buildHeads() {
 FailureOr<Launches> nvptx::gemmLaunches(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
-  for (int64_t i = 0; i < numWeights; ++i)
+  const KernelOperand &first = request.operands[1];
+  for (int64_t i = 0; i < numWeights; ++i) {
     if (failed(WeightReader::check(request, 1 + i, op.getCompute())))
       return failure();
+    // One reader serves all.
+    const KernelOperand &weight = request.operands[1 + i];
+    if (weight.getElementType() != first.getElementType() ||
+        weight.format != first.format || weight.layout != first.layout)
+      return op.emitOpError("expected one format and layout for all weights: "
+                            "operand ")
+             << 1 + i << " differs from the first";
+  }
   if (std::optional<Launches> launches = mmaGemmLaunches(request))
     return *launches;
   int64_t width = cast<MemRefType>(op.getOut().getType()).getDimSize(1);
