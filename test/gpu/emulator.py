@@ -4,7 +4,8 @@
         [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--activations=float]
         [--tokens=12,..] [--plugin=FILE] [MODEL..]
 
-A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
+A MODEL is a .moe source, IR in the form of phase `experts`, or the folder of a golden
+checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
 emulates. Sources with random weights score sequences of the lengths of --tokens, of
@@ -58,8 +59,10 @@ class Runner:
 
     def compile(self, model, compute, artifact):
         words = [self.options.build / "bin" / "moec", model, "-o", artifact, "-no-remarks",
-                 f"--compute={compute}", "--target=x86_64,nvptx", "--levels=avx2",
+                 "--target=x86_64,nvptx", "--levels=avx2",
                  f"--gpu-arch={self.options.arch}", "-femit-kernel-ir"]
+        words.append("--compile-from=buffers" if model.suffix == ".mlir"
+                     else f"--compute={compute}")
         if self.options.quantize:
             words.append(f"--quantize={self.options.quantize}")
         if self.options.activations:
