@@ -104,9 +104,7 @@ Value WeightReader::getPlace(CodeBuilder &b, Value row, Value column) const {
 Value WeightReader::load(CodeBuilder &b, Value matrix, Value row,
                          Value column) const {
   Type f32 = b.getF32Type();
-  auto rounded = [&](Value x) {
-    return compute.isBF16() ? b.toF32(b.fromF32(x, compute)) : x;
-  };
+  auto rounded = [&](Value x) { return b.roundTo(x, compute); };
   if (!format)
     return rounded(
         b.toF32(b.load(matrix, getPlace(b, row, column), element)));

@@ -1,7 +1,8 @@
 // RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_80" 2>&1 | FileCheck %s
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_90a" 2>&1 | FileCheck %s --check-prefix=WGMMA
 
 // What reaches tensor cores besides products of plain bf16: weights that become
-// bf16 while a tile is filled, products of each head, up to four weights.
+// bf16 while a tile is filled, products of each head, up to four weights; f16.
 
 #zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
 #tokens = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
@@ -24,6 +25,7 @@ moe.weight @a : tensor<40x64xbf16> from [#moe.tensor<"a">] format = #moeq.plain<
 // CHECK-SAME: {name = "moe_head_gemm_bf16_bf16_k128_n48__sm_80_many",
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_[[THREE:[0-9a-f]+]]__sm_80_many",
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_{{[0-9a-f]+}}__sm_80",
+// CHECK-SAME: {name = "moe_gemm_f16_f16_k88_n40__sm_80_many",
 
 // nf4: codes are read before the products of a stage, looked up and stored behind
 // them.
@@ -48,6 +50,15 @@ moe.weight @a : tensor<40x64xbf16> from [#moe.tensor<"a">] format = #moeq.plain<
 // CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
 // CHECK: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40_{{[0-9a-f]+}}__sm_80(
 // CHECK-NOT: llvm.nvvm.mma
+
+// f16 is copied as it lies, like bf16.
+// CHECK: llvm.func {{.*}} @moe_gemm_f16_f16_k88_n40__sm_80_few(
+// CHECK-NOT: llvm.fpext
+// CHECK: llvm.call_intrinsic "llvm.nvvm.cp.async.cg.shared.global.16.s"
+// CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"{{.*}}vector<2xf16>
+// CHECK: llvm.func @f_step__sm_80
+// WGMMA: llvm.func {{.*}} @moe_gemm_f16_f16_k88_n40__sm_90a_wgmma(
+// WGMMA-COUNT-4: llvm.call @moec.nv.wgmma.m64n128k16.f32.f16.f16.ss
 func.func @f() attributes {moex.scratch = #tokens} {
   moex.parallel {
     %x64 = moex.arena_slice #zero rows #tokens : memref<?x64xbf16>
@@ -88,6 +99,9 @@ func.func @f() attributes {moex.scratch = #tokens} {
     ^bb0(%p: f32, %q: f32, %r: f32, %s: f32, %t: f32):
       row.yield %t : f32
     }
+    %h88 = moex.arena_slice #zero rows #tokens : memref<?x88xf16>
+    moex.grouped_gemm ins(%h88 : memref<?x88xf16>) weights(%f16 : memref<40x88xf16>)
+      outs(%y : memref<?x40xbf16>) rows #tokens compute = f16
   }
   return
 }

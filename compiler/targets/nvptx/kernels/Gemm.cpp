@@ -57,9 +57,7 @@ private:
   CodeBuilder::Values multiply(ValueRange sums);
   Value loadX(Value row, Value column);
   void finish(Value row, Value column, ArrayRef<Value> sums);
-  Value rounded(Value x) {
-    return compute.isBF16() ? b.toF32(b.fromF32(x, compute)) : x;
-  }
+  Value rounded(Value x) { return b.roundTo(x, compute); }
 
   const KernelRequest &request;
   const KernelArguments &arguments;

@@ -6,12 +6,12 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights of bf16 lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
 // for each column and eight contraction indices, which is a row of what ldmatrix
 // loads. So rows of weights are copied as they lie, and read without conflicts
 // of banks. All other weights, plain or with scales, go through registers like
-// rows of f32: read before the products of a stage, they are turned into bf16
-// and stored behind them.
+// rows of f32: read before the products of a stage, they are rounded to what
+// products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
@@ -92,7 +92,7 @@ public:
           CodeBuilder &b, const MmaTile &tile)
       : request(request), arguments(arguments), b(b), tile(tile),
         op(cast<moex::GroupedGemmOp>(request.op)),
-        xType(request.operands[0].getElementType()),
+        compute(op.getCompute()), xType(request.operands[0].getElementType()),
         outIndex(request.op->getNumOperands() - 1),
         heads(op.getHeads().value_or(1)),
         depth(request.operands[0].getRowElements() / heads),
@@ -100,7 +100,7 @@ public:
         numWeights(op.getWeights().size()),
         rowTiles(tile.rows / tile.warpRows / 16),
         pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
-        reader(request.operands[1], depth, op.getCompute()) {}
+        reader(request.operands[1], depth, compute) {}
 
   LogicalResult build();
 
@@ -112,7 +112,7 @@ private:
   void prepareWeights();
   /// Starts copies of stage `index` of the contraction into `slot`.
   void copyWeights(Value index, Value slot);
-  /// What cannot be copied: reads it, and stores it as bf16.
+  /// What cannot be copied: reads it, and stores it rounded.
   Values loadWeights(Value index);
   void storeWeights(ValueRange units, Value index, Value slot);
   void copyRows(Value index, Value slot);
@@ -131,14 +131,15 @@ private:
   void addWarps(Value row, ValueRange sums);
   void storeRun(Value row, Value column, ArrayRef<Values> sums);
 
-  bool copiesRows() const { return xType.isBF16(); }
+  bool copiesRows() const { return xType == compute; }
   bool copiesWeights() const { return canCopyWeights(request); }
-  /// Four words of eight bf16.
+  /// Four words of eight numbers, rounded.
   Value packUnit(ArrayRef<Value> numbers) {
     Value words = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
     for (int64_t i = 0; i < 4; ++i)
       words = b.create<LLVM::InsertElementOp>(
-          words, packBf16(b, numbers[2 * i], numbers[2 * i + 1]), b.i32(i));
+          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], compute),
+          b.i32(i));
     return words;
   }
   /// The first of four sums of a product.
@@ -163,7 +164,7 @@ private:
   CodeBuilder &b;
   const MmaTile &tile;
   moex::GroupedGemmOp op;
-  Type xType;
+  Type compute, xType;
   unsigned outIndex;
   /// `depth` and `width` are those of a head.
   int64_t heads, depth, width, numWeights, rowTiles, pieces;
@@ -346,7 +347,7 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
             auto *sum = next.begin() + getSum(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
-                ValueRange(ArrayRef(sum, 4)));
+                ValueRange(ArrayRef(sum, 4)), compute);
             std::copy(result.begin(), result.end(), sum);
           }
       }
@@ -370,7 +371,8 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns);
+          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns,
+          compute);
   commitProducts(b);
 }
 
@@ -642,12 +644,13 @@ static StringRef whyNot(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
   Type x = request.operands[0].getElementType();
-  if (!op.getCompute().isBF16())
-    return "products are not of bf16";
+  Type compute = op.getCompute();
+  if (!CodeBuilder::isSmallFloat(compute))
+    return "products are neither of bf16 nor of f16";
   if (numWeights > 4)
     return "more than four matrices share an epilogue";
-  if (!x.isBF16() && !x.isF32())
-    return "rows are neither bf16 nor f32";
+  if (x != compute && !x.isF32())
+    return "rows are neither f32 nor of the type of products";
   // Rows are copied 16 bytes at a time.
   if (request.operands[0].getRowElements() / op.getHeads().value_or(1) % 8 != 0)
     return "rows are not a multiple of 8 elements";
