@@ -7,15 +7,6 @@ using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
 
-static Value inSpace(CodeBuilder &b, Value pointer, unsigned space) {
-  auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
-  return b.create<LLVM::AddrSpaceCastOp>(type, pointer);
-}
-
-static Value asShared(CodeBuilder &b, Value pointer) {
-  return inSpace(b, pointer, /*space=*/3);
-}
-
 CodeBuilder::Values nvptx::unpackStruct(CodeBuilder &b, Value aggregate) {
   auto type = cast<LLVM::LLVMStructType>(aggregate.getType());
   CodeBuilder::Values members;
@@ -34,7 +25,7 @@ void nvptx::copyAsync(CodeBuilder &b, Value shared, Value global,
                       Value isThere) {
   Value bytes = b.select(isThere, b.i32(16), b.i32(0));
   intrinsic(b, "cp.async.cg.shared.global.16.s", {},
-            {asShared(b, shared), inSpace(b, global, /*space=*/1), bytes});
+            {asShared(b, shared), asGlobal(b, global), bytes});
 }
 
 void nvptx::commitCopies(CodeBuilder &b) {
@@ -109,6 +100,10 @@ static Type sumsType(CodeBuilder &b, int64_t columns) {
 
 Value nvptx::zeroSums(CodeBuilder &b, int64_t columns) {
   return b.create<LLVM::ZeroOp>(sumsType(b, columns));
+}
+
+void nvptx::waitProducts(CodeBuilder &b, int64_t pending) {
+  intrinsic(b, "wgmma.wait_group.sync.aligned", {}, b.i64(pending));
 }
 
 /// Calls a function that is declared only.

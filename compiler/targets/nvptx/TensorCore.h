@@ -1,7 +1,7 @@
 //===- TensorCore.h - Asynchronous copies, matrix fragments -----*- C++ -*-===//
 //
-// The instructions of sm_80 that matrix products are made of. Pointers are
-// generic, as everywhere in CodeBuilder.
+// The instructions that matrix products are made of: those of sm_80, and wgmma of
+// sm_90a. Pointers are generic, as everywhere in CodeBuilder.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_TENSORCORE_H
@@ -62,6 +62,9 @@ Value multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
 /// Before the first wgmma of a group, and after its last.
 void beginProducts(CodeBuilder &b);
 void commitProducts(CodeBuilder &b);
+/// Waits until at most `pending` groups are on their way: what the others read
+/// may be overwritten.
+void waitProducts(CodeBuilder &b, int64_t pending);
 /// Waits for all groups; the sums.
 Value waitSums(CodeBuilder &b, Value sums);
 /// The members of a struct.

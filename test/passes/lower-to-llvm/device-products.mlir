@@ -57,8 +57,12 @@ moe.weight @a : tensor<40x64xbf16> from [#moe.tensor<"a">] format = #moeq.plain<
 // CHECK: llvm.call_intrinsic "llvm.nvvm.cp.async.cg.shared.global.16.s"
 // CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"{{.*}}vector<2xf16>
 // CHECK: llvm.func @f_step__sm_80
-// WGMMA: llvm.func {{.*}} @moe_gemm_f16_f16_k88_n40__sm_90a_wgmma(
-// WGMMA-COUNT-4: llvm.call @moec.nv.wgmma.m64n128k16.f32.f16.f16.ss
+
+// What is not copied as it lies has no warps for copies.
+// WGMMA: llvm.func {{.*}} @moe_gemm_bf16_f32_k80_n40__sm_90a_wgmma(
+// WGMMA-COUNT-4: llvm.call @moec.nv.wgmma.m64n128k16.f32.bf16.bf16.ss
+// WGMMA: llvm.func {{.*}} @moe_gemm_f16_f16_k88_n40__sm_90a_tc128(
+// WGMMA: llvm.call @moec.nv.wgmma.m64n64k16.f32.f16.f16.ss
 func.func @f() attributes {moex.scratch = #tokens} {
   moex.parallel {
     %x64 = moex.arena_slice #zero rows #tokens : memref<?x64xbf16>

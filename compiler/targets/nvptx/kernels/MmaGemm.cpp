@@ -26,6 +26,7 @@
 #include "compiler/targets/nvptx/NvKernels.h"
 #include "compiler/targets/nvptx/TensorCore.h"
 #include "compiler/targets/nvptx/WeightReader.h"
+#include "compiler/targets/nvptx/kernels/GemmFrame.h"
 
 #include "dialects/moeq/MoeqDialect.h"
 
@@ -701,6 +702,10 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   int64_t experts =
       op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
   SmallVector<MmaTile> tiles = getTiles(request);
+  bool hasRoles = numWeights <= 2 && !op.getHeads() &&
+                  canCopyWeights(request) && usesWarpRoles(request);
+  if (hasRoles)
+    tiles.resize(1);
   Launches launches;
   // Up to how many rows per expert a tile is used: a tile that is not full
   // wastes arithmetic, one that is too small reads weights again.
@@ -731,5 +736,7 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
     launches.push_back(launch);
     low = high;
   }
+  if (hasRoles)
+    launches.append(tcGemmLaunches(request, low));
   return launches;
 }
