@@ -6,10 +6,12 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes for
-// each column and eight contraction indices, which is a row of what ldmatrix
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
+// for each column and eight contraction indices, which is a row of what ldmatrix
 // loads. So rows of weights are copied as they lie, and read without conflicts
-// of banks.
+// of banks. All other weights, plain or with scales, go through registers like
+// rows of f32: read before the products of a stage, they are rounded to what
+// products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
@@ -23,6 +25,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
 #include "compiler/targets/nvptx/TensorCore.h"
+#include "compiler/targets/nvptx/WeightReader.h"
 #include "compiler/targets/nvptx/kernels/GemmFrame.h"
 
 #include "dialects/moeq/MoeqDialect.h"
@@ -62,6 +65,27 @@ struct MmaTile {
   }
 };
 
+/// Whether weights lie as tiles have them.
+bool canCopyWeights(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  Attribute layout =
+      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
+  return llvm::all_of(
+      ArrayRef(request.operands).slice(1, op.getWeights().size()),
+      [&](const KernelOperand &weight) {
+        return weight.getElementType() == op.getCompute() && !weight.format &&
+               weight.layout == layout;
+      });
+}
+
+/// Of shared memory, for what decoding weights looks up.
+int64_t getTableBytes(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (canCopyWeights(request))
+    return 0;
+  return WeightReader(request.operands[1], 0, op.getCompute()).getTableBytes();
+}
+
 /// Builds one kernel.
 class MmaGemm {
 public:
@@ -69,13 +93,15 @@ public:
           CodeBuilder &b, const MmaTile &tile)
       : request(request), arguments(arguments), b(b), tile(tile),
         op(cast<moex::GroupedGemmOp>(request.op)),
-        xType(request.operands[0].getElementType()),
+        compute(op.getCompute()), xType(request.operands[0].getElementType()),
         outIndex(request.op->getNumOperands() - 1),
-        depth(request.operands[0].getRowElements()),
-        width(request.operands[outIndex].getRowElements()),
+        heads(op.getHeads().value_or(1)),
+        depth(request.operands[0].getRowElements() / heads),
+        width(request.operands[outIndex].getRowElements() / heads),
         numWeights(op.getWeights().size()),
         rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()) {}
+        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
+        reader(request.operands[1], depth, compute) {}
 
   LogicalResult build();
 
@@ -87,6 +113,9 @@ private:
   void prepareWeights();
   /// Starts copies of stage `index` of the contraction into `slot`.
   void copyWeights(Value index, Value slot);
+  /// What cannot be copied: reads it, and stores it rounded.
+  Values loadWeights(Value index);
+  void storeWeights(ValueRange units, Value index, Value slot);
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
@@ -103,7 +132,17 @@ private:
   void addWarps(Value row, ValueRange sums);
   void storeRun(Value row, Value column, ArrayRef<Values> sums);
 
-  bool copiesRows() const { return xType.isBF16(); }
+  bool copiesRows() const { return xType == compute; }
+  bool copiesWeights() const { return canCopyWeights(request); }
+  /// Four words of eight numbers, rounded.
+  Value packUnit(ArrayRef<Value> numbers) {
+    Value words = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
+    for (int64_t i = 0; i < 4; ++i)
+      words = b.create<LLVM::InsertElementOp>(
+          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], compute),
+          b.i32(i));
+    return words;
+  }
   /// The first of four sums of a product.
   int64_t getSum(int64_t weight, int64_t rowTile, int64_t piece) const {
     return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
@@ -126,19 +165,28 @@ private:
   CodeBuilder &b;
   const MmaTile &tile;
   moex::GroupedGemmOp op;
-  Type xType;
+  Type compute, xType;
   unsigned outIndex;
-  int64_t depth, width, numWeights, rowTiles, pieces;
+  /// `depth` and `width` are those of a head.
+  int64_t heads, depth, width, numWeights, rowTiles, pieces;
   Type f32;
+  WeightReader reader;
   SmallVector<Value> matrices, biases;
   Value gather;
-  Value thread, lane, warp, firstColumn, rows, shared;
+  Value thread, lane, warp, rows, shared;
+  /// Columns of out: the first of the tile, and the end of those that it may
+  /// have. The first element of x that they need.
+  Value firstColumn, endColumn, firstIndex;
+  /// What decoding weights looks up.
+  Value table;
   /// What this thread copies of each stage, 16 bytes of shared memory each.
   struct Chunk {
     /// Where it begins and, in the first stage, its contraction index.
     Value from, index;
     Value isThere;
     Value to;
+    /// Of weights that are not copied, in place of `from`.
+    Value matrix = {}, column = {};
   };
   SmallVector<Chunk> rowChunks, weightChunks;
   LogicalResult status = success();
@@ -163,7 +211,7 @@ void MmaGemm::prepareRows(Value row) {
       source = b.widen(b.load(gather, source, b.getI32Type()));
     result.index = b.mul(chunk, 8);
     result.from = b.element(rowPointer(b, request, arguments, 0, source),
-                            result.index, xType);
+                            b.add(firstIndex, result.index), xType);
     result.to = placeOf(inTile, chunk);
     rowChunks.push_back(result);
   }
@@ -177,11 +225,17 @@ void MmaGemm::prepareWeights() {
     Value unit = b.div(number, tile.columns);
     Value column = b.add(firstColumn, b.rem(number, tile.columns));
     Chunk result;
-    result.isThere = b.lessThan(column, b.i64(width));
+    result.isThere = b.lessThan(column, endColumn);
     result.index = b.mul(unit, kUnit);
-    Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
-    place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
-    result.from = bytesFrom(matrices[weight], b.mul(place, 16));
+    if (copiesWeights()) {
+      Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
+      place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
+      result.from = bytesFrom(matrices[weight], b.mul(place, 16));
+    } else {
+      result.matrix = matrices[weight];
+      // What is not there is read from the first column.
+      result.column = b.select(result.isThere, column, b.i64(0));
+    }
     result.to = b.add(b.mul(number, 16),
                       tile.getRowBytes() + weight * tile.getWeightBytes());
     weightChunks.push_back(result);
@@ -194,6 +248,29 @@ void MmaGemm::copyWeights(Value index, Value slot) {
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     copyAsync(b, bytesFrom(slot, chunk.to),
               bytesFrom(chunk.from, b.mul(index, kBlock * 2)), isThere);
+  }
+}
+
+CodeBuilder::Values MmaGemm::loadWeights(Value index) {
+  Values values;
+  for (const Chunk &chunk : weightChunks) {
+    Value place = b.add(index, chunk.index);
+    place = b.select(b.lessThan(place, b.i64(depth)), place, b.i64(0));
+    values.append(reader.loadUnit(b, chunk.matrix, chunk.column, place));
+  }
+  return values;
+}
+
+void MmaGemm::storeWeights(ValueRange units, Value index, Value slot) {
+  size_t count = units.size() / weightChunks.size();
+  Value zero = b.constant(b.vectorOf(b.getI32Type(), 4), 0);
+  for (auto [i, chunk] : llvm::enumerate(weightChunks)) {
+    Values numbers =
+        reader.decodeUnit(b, units.slice(i * count, count), table);
+    Value isThere = both(chunk.isThere,
+                         b.lessThan(b.add(index, chunk.index), b.i64(depth)));
+    storeWide(b, b.select(isThere, packUnit(numbers), zero),
+              bytesFrom(slot, chunk.to));
   }
 }
 
@@ -228,16 +305,11 @@ CodeBuilder::Values MmaGemm::loadRows(Value index) {
 }
 
 void MmaGemm::storeRows(ValueRange values, Value slot) {
-  Type i32 = b.getI32Type();
   for (auto [i, chunk] : llvm::enumerate(rowChunks)) {
-    Value words = b.create<LLVM::PoisonOp>(b.vectorOf(i32, 4));
-    for (int64_t j = 0; j < 4; ++j) {
-      Value half = values[2 * i + j / 2];
-      Value word = packBf16(b, b.extract(half, j % 2 * 2),
-                            b.extract(half, j % 2 * 2 + 1));
-      words = b.create<LLVM::InsertElementOp>(words, word, b.i32(j));
-    }
-    storeWide(b, words, bytesFrom(slot, chunk.to));
+    Values numbers;
+    for (int64_t j = 0; j < 8; ++j)
+      numbers.push_back(b.extract(values[2 * i + j / 4], j % 4));
+    storeWide(b, packUnit(numbers), bytesFrom(slot, chunk.to));
   }
 }
 
@@ -276,7 +348,7 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
             auto *sum = next.begin() + getSum(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
-                ValueRange(ArrayRef(sum, 4)));
+                ValueRange(ArrayRef(sum, 4)), compute);
             std::copy(result.begin(), result.end(), sum);
           }
       }
@@ -300,13 +372,17 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns);
+          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns,
+          compute);
   commitProducts(b);
 }
 
 /// Fills a stage with the indices from `index` on.
 void MmaGemm::fillStage(Value index, Value slot) {
-  copyWeights(index, slot);
+  if (copiesWeights())
+    copyWeights(index, slot);
+  else
+    storeWeights(loadWeights(index), index, slot);
   if (copiesRows())
     copyRows(index, slot);
   else
@@ -319,8 +395,15 @@ void MmaGemm::fillStage(Value index, Value slot) {
 CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
-  for (int64_t s = 0; s < ahead; ++s)
-    fillStage(b.i64(s * tile.depth), b.field(shared, s * stageBytes));
+  auto fill = [&](Value s) {
+    fillStage(b.mul(s, tile.depth), bytesFrom(shared, b.mul(s, stageBytes)));
+  };
+  // Decoding is much code, and nothing to keep several times in flight.
+  if (!copiesWeights())
+    b.loop(b.i64(0), b.i64(ahead), 1, fill);
+  else
+    for (int64_t s = 0; s < ahead; ++s)
+      fill(b.i64(s));
   return {b.i64(0), b.i64(ahead * stageBytes)};
 }
 
@@ -375,8 +458,11 @@ CodeBuilder::Values MmaGemm::walk() {
         Value slot = bytesFrom(shared, carried[0]);
         Value filled = bytesFrom(shared, carried[1]);
         Value later = b.add(index, ahead * tile.depth);
-        copyWeights(later, filled);
-        Values loaded;
+        Values loaded, units;
+        if (copiesWeights())
+          copyWeights(later, filled);
+        else
+          units = loadWeights(later);
         if (copiesRows())
           copyRows(later, filled);
         else
@@ -385,6 +471,8 @@ CodeBuilder::Values MmaGemm::walk() {
         Values next = multiply(slot, carried.drop_front(2));
         if (!copiesRows())
           storeRows(loaded, filled);
+        if (!copiesWeights())
+          storeWeights(units, later, filled);
         next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
         return next;
       });
@@ -418,11 +506,11 @@ void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
   };
   if (width % count != 0) {
     for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), b.i64(width)),
+      b.ifThen(b.lessThan(b.add(column, i), endColumn),
                [&] { b.store(compute(i), b.element(to, b.i64(i), type)); });
     return;
   }
-  b.ifThen(b.lessThan(column, b.i64(width)), [&] {
+  b.ifThen(b.lessThan(column, endColumn), [&] {
     Type storage = CodeBuilder::storageType(type);
     int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
     for (int64_t start = 0; start < count; start += wide) {
@@ -515,7 +603,15 @@ LogicalResult MmaGemm::build() {
   lane = laneId(b);
   warp = warpId(b);
   shared = sharedMemory(b);
-  firstColumn = b.mul(blockId(b, 1), tile.columns);
+  Value firstOfHead = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), width);
+  firstColumn = b.add(firstOfHead, b.mul(blockId(b, 1), tile.columns));
+  endColumn = b.add(firstOfHead, width);
+  firstIndex = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), depth);
+  if (getTableBytes(request)) {
+    table = b.field(shared, tile.stages * tile.getStageBytes(numWeights));
+    reader.fillTable(b, thread, table);
+    syncBlock(b);
+  }
   unsigned next = 1 + numWeights + op.getBiases().size();
   if (op.getGather())
     gather = arguments.pointers[next++];
@@ -549,27 +645,16 @@ static StringRef whyNot(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
   Type x = request.operands[0].getElementType();
-  if (!op.getCompute().isBF16())
-    return "products are not of bf16";
-  if (op.getHeads())
-    return "each head has a product of its own";
-  if (numWeights > 2)
-    return "more than two matrices share an epilogue";
-  if (!x.isBF16() && !x.isF32())
-    return "rows are neither bf16 nor f32";
+  Type compute = op.getCompute();
+  if (!CodeBuilder::isSmallFloat(compute))
+    return "products are neither of bf16 nor of f16";
+  if (numWeights > 4)
+    return "more than four matrices share an epilogue";
+  if (x != compute && !x.isF32())
+    return "rows are neither f32 nor of the type of products";
   // Rows are copied 16 bytes at a time.
-  if (request.operands[0].getRowElements() % 8 != 0)
+  if (request.operands[0].getRowElements() / op.getHeads().value_or(1) % 8 != 0)
     return "rows are not a multiple of 8 elements";
-  Attribute layout =
-      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
-  KernelOperand::Kind kind =
-      op.getSegments() ? KernelOperand::Experts : KernelOperand::Weight;
-  for (int64_t i = 0; i < numWeights; ++i) {
-    const KernelOperand &weight = request.operands[1 + i];
-    if (!weight.getElementType().isBF16() || weight.format ||
-        weight.layout != layout || weight.kind != kind)
-      return "weights are not plain bf16";
-  }
   return {};
 }
 
@@ -582,26 +667,20 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
   // One dense product has as many blocks as it has tiles along its columns; of
   // experts several work at once.
   bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
-  MmaTile few = {"few", 16, isWide ? 64 : 32, 128, 5, 1, 1, 4};
-  MmaTile some = {"some",
-                  64,
-                  128 / numWeights,
-                  32,
-                  4,
-                  numWeights == 1 ? 2 : 4,
-                  numWeights == 1 ? 4 : 2,
-                  1};
-  MmaTile many = {"many",
-                  128,
-                  128 / numWeights,
-                  32,
-                  4,
-                  numWeights == 1 ? 2 : 4,
-                  numWeights == 1 ? 4 : 2,
-                  1};
+  int64_t fewColumns = isWide ? 64 : numWeights <= 2 ? 32 : 16;
+  MmaTile few = {"few", 16, fewColumns, 128, 5, 1, 1, 4};
+  MmaTile some = {"some", 64, 128, 32, 4, 2, 4, 1};
+  if (numWeights == 2)
+    some = {"some", 64, 64, 32, 4, 4, 2, 1};
+  else if (numWeights > 2)
+    some = {"some", 64, 32, 64, 3, 4, 2, 1};
+  MmaTile many = some;
+  many.part = "many";
+  many.rows = 128;
   if (request.level.exact && request.level.major == 9)
-    many = {"wgmma", 128, 128 / numWeights, 64, 3, 8, 1, 1, /*isAsync=*/true};
-  while (few.stages * few.getStageBytes(numWeights) > kMaxSharedBytes)
+    many = {"wgmma", 128, some.columns, 64, 3, 8, 1, 1, /*isAsync=*/true};
+  while (few.stages * few.getStageBytes(numWeights) + getTableBytes(request) >
+         kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
 }
@@ -615,12 +694,16 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
     return std::nullopt;
   }
   int64_t numWeights = op.getWeights().size();
+  int64_t heads = op.getHeads().value_or(1);
   int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements();
+      request.operands[request.op->getNumOperands() - 1].getRowElements() /
+      heads;
+  int64_t tableBytes = getTableBytes(request);
   int64_t experts =
       op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
   SmallVector<MmaTile> tiles = getTiles(request);
-  bool hasRoles = usesWarpRoles(request);
+  bool hasRoles = numWeights <= 2 && !op.getHeads() &&
+                  canCopyWeights(request) && usesWarpRoles(request);
   if (hasRoles)
     tiles.resize(1);
   Launches launches;
@@ -634,7 +717,8 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = tile.getThreads();
-    launch.sharedBytes = tile.stages * tile.getStageBytes(numWeights);
+    launch.sharedBytes =
+        tile.stages * tile.getStageBytes(numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
       Value average = experts ? ceilDiv(host, rows, experts) : rows;
       Value isThis = host.create<arith::AndIOp>(
@@ -643,7 +727,7 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
       Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
                             : ceilDiv(host, rows, tile.rows);
       return {host.select(isThis, count, host.i64(0)),
-              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(1)};
+              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(heads)};
     };
     launch.emit = [=, &request](const KernelArguments &arguments,
                                 CodeBuilder &b, KernelModule &) {

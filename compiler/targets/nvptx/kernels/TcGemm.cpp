@@ -449,7 +449,8 @@ Value TcGemm::multiplyStage(Value stage, int64_t depth, Value sums) {
   beginProducts(b);
   for (int64_t k = 0; k < depth; k += kIndices)
     sums = multiplyAsync(b, sums, b.add(left, k * 2 / 16),
-                         b.add(right, k / kUnitIndices * all), columns);
+                         b.add(right, k / kUnitIndices * all), columns,
+                         shape.op.getCompute());
   commitProducts(b);
   return sums;
 }
@@ -653,7 +654,8 @@ static int64_t chooseColumns(const GemmShape &shape, int64_t rows) {
 bool nvptx::usesWarpRoles(const KernelRequest &request) {
   GemmShape shape(request);
   return request.level.exact && request.level.major == 9 &&
-         shape.op.getCompute().isBF16() && shape.xType.isBF16() &&
+         CodeBuilder::isSmallFloat(shape.xType) &&
+         shape.xType == shape.op.getCompute() &&
          chooseColumns(shape, kGroupRows);
 }
 
