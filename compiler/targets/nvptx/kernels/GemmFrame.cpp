@@ -9,8 +9,9 @@ GemmShape::GemmShape(const KernelRequest &request)
     : op(cast<moex::GroupedGemmOp>(request.op)),
       xType(request.operands[0].getElementType()),
       outIndex(request.op->getNumOperands() - 1),
-      depth(request.operands[0].getRowElements()),
-      width(request.operands[outIndex].getRowElements()),
+      heads(op.getHeads().value_or(1)),
+      depth(request.operands[0].getRowElements() / heads),
+      width(request.operands[outIndex].getRowElements() / heads),
       numWeights(op.getWeights().size()),
       experts(op.getSegments() ? request.operands[1].type.getDimSize(0) : 0) {
   outType = request.operands[outIndex].getElementType();
@@ -57,6 +58,7 @@ Value GemmFrame::outPointer(Value row, Value column) {
 void GemmFrame::storeRun(Value row, Value column, ArrayRef<Values> sums) {
   Type type = shape.outType;
   int64_t count = sums[0].size(), width = shape.width;
+  Value end = endColumn ? endColumn : b.i64(width);
   Value to = outPointer(row, column);
   auto computeAt = [&](int64_t i) {
     SmallVector<Value> values;
@@ -66,11 +68,11 @@ void GemmFrame::storeRun(Value row, Value column, ArrayRef<Values> sums) {
   };
   if (width % count != 0) {
     for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), b.i64(width)),
+      b.ifThen(b.lessThan(b.add(column, i), end),
                [&] { b.store(computeAt(i), b.element(to, b.i64(i), type)); });
     return;
   }
-  b.ifThen(b.lessThan(column, b.i64(width)), [&] {
+  b.ifThen(b.lessThan(column, end), [&] {
     Type storage = CodeBuilder::storageType(type);
     int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
     for (int64_t start = 0; start < count; start += wide) {

@@ -22,8 +22,10 @@ struct GemmShape {
   moex::GroupedGemmOp op;
   Type xType, outType;
   unsigned outIndex;
-  /// Contraction indices, columns of out, and 0 experts of a dense product.
-  int64_t depth, width, numWeights, experts;
+  /// Heads, or 1; contraction indices and columns of out of a head.
+  int64_t heads, depth, width;
+  /// 0 experts of a dense product.
+  int64_t numWeights, experts;
 };
 
 /// Builds the parts of a kernel that do not depend on how it multiplies.
@@ -41,7 +43,8 @@ protected:
   Value compute(llvm::ArrayRef<Value> sums, Value column);
   Value outPointer(Value row, Value column);
   /// Stores adjacent outputs of a row from `column` on, a power of two, as far
-  /// as there are columns; sums[w] are those of weight w.
+  /// as there are columns, before `endColumn` where it is set; sums[w] are those
+  /// of weight w.
   void storeRun(Value row, Value column, llvm::ArrayRef<Values> sums);
 
   const KernelRequest &request;
@@ -51,6 +54,7 @@ protected:
   /// Null where there are none.
   Value gather, segments;
   llvm::SmallVector<Value> matrices, biases;
+  Value endColumn;
   mlir::LogicalResult status = mlir::success();
 };
 

@@ -6,21 +6,21 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
-// for each column and eight contraction indices, which is a row of what ldmatrix
-// loads. So rows of weights are copied as they lie, and read without conflicts
-// of banks. All other weights, plain or with scales, go through registers like
-// rows of f32: read before the products of a stage, they are rounded to what
-// products are made of, bf16 or f16, and stored behind them.
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16
+// bytes for each column and eight contraction indices, which is a row of what
+// ldmatrix loads. So rows of weights are copied as they lie, and read without
+// conflicts of banks. All other weights, plain or with scales, go through
+// registers like rows of f32: read before the products of a stage, they are
+// rounded to what products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
 //
-// On sm_90a many rows go to wgmma, which reads both operands from shared memory:
-// rows with 128-byte swizzle, weights as they lie. Its products of one stage run
-// while the stage after the next is copied; a second block of the multiprocessor
-// fills the pause between stages.
+// On sm_90a many rows go to wgmma, which reads both operands from shared
+// memory: rows with 128-byte swizzle, weights as they lie. Its products of one
+// stage run while the stage after the next is copied; a second block of the
+// multiprocessor fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -38,10 +38,8 @@ using namespace moec::nvptx;
 
 namespace {
 
-/// Contraction indices of a product, and of 16 bytes.
-constexpr int64_t kIndices = 16, kUnit = 8;
-/// Columns of out that a product has, and that a block of weights has.
-constexpr int64_t kPiece = 8, kBlock = 64;
+/// Contraction indices and columns of out of a product.
+constexpr int64_t kIndices = 16, kPiece = 8;
 
 /// How a block works.
 struct MmaTile {
@@ -68,8 +66,8 @@ struct MmaTile {
 /// Whether weights lie as tiles have them.
 bool canCopyWeights(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
-  Attribute layout =
-      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
+  Attribute layout = moeq::RowBlocksLayoutAttr::get(
+      op.getContext(), kBlockColumns, kUnitIndices);
   return llvm::all_of(
       ArrayRef(request.operands).slice(1, op.getWeights().size()),
       [&](const KernelOperand &weight) {
@@ -87,27 +85,20 @@ int64_t getTableBytes(const KernelRequest &request) {
 }
 
 /// Builds one kernel.
-class MmaGemm {
+class MmaGemm : GemmFrame {
 public:
   MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
           CodeBuilder &b, const MmaTile &tile)
-      : request(request), arguments(arguments), b(b), tile(tile),
-        op(cast<moex::GroupedGemmOp>(request.op)),
-        compute(op.getCompute()), xType(request.operands[0].getElementType()),
-        outIndex(request.op->getNumOperands() - 1),
-        heads(op.getHeads().value_or(1)),
-        depth(request.operands[0].getRowElements() / heads),
-        width(request.operands[outIndex].getRowElements() / heads),
-        numWeights(op.getWeights().size()),
+      : GemmFrame(request, arguments, b), tile(tile),
+        element(shape.op.getCompute()), xType(shape.xType), f32(b.getF32Type()),
+        depth(shape.depth), numWeights(shape.numWeights),
         rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
-        reader(request.operands[1], depth, compute) {}
+        pieces(tile.columns / tile.warpColumns / kPiece),
+        reader(request.operands[1], depth, element) {}
 
   LogicalResult build();
 
 private:
-  using Values = CodeBuilder::Values;
-
   void buildTile(Value row);
   void prepareRows(Value row);
   void prepareWeights();
@@ -130,16 +121,15 @@ private:
   Values walk();
   void finish(Value row, ValueRange sums);
   void addWarps(Value row, ValueRange sums);
-  void storeRun(Value row, Value column, ArrayRef<Values> sums);
 
-  bool copiesRows() const { return xType == compute; }
+  bool copiesRows() const { return xType == element; }
   bool copiesWeights() const { return canCopyWeights(request); }
   /// Four words of eight numbers, rounded.
   Value packUnit(ArrayRef<Value> numbers) {
     Value words = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
     for (int64_t i = 0; i < 4; ++i)
       words = b.create<LLVM::InsertElementOp>(
-          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], compute),
+          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], element),
           b.i32(i));
     return words;
   }
@@ -160,23 +150,14 @@ private:
     return b.add(b.mul(row, tile.depth * 2), b.mul(turned, 16));
   }
 
-  const KernelRequest &request;
-  const KernelArguments &arguments;
-  CodeBuilder &b;
   const MmaTile &tile;
-  moex::GroupedGemmOp op;
-  Type compute, xType;
-  unsigned outIndex;
-  /// `depth` and `width` are those of a head.
-  int64_t heads, depth, width, numWeights, rowTiles, pieces;
-  Type f32;
+  /// What products are made of.
+  Type element, xType, f32;
+  int64_t depth, numWeights, rowTiles, pieces;
   WeightReader reader;
-  SmallVector<Value> matrices, biases;
-  Value gather;
   Value thread, lane, warp, rows, shared;
-  /// Columns of out: the first of the tile, and the end of those that it may
-  /// have. The first element of x that they need.
-  Value firstColumn, endColumn, firstIndex;
+  /// The first column of the tile, and the first element of x that it needs.
+  Value firstColumn, firstIndex;
   /// What decoding weights looks up.
   Value table;
   /// What this thread copies of each stage, 16 bytes of shared memory each.
@@ -218,7 +199,7 @@ void MmaGemm::prepareRows(Value row) {
 }
 
 void MmaGemm::prepareWeights() {
-  int64_t perWeight = tile.columns * tile.depth / kUnit;
+  int64_t perWeight = tile.columns * tile.depth / kUnitIndices;
   for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
     int64_t weight = i / perWeight;
     Value number = b.add(thread, i - weight * perWeight);
@@ -226,10 +207,11 @@ void MmaGemm::prepareWeights() {
     Value column = b.add(firstColumn, b.rem(number, tile.columns));
     Chunk result;
     result.isThere = b.lessThan(column, endColumn);
-    result.index = b.mul(unit, kUnit);
+    result.index = b.mul(unit, kUnitIndices);
     if (copiesWeights()) {
-      Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
-      place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
+      Value place = b.add(
+          b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
+      place = b.add(b.mul(place, kBlockColumns), b.rem(column, kBlockColumns));
       result.from = bytesFrom(matrices[weight], b.mul(place, 16));
     } else {
       result.matrix = matrices[weight];
@@ -247,7 +229,7 @@ void MmaGemm::copyWeights(Value index, Value slot) {
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     copyAsync(b, bytesFrom(slot, chunk.to),
-              bytesFrom(chunk.from, b.mul(index, kBlock * 2)), isThere);
+              bytesFrom(chunk.from, b.mul(index, kBlockColumns * 2)), isThere);
   }
 }
 
@@ -265,8 +247,7 @@ void MmaGemm::storeWeights(ValueRange units, Value index, Value slot) {
   size_t count = units.size() / weightChunks.size();
   Value zero = b.constant(b.vectorOf(b.getI32Type(), 4), 0);
   for (auto [i, chunk] : llvm::enumerate(weightChunks)) {
-    Values numbers =
-        reader.decodeUnit(b, units.slice(i * count, count), table);
+    Values numbers = reader.decodeUnit(b, units.slice(i * count, count), table);
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     storeWide(b, b.select(isThere, packUnit(numbers), zero),
@@ -328,27 +309,28 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   // .. 15.
   Value column = b.add(b.mul(warpColumn, pieces * kPiece),
                        b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
-  Value unit = b.add(b.mul(warpDepth, share / kUnit), b.rem(b.div(lane, 8), 2));
+  Value unit =
+      b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
   Value weightBase =
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
-    Value chunk = b.add(b.mul(warpDepth, share / kUnit),
-                        b.add(b.div(lane, 16), k / kUnit));
+    Value chunk = b.add(b.mul(warpDepth, share / kUnitIndices),
+                        b.add(b.div(lane, 16), k / kUnitIndices));
     for (int64_t m = 0; m < rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
     for (int64_t w = 0; w < numWeights; ++w)
       for (int64_t n = 0; n < pieces; n += 2) {
         int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
-                         (k / kUnit * tile.columns + n * kPiece) * 16;
+                         (k / kUnitIndices * tile.columns + n * kPiece) * 16;
         Values right = loadMatrices(b, b.field(weightBase, offset));
         for (int64_t half : {0, 1})
           for (int64_t m = 0; m < rowTiles; ++m) {
             auto *sum = next.begin() + getSum(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
-                ValueRange(ArrayRef(sum, 4)), compute);
+                ValueRange(ArrayRef(sum, 4)), element);
             std::copy(result.begin(), result.end(), sum);
           }
       }
@@ -372,8 +354,8 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns,
-          compute);
+          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16),
+          tile.columns, element);
   commitProducts(b);
 }
 
@@ -390,8 +372,8 @@ void MmaGemm::fillStage(Value index, Value slot) {
   commitCopies(b);
 }
 
-/// Fills all stages but one. Returns the offsets of the stage that is multiplied
-/// first and of the one that is filled meanwhile.
+/// Fills all stages but one. Returns the offsets of the stage that is
+/// multiplied first and of the one that is filled meanwhile.
 CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
@@ -420,23 +402,23 @@ CodeBuilder::Values MmaGemm::walkAsync() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
   init.append(numWeights, zeroSums(b, tile.columns));
-  Values results = b.loop(
-      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-      [&](Value index, ValueRange carried) -> Values {
-        // The products of the stage before have been made, by all warps after
-        // the barrier: it may be filled again.
-        Values next = {nextStage(carried[0]), nextStage(carried[1])};
-        for (Value sums : carried.drop_front(2))
-          next.push_back(waitSums(b, sums));
-        waitCopies(b, ahead - 1);
-        fenceShared(b);
-        syncBlock(b);
-        multiplyAsyncStage(bytesFrom(shared, carried[0]),
-                           MutableArrayRef(next).drop_front(2));
-        fillStage(b.add(index, ahead * tile.depth),
-                  bytesFrom(shared, carried[1]));
-        return next;
-      });
+  Values results =
+      b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+             [&](Value index, ValueRange carried) -> Values {
+               // The products of the stage before have been made, by all warps
+               // after the barrier: it may be filled again.
+               Values next = {nextStage(carried[0]), nextStage(carried[1])};
+               for (Value sums : carried.drop_front(2))
+                 next.push_back(waitSums(b, sums));
+               waitCopies(b, ahead - 1);
+               fenceShared(b);
+               syncBlock(b);
+               multiplyAsyncStage(bytesFrom(shared, carried[0]),
+                                  MutableArrayRef(next).drop_front(2));
+               fillStage(b.add(index, ahead * tile.depth),
+                         bytesFrom(shared, carried[1]));
+               return next;
+             });
   Values sums;
   for (Value part : ArrayRef(results).drop_front(2))
     sums.append(unpackStruct(b, waitSums(b, part)));
@@ -449,33 +431,34 @@ CodeBuilder::Values MmaGemm::walk() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
   init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
-  Values results = b.loop(
-      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-      [&](Value index, ValueRange carried) -> Values {
-        // The stage is there, and nobody reads the one to be filled any more.
-        waitCopies(b, ahead - 1);
-        syncBlock(b);
-        Value slot = bytesFrom(shared, carried[0]);
-        Value filled = bytesFrom(shared, carried[1]);
-        Value later = b.add(index, ahead * tile.depth);
-        Values loaded, units;
-        if (copiesWeights())
-          copyWeights(later, filled);
-        else
-          units = loadWeights(later);
-        if (copiesRows())
-          copyRows(later, filled);
-        else
-          loaded = loadRows(later);
-        commitCopies(b);
-        Values next = multiply(slot, carried.drop_front(2));
-        if (!copiesRows())
-          storeRows(loaded, filled);
-        if (!copiesWeights())
-          storeWeights(units, later, filled);
-        next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
-        return next;
-      });
+  Values results = b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+                          [&](Value index, ValueRange carried) -> Values {
+                            // The stage is there, and nobody reads the one to
+                            // be filled any more.
+                            waitCopies(b, ahead - 1);
+                            syncBlock(b);
+                            Value slot = bytesFrom(shared, carried[0]);
+                            Value filled = bytesFrom(shared, carried[1]);
+                            Value later = b.add(index, ahead * tile.depth);
+                            Values loaded, units;
+                            if (copiesWeights())
+                              copyWeights(later, filled);
+                            else
+                              units = loadWeights(later);
+                            if (copiesRows())
+                              copyRows(later, filled);
+                            else
+                              loaded = loadRows(later);
+                            commitCopies(b);
+                            Values next = multiply(slot, carried.drop_front(2));
+                            if (!copiesRows())
+                              storeRows(loaded, filled);
+                            if (!copiesWeights())
+                              storeWeights(units, later, filled);
+                            next.insert(next.begin(), {nextStage(carried[0]),
+                                                       nextStage(carried[1])});
+                            return next;
+                          });
   // Copies behind the last index, which wrote zeros.
   waitCopies(b, 0);
   return Values(ArrayRef(results).drop_front(2));
@@ -484,47 +467,6 @@ CodeBuilder::Values MmaGemm::walk() {
 //===----------------------------------------------------------------------===//
 // Results
 //===----------------------------------------------------------------------===//
-
-/// Stores adjacent outputs of a row from `column` on, a power of two; sums[w]
-/// are those of weight w.
-void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
-  Type type = request.operands[outIndex].getElementType();
-  int64_t count = sums[0].size();
-  Value to =
-      b.element(rowPointer(b, request, arguments, outIndex, row), column, type);
-  auto compute = [&](int64_t i) -> Value {
-    SmallVector<Value> values;
-    for (const Values &weight : sums)
-      values.push_back(weight[i]);
-    FailureOr<Value> result =
-        buildEpilogue(b, op, request, values, biases, b.add(column, i));
-    if (failed(result)) {
-      status = failure();
-      return b.constant(type, 0.0);
-    }
-    return *result;
-  };
-  if (width % count != 0) {
-    for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), endColumn),
-               [&] { b.store(compute(i), b.element(to, b.i64(i), type)); });
-    return;
-  }
-  b.ifThen(b.lessThan(column, endColumn), [&] {
-    Type storage = CodeBuilder::storageType(type);
-    int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
-    for (int64_t start = 0; start < count; start += wide) {
-      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
-      for (int64_t i = 0; i < wide; ++i) {
-        Value x = compute(start + i);
-        if (storage != type)
-          x = b.create<arith::BitcastOp>(storage, x);
-        vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
-      }
-      storeWide(b, vector, b.element(to, b.i64(start), type));
-    }
-  });
-}
 
 void MmaGemm::finish(Value row, ValueRange sums) {
   if (tile.warpDepth > 1)
@@ -603,37 +545,27 @@ LogicalResult MmaGemm::build() {
   lane = laneId(b);
   warp = warpId(b);
   shared = sharedMemory(b);
-  Value firstOfHead = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), width);
+  Value head = shape.heads > 1 ? blockId(b, 2) : b.i64(0);
+  Value firstOfHead = b.mul(head, shape.width);
   firstColumn = b.add(firstOfHead, b.mul(blockId(b, 1), tile.columns));
-  endColumn = b.add(firstOfHead, width);
-  firstIndex = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), depth);
+  endColumn = b.add(firstOfHead, shape.width);
+  firstIndex = b.mul(head, depth);
   if (getTableBytes(request)) {
     table = b.field(shared, tile.stages * tile.getStageBytes(numWeights));
     reader.fillTable(b, thread, table);
     syncBlock(b);
   }
-  unsigned next = 1 + numWeights + op.getBiases().size();
-  if (op.getGather())
-    gather = arguments.pointers[next++];
-  if (!op.getSegments()) {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(arguments.pointers[1 + i]);
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(arguments.pointers[1 + numWeights + i]);
+  if (!segments) {
+    bindWeights(Value());
     Value row = b.mul(blockId(b), tile.rows);
     rows = b.min(b.sub(arguments.rows, row), b.i64(tile.rows));
     buildTile(row);
     return status;
   }
-  int64_t experts = request.operands[1].type.getDimSize(0);
-  SegmentTile place = findSegmentTile(b, arguments.pointers[next],
-                                      b.i64(experts), tile.rows, blockId(b));
+  SegmentTile place =
+      findSegmentTile(b, segments, b.i64(shape.experts), tile.rows, blockId(b));
   b.ifThen(place.isThere, [&] {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(expertPointer(b, arguments, 1 + i, place.expert));
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(
-          expertPointer(b, arguments, 1 + numWeights + i, place.expert));
+    bindWeights(place.expert);
     rows = place.rows;
     buildTile(place.row);
   });
@@ -693,16 +625,10 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
       remarkPlainUnits(request, reason);
     return std::nullopt;
   }
-  int64_t numWeights = op.getWeights().size();
-  int64_t heads = op.getHeads().value_or(1);
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements() /
-      heads;
+  GemmShape shape(request);
   int64_t tableBytes = getTableBytes(request);
-  int64_t experts =
-      op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
   SmallVector<MmaTile> tiles = getTiles(request);
-  bool hasRoles = numWeights <= 2 && !op.getHeads() &&
+  bool hasRoles = shape.numWeights <= 2 && !op.getHeads() &&
                   canCopyWeights(request) && usesWarpRoles(request);
   if (hasRoles)
     tiles.resize(1);
@@ -718,16 +644,13 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
     launch.part = tile.part;
     launch.threads = tile.getThreads();
     launch.sharedBytes =
-        tile.stages * tile.getStageBytes(numWeights) + tableBytes;
+        tile.stages * tile.getStageBytes(shape.numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
-      Value average = experts ? ceilDiv(host, rows, experts) : rows;
-      Value isThis = host.create<arith::AndIOp>(
-          host.lessThan(host.i64(low), average),
-          host.compare(arith::CmpIPredicate::sle, average, host.i64(high)));
-      Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
-                            : ceilDiv(host, rows, tile.rows);
-      return {host.select(isThis, count, host.i64(0)),
-              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(heads)};
+      Value count = countRowTiles(host, rows, shape, tile.rows);
+      return {host.select(isInRange(host, rows, shape, {low, high}), count,
+                          host.i64(0)),
+              host.i64(llvm::divideCeil(shape.width, tile.columns)),
+              host.i64(shape.heads)};
     };
     launch.emit = [=, &request](const KernelArguments &arguments,
                                 CodeBuilder &b, KernelModule &) {
