@@ -38,10 +38,8 @@ using namespace moec::nvptx;
 
 namespace {
 
-/// Contraction indices of a product, and of 16 bytes.
-constexpr int64_t kIndices = 16, kUnit = 8;
-/// Columns of out that a product has, and that a block of weights has.
-constexpr int64_t kPiece = 8, kBlock = 64;
+/// Contraction indices of a product, columns of out that it has.
+constexpr int64_t kIndices = 16, kPiece = 8;
 
 /// How a block works.
 struct MmaTile {
@@ -65,19 +63,6 @@ struct MmaTile {
   }
 };
 
-/// Whether weights lie as tiles have them.
-bool canCopyWeights(const KernelRequest &request) {
-  auto op = cast<moex::GroupedGemmOp>(request.op);
-  Attribute layout =
-      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
-  return llvm::all_of(
-      ArrayRef(request.operands).slice(1, op.getWeights().size()),
-      [&](const KernelOperand &weight) {
-        return weight.getElementType() == op.getCompute() && !weight.format &&
-               weight.layout == layout;
-      });
-}
-
 /// Of shared memory, for what decoding weights looks up.
 int64_t getTableBytes(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
@@ -87,18 +72,11 @@ int64_t getTableBytes(const KernelRequest &request) {
 }
 
 /// Builds one kernel.
-class MmaGemm {
+class MmaGemm : GemmFrame {
 public:
   MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
           CodeBuilder &b, const MmaTile &tile)
-      : request(request), arguments(arguments), b(b), tile(tile),
-        op(cast<moex::GroupedGemmOp>(request.op)),
-        compute(op.getCompute()), xType(request.operands[0].getElementType()),
-        outIndex(request.op->getNumOperands() - 1),
-        heads(op.getHeads().value_or(1)),
-        depth(request.operands[0].getRowElements() / heads),
-        width(request.operands[outIndex].getRowElements() / heads),
-        numWeights(op.getWeights().size()),
+      : GemmFrame(request, arguments, b), tile(tile),
         rowTiles(tile.rows / tile.warpRows / 16),
         pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
         reader(request.operands[1], depth, compute) {}
@@ -106,8 +84,6 @@ public:
   LogicalResult build();
 
 private:
-  using Values = CodeBuilder::Values;
-
   void buildTile(Value row);
   void prepareRows(Value row);
   void prepareWeights();
@@ -130,8 +106,6 @@ private:
   Values walk();
   void finish(Value row, ValueRange sums);
   void addWarps(Value row, ValueRange sums);
-  void storeRun(Value row, Value column, ArrayRef<Values> sums);
-
   bool copiesRows() const { return xType == compute; }
   bool copiesWeights() const { return canCopyWeights(request); }
   /// Four words of eight numbers, rounded.
@@ -160,19 +134,10 @@ private:
     return b.add(b.mul(row, tile.depth * 2), b.mul(turned, 16));
   }
 
-  const KernelRequest &request;
-  const KernelArguments &arguments;
-  CodeBuilder &b;
   const MmaTile &tile;
-  moex::GroupedGemmOp op;
-  Type compute, xType;
-  unsigned outIndex;
-  /// `depth` and `width` are those of a head.
-  int64_t heads, depth, width, numWeights, rowTiles, pieces;
+  int64_t rowTiles, pieces;
   Type f32;
   WeightReader reader;
-  SmallVector<Value> matrices, biases;
-  Value gather;
   Value thread, lane, warp, rows, shared;
   /// Columns of out: the first of the tile, and the end of those that it may
   /// have. The first element of x that they need.
@@ -189,7 +154,6 @@ private:
     Value matrix = {}, column = {};
   };
   SmallVector<Chunk> rowChunks, weightChunks;
-  LogicalResult status = success();
 };
 
 } // namespace
@@ -218,7 +182,7 @@ void MmaGemm::prepareRows(Value row) {
 }
 
 void MmaGemm::prepareWeights() {
-  int64_t perWeight = tile.columns * tile.depth / kUnit;
+  int64_t perWeight = tile.columns * tile.depth / kUnitIndices;
   for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
     int64_t weight = i / perWeight;
     Value number = b.add(thread, i - weight * perWeight);
@@ -226,10 +190,10 @@ void MmaGemm::prepareWeights() {
     Value column = b.add(firstColumn, b.rem(number, tile.columns));
     Chunk result;
     result.isThere = b.lessThan(column, endColumn);
-    result.index = b.mul(unit, kUnit);
+    result.index = b.mul(unit, kUnitIndices);
     if (copiesWeights()) {
-      Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
-      place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
+      Value place = b.add(b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
+      place = b.add(b.mul(place, kBlockColumns), b.rem(column, kBlockColumns));
       result.from = bytesFrom(matrices[weight], b.mul(place, 16));
     } else {
       result.matrix = matrices[weight];
@@ -247,7 +211,7 @@ void MmaGemm::copyWeights(Value index, Value slot) {
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     copyAsync(b, bytesFrom(slot, chunk.to),
-              bytesFrom(chunk.from, b.mul(index, kBlock * 2)), isThere);
+              bytesFrom(chunk.from, b.mul(index, kBlockColumns * 2)), isThere);
   }
 }
 
@@ -328,20 +292,20 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   // .. 15.
   Value column = b.add(b.mul(warpColumn, pieces * kPiece),
                        b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
-  Value unit = b.add(b.mul(warpDepth, share / kUnit), b.rem(b.div(lane, 8), 2));
+  Value unit = b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
   Value weightBase =
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
-    Value chunk = b.add(b.mul(warpDepth, share / kUnit),
-                        b.add(b.div(lane, 16), k / kUnit));
+    Value chunk = b.add(b.mul(warpDepth, share / kUnitIndices),
+                        b.add(b.div(lane, 16), k / kUnitIndices));
     for (int64_t m = 0; m < rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
     for (int64_t w = 0; w < numWeights; ++w)
       for (int64_t n = 0; n < pieces; n += 2) {
         int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
-                         (k / kUnit * tile.columns + n * kPiece) * 16;
+                         (k / kUnitIndices * tile.columns + n * kPiece) * 16;
         Values right = loadMatrices(b, b.field(weightBase, offset));
         for (int64_t half : {0, 1})
           for (int64_t m = 0; m < rowTiles; ++m) {
@@ -372,7 +336,7 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns,
+          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16), tile.columns,
           compute);
   commitProducts(b);
 }
@@ -485,47 +449,6 @@ CodeBuilder::Values MmaGemm::walk() {
 // Results
 //===----------------------------------------------------------------------===//
 
-/// Stores adjacent outputs of a row from `column` on, a power of two; sums[w]
-/// are those of weight w.
-void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
-  Type type = request.operands[outIndex].getElementType();
-  int64_t count = sums[0].size();
-  Value to =
-      b.element(rowPointer(b, request, arguments, outIndex, row), column, type);
-  auto compute = [&](int64_t i) -> Value {
-    SmallVector<Value> values;
-    for (const Values &weight : sums)
-      values.push_back(weight[i]);
-    FailureOr<Value> result =
-        buildEpilogue(b, op, request, values, biases, b.add(column, i));
-    if (failed(result)) {
-      status = failure();
-      return b.constant(type, 0.0);
-    }
-    return *result;
-  };
-  if (width % count != 0) {
-    for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), endColumn),
-               [&] { b.store(compute(i), b.element(to, b.i64(i), type)); });
-    return;
-  }
-  b.ifThen(b.lessThan(column, endColumn), [&] {
-    Type storage = CodeBuilder::storageType(type);
-    int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
-    for (int64_t start = 0; start < count; start += wide) {
-      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
-      for (int64_t i = 0; i < wide; ++i) {
-        Value x = compute(start + i);
-        if (storage != type)
-          x = b.create<arith::BitcastOp>(storage, x);
-        vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
-      }
-      storeWide(b, vector, b.element(to, b.i64(start), type));
-    }
-  });
-}
-
 void MmaGemm::finish(Value row, ValueRange sums) {
   if (tile.warpDepth > 1)
     return addWarps(row, sums);
@@ -544,7 +467,8 @@ void MmaGemm::finish(Value row, ValueRange sums) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run);
+          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+                   endColumn);
         }
       });
     }
@@ -583,7 +507,8 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
-      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals);
+      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
+               endColumn);
     });
   });
 }
@@ -612,28 +537,17 @@ LogicalResult MmaGemm::build() {
     reader.fillTable(b, thread, table);
     syncBlock(b);
   }
-  unsigned next = 1 + numWeights + op.getBiases().size();
-  if (op.getGather())
-    gather = arguments.pointers[next++];
-  if (!op.getSegments()) {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(arguments.pointers[1 + i]);
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(arguments.pointers[1 + numWeights + i]);
+  if (!segments) {
+    bindWeights(Value());
     Value row = b.mul(blockId(b), tile.rows);
     rows = b.min(b.sub(arguments.rows, row), b.i64(tile.rows));
     buildTile(row);
     return status;
   }
-  int64_t experts = request.operands[1].type.getDimSize(0);
-  SegmentTile place = findSegmentTile(b, arguments.pointers[next],
-                                      b.i64(experts), tile.rows, blockId(b));
+  SegmentTile place = findSegmentTile(b, segments, b.i64(experts), tile.rows,
+                                      blockId(b));
   b.ifThen(place.isThere, [&] {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(expertPointer(b, arguments, 1 + i, place.expert));
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(
-          expertPointer(b, arguments, 1 + numWeights + i, place.expert));
+    bindWeights(place.expert);
     rows = place.rows;
     buildTile(place.row);
   });
@@ -659,14 +573,14 @@ static StringRef whyNot(const KernelRequest &request) {
 }
 
 /// The tiles, for ascending numbers of rows per expert (or of all rows).
-static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
-  auto op = cast<moex::GroupedGemmOp>(request.op);
-  int64_t numWeights = op.getWeights().size();
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements();
+static SmallVector<MmaTile> getTiles(const GemmShape &shape,
+                                     const target::IsaLevel &level,
+                                     int64_t tableBytes) {
+  int64_t numWeights = shape.numWeights;
   // One dense product has as many blocks as it has tiles along its columns; of
   // experts several work at once.
-  bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
+  bool isWide = numWeights == 1 &&
+                (shape.experts || shape.width * shape.heads >= 16384);
   int64_t fewColumns = isWide ? 64 : numWeights <= 2 ? 32 : 16;
   MmaTile few = {"few", 16, fewColumns, 128, 5, 1, 1, 4};
   MmaTile some = {"some", 64, 128, 32, 4, 2, 4, 1};
@@ -677,9 +591,9 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
   MmaTile many = some;
   many.part = "many";
   many.rows = 128;
-  if (request.level.exact && request.level.major == 9)
+  if (level.exact && level.major == 9)
     many = {"wgmma", 128, some.columns, 64, 3, 8, 1, 1, /*isAsync=*/true};
-  while (few.stages * few.getStageBytes(numWeights) + getTableBytes(request) >
+  while (few.stages * few.getStageBytes(numWeights) + tableBytes >
          kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
@@ -693,17 +607,11 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
       remarkPlainUnits(request, reason);
     return std::nullopt;
   }
-  int64_t numWeights = op.getWeights().size();
-  int64_t heads = op.getHeads().value_or(1);
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements() /
-      heads;
+  GemmShape shape(request);
   int64_t tableBytes = getTableBytes(request);
-  int64_t experts =
-      op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
-  SmallVector<MmaTile> tiles = getTiles(request);
-  bool hasRoles = numWeights <= 2 && !op.getHeads() &&
-                  canCopyWeights(request) && usesWarpRoles(request);
+  SmallVector<MmaTile> tiles = getTiles(shape, request.level, tableBytes);
+  // What warps with roles take over, they do better but for few rows.
+  bool hasRoles = usesWarpRoles(request);
   if (hasRoles)
     tiles.resize(1);
   Launches launches;
@@ -713,28 +621,25 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   constexpr int64_t kBounds[] = {16, 96, std::numeric_limits<int32_t>::max()};
   for (size_t i = 0; i < tiles.size(); ++i) {
     MmaTile tile = tiles[i];
-    int64_t high = kBounds[i];
+    RowRange range{low, kBounds[i]};
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = tile.getThreads();
     launch.sharedBytes =
-        tile.stages * tile.getStageBytes(numWeights) + tableBytes;
+        tile.stages * tile.getStageBytes(shape.numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
-      Value average = experts ? ceilDiv(host, rows, experts) : rows;
-      Value isThis = host.create<arith::AndIOp>(
-          host.lessThan(host.i64(low), average),
-          host.compare(arith::CmpIPredicate::sle, average, host.i64(high)));
-      Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
-                            : ceilDiv(host, rows, tile.rows);
-      return {host.select(isThis, count, host.i64(0)),
-              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(heads)};
+      Value count = countRowTiles(host, rows, shape, tile.rows);
+      return {host.select(isInRange(host, rows, shape, range), count,
+                          host.i64(0)),
+              host.i64(llvm::divideCeil(shape.width, tile.columns)),
+              host.i64(shape.heads)};
     };
     launch.emit = [=, &request](const KernelArguments &arguments,
                                 CodeBuilder &b, KernelModule &) {
       return MmaGemm(request, arguments, b, tile).build();
     };
     launches.push_back(launch);
-    low = high;
+    low = range.high;
   }
   if (hasRoles)
     launches.append(tcGemmLaunches(request, low));
