@@ -19,7 +19,12 @@
  *
  * One token of the rest is drawn with the probabilities that are left, scaled
  * to a sum of 1. Temperature 0 takes the largest logit after the penalty
- * instead, of equal ones the lowest id. All arithmetic is in double precision.
+ * instead, of equal ones the lowest id.
+ *
+ * Arithmetic is in double precision. Probabilities are then rounded to whole
+ * multiples of a part of the largest one, 2^-44 for a width of 2^18, so that
+ * sums of them do not depend on their order: a device chooses the same tokens.
+ * What rounds to 0 never comes.
  *
  * The random number of a draw is Philox4x32-10 of (seed; position, stream) and
  * of nothing else: a sequence gets the same tokens alone, in any batch, and
