@@ -185,7 +185,8 @@ static const moe_device_image_v1 images[] = {
    kernels,                                                                    \
    images,                                                                     \
    &constant,                                                                  \
-   sizeof(constant)}
+   sizeof(constant),                                                           \
+   0}
 static moe_device_level_v1 levels[] = {LEVEL("sm_80", 8, 0, 1),
                                        LEVEL("sm_90a", 9, 1, 2)};
 
