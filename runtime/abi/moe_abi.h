@@ -231,8 +231,8 @@ struct moe_step_v1 {
                                    pointers, those to the batch, its routing
                                    and arrays included, are device addresses */
   const void *constants;      /* device address of the level's constants */
-  const moe_sampling_v1 *sampling; /* what sample() of the level works on, in
-                                      the copy on the device; NULL: nothing */
+  const moe_sampling_v1 *sampling; /* what sample() of the level works on; NULL:
+                                      nothing */
 };
 
 /* ---- artifact to host -------------------------------------------------- */

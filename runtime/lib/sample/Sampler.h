@@ -20,6 +20,9 @@ public:
   explicit Sampler(const moe_sampling_options &options) : options(options) {}
   Sampler(const Sampler &) = delete;
 
+  /// Those that readSamplingOptions has accepted. One thread at a time.
+  void setOptions(const moe_sampling_options &wanted) { options = wanted; }
+
   absl::Status choose(const moe_sampler_row &row, int32_t *token);
   absl::Status distribution(const moe_sampler_row &row, moe_distribution *into);
 
@@ -39,7 +42,7 @@ private:
   void normalize();
   absl::Status filter(const moe_sampler_row &row, moe_sampler_row &read);
 
-  const moe_sampling_options options;
+  moe_sampling_options options;
   std::vector<double> scores;        // [width] logits after the penalty
   std::vector<double> values;        // of top-k; then [width], weights
   std::vector<int32_t> ids;          // kept, ascending
