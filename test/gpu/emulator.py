@@ -4,7 +4,7 @@
         [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--activations=float]
         [--tokens=12,..] [--length=N] [--stored] [--exact] [--plugin=FILE] [MODEL..]
 
-A MODEL is a .moe source, IR in the form of phase `buffers`, or the folder of a golden
+A MODEL is a .moe source, IR in the form of phase `experts`, or the folder of a golden
 checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
