@@ -262,7 +262,7 @@ class Runner:
             words.append(f"--activations={self.options.activations}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
-        if compute == "bf16":
+        if compute == "bf16" and case.model.suffix != ".mlir":
             words.append("--with=routing_in,routing_out")
         return words + self.weights(case)
 
