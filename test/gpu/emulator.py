@@ -1,10 +1,11 @@
 """Runs models whole on the emulated device, and compares them with the processor.
 
-    python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
-        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--tokens=12,..]
-        [--length=N] [--stored] [--exact] [--plugin=FILE] [MODEL..]
+    python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16,f16]
+        [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--activations=float]
+        [--tokens=12,..] [--length=N] [--stored] [--exact] [--plugin=FILE] [MODEL..]
 
-A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
+A MODEL is a .moe source, IR in the form of phase `experts`, or the folder of a golden
+checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
 emulates. Sources with random weights score sequences of the lengths of --tokens, of
@@ -17,7 +18,7 @@ larger tiles.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 that gives equal bits; tensor cores sum in another order. What is judged is the error in
-norm over all results: 2e-5 in f32, 1e-3 in bf16; `row` is that of the worst row. A sum
+norm over all results: 2e-5 in f32, 1e-3 in bf16, 1.5e-3 in f16; `row` is that of the worst row. A sum
 in another order may send a token to other experts: in bf16 both replay the experts that
 the processor chose, and tokens for which the device alone would have chosen others are
 counted (`flips`). --seeds=N runs N schedules of threads and asks for the same bits from
@@ -48,7 +49,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "fashion"))
 import safetensors_io  # noqa: E402  (the example's own reader)
 
-TOLERANCE = {"f32": 2e-5, "bf16": 1e-3}
+TOLERANCE = {"f32": 2e-5, "bf16": 1e-3, "f16": 1.5e-3}
 ROUNDED = 1e-2  # of bf16, beside exact sums
 FEW = 16  # models; the mean of fewer is a matter of luck
 DECODED = 8  # the last tokens of a golden
@@ -252,9 +253,13 @@ class Runner:
         self.emulator = next((options.build / "lib").glob("libmoe-cuda-emu.so*"))
 
     def compiler(self, case, compute):
-        words = [self.options.build / "bin" / "moec", case.model, f"--compute={compute}"]
+        words = [self.options.build / "bin" / "moec", case.model]
+        words.append("--compile-from=buffers" if case.model.suffix == ".mlir"
+                     else f"--compute={compute}")
         if self.options.quantize:
             words.append(f"--quantize={self.options.quantize}")
+        if self.options.activations:
+            words.append(f"--activations={self.options.activations}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
         if compute == "bf16":
@@ -385,6 +390,7 @@ def main():
     parser.add_argument("--arch", default="sm_80")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--quantize")
+    parser.add_argument("--activations")
     parser.add_argument("--tokens", default=[12],
                         type=lambda text: [int(word) for word in text.split(",")])
     parser.add_argument("--length", type=int)
