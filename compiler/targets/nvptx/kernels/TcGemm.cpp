@@ -650,11 +650,29 @@ static int64_t chooseColumns(const GemmShape &shape, int64_t rows) {
   return best;
 }
 
+/// The tiles, for ascending numbers of rows per expert; none where a block
+/// cannot hold them.
+static SmallVector<TcTile> getTiles(const GemmShape &shape) {
+  SmallVector<TcTile> tiles;
+  for (int64_t rows : {kGroupRows, kConsumers * kGroupRows}) {
+    TcTile tile{rows == kGroupRows ? "tc64" : "tc128", rows,
+                chooseColumns(shape, rows), shape.numWeights};
+    if (!tile.columns)
+      return {};
+    // A stage that is copied, one that is read.
+    while (tile.getSharedBytes(shape.experts) > kSharedBytes)
+      if (--tile.stages < 2)
+        return {};
+    tiles.push_back(tile);
+  }
+  return tiles;
+}
+
 bool nvptx::usesWarpRoles(const KernelRequest &request) {
   GemmShape shape(request);
   return request.level.exact && request.level.major == 9 && shape.heads == 1 &&
          shape.xType == shape.compute && canCopyWeights(request) &&
-         chooseColumns(shape, kGroupRows);
+         !getTiles(shape).empty();
 }
 
 Launches nvptx::tcGemmLaunches(const KernelRequest &request, int64_t low) {
@@ -664,13 +682,9 @@ Launches nvptx::tcGemmLaunches(const KernelRequest &request, int64_t low) {
   // cost less than weights read once more.
   constexpr int64_t kFewRows = 192;
   constexpr int64_t kAll = std::numeric_limits<int32_t>::max();
-  for (TcTile tile : {TcTile{"tc64", 64, 0, shape.numWeights},
-                      TcTile{"tc128", 128, 0, shape.numWeights}}) {
-    RowRange range{low, tile.rows == 64 ? kFewRows : kAll};
+  for (const TcTile &tile : getTiles(shape)) {
+    RowRange range{low, tile.splitsColumns() ? kFewRows : kAll};
     low = range.high;
-    tile.columns = chooseColumns(shape, tile.rows);
-    while (tile.getSharedBytes(shape.experts) > kSharedBytes)
-      --tile.stages;
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = kThreads;
