@@ -23,7 +23,7 @@
 namespace moec {
 
 /// The type of values between operations, and of rounded matmul operands.
-enum class ComputeType { F32, BF16 };
+enum class ComputeType { F32, BF16, F16 };
 
 /// Where the shapes of weights are checked.
 enum class WeightsMode {

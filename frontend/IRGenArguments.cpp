@@ -233,11 +233,10 @@ bool Expander::readClamp(const BoundCall &call, HiddenFunction &function) {
 std::optional<Precision> Expander::precision(const BoundCall &call) {
   if (!call.find("dtype"))
     return Precision{dtype, compute};
-  std::optional<std::string> name = word(call, "dtype", {"f32", "bf16"});
+  std::optional<std::string> name = word(call, "dtype", {"f32", "bf16", "f16"});
   if (!name)
     return std::nullopt;
-  Type type =
-      *name == "f32" ? Type(builder.getF32Type()) : Type(builder.getBF16Type());
+  Type type = floatOfName(builder, *name);
   return Precision{type, type};
 }
 

@@ -20,9 +20,11 @@ Expander::Expander(const SemaModel &model, const Catalog &catalog,
       diagnostics(diagnostics), math(diagnostics), builder(&context),
       weights(model, options, context, symbols, diagnostics),
       tokensPerInput(model.modalities.size(), 0) {
-  bool isBf16 = options.compute ? *options.compute == ComputeType::BF16
-                                : model.dtype == "bf16";
-  dtype = isBf16 ? Type(builder.getBF16Type()) : builder.getF32Type();
+  dtype = floatOfName(builder, model.dtype);
+  if (options.compute)
+    dtype = *options.compute == ComputeType::F32    ? Type(builder.getF32Type())
+            : *options.compute == ComputeType::BF16 ? builder.getBF16Type()
+                                                    : builder.getF16Type();
   compute = dtype;
 }
 

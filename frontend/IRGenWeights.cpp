@@ -110,10 +110,18 @@ std::optional<FoundTensor> WeightTable::findTensor(const WeightTerm &term) {
   return std::nullopt;
 }
 
+Type irgen::floatOfName(Builder &builder, StringRef name) {
+  if (name == "bf16")
+    return builder.getBF16Type();
+  if (name == "f16")
+    return builder.getF16Type();
+  return builder.getF32Type();
+}
+
 Type WeightTable::elementType(FoundTensor tensor, const WeightTerm &term) {
   Builder b(&context);
   if (!tensor)
-    return model.dtype == "bf16" ? Type(b.getBF16Type()) : b.getF32Type();
+    return floatOfName(b, model.dtype);
   switch (tensor.info->dtype) {
   case DType::F32:
     return b.getF32Type();

@@ -20,6 +20,10 @@
 
 namespace moec::irgen {
 
+/// The type that a `dtype` names: f32, bf16 or f16.
+mlir::Type floatOfName(mlir::Builder &builder, llvm::StringRef name);
+
+
 /// `[...]`, `.T` or `.view(...)` with its numbers.
 struct WeightView {
   enum class Kind { Slice, Transpose, Reshape };

@@ -447,14 +447,14 @@ void ItemCollector::collectDtype(const ast::DtypeItem &item) {
   }
   dtype = &item;
   StringRef name = item.dtype.str();
-  if (name == "f32" || name == "bf16") {
+  if (name == "f32" || name == "bf16" || name == "f16") {
     model.dtype = name.str();
     return;
   }
-  StringRef known[] = {"f32", "bf16"};
+  StringRef known[] = {"f32", "bf16", "f16"};
   diagnostics
       .error(DiagId::E219, item.dtype.range,
-             "values are computed in f32 or bf16, found '" + name + "'")
+             "values are computed in f32, bf16 or f16, found '" + name + "'")
       .suggest(item.dtype.range, closestName(name, known));
 }
 

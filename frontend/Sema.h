@@ -95,7 +95,7 @@ struct SemaModel {
   bool isValueName(llvm::StringRef name) const;
 
   const ast::File *file = nullptr;
-  /// "f32" or "bf16"; empty after an error.
+  /// "f32", "bf16" or "f16"; empty after an error.
   std::string dtype;
   llvm::StringMap<Constant> constants;
   llvm::StringMap<const ast::BlockItem *> blocks;

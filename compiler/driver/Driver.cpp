@@ -163,8 +163,9 @@ LogicalResult Compilation::importSource() {
   if (import.folder.empty())
     import.folder = ".";
   if (!options.compute.empty())
-    import.compute =
-        options.compute == "f32" ? ComputeType::F32 : ComputeType::BF16;
+    import.compute = options.compute == "f32"    ? ComputeType::F32
+                     : options.compute == "bf16" ? ComputeType::BF16
+                                                 : ComputeType::F16;
   if (options.syntheticSeed)
     import.weights = WeightsMode::None;
   import.loadPlugin = [&](llvm::StringRef name) -> llvm::Error {

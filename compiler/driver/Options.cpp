@@ -80,7 +80,8 @@ struct CommandLine {
   cl::opt<std::string> compute{
       "compute",
       cl::desc("Type of values between operations and of rounded operands of "
-               "matrix products: f32 or bf16 (default: what the source says)"),
+               "matrix products: f32, bf16 or f16 (default: what the source "
+               "says)"),
       cl::value_desc("type"), cl::cat(category)};
   cl::list<std::string> with{
       "with",
@@ -441,9 +442,10 @@ static std::optional<int> setCode(const CommandLine &line,
   if (line.optLevel > 3)
     return usage("-O: expected 0 to 3, found " + llvm::Twine(line.optLevel));
   options.artifact.optLevel = line.optLevel;
-  if (!line.compute.empty() && line.compute != "f32" && line.compute != "bf16")
-    return usage("--compute: expected f32 or bf16, found '" + line.compute +
-                 "'");
+  if (!line.compute.empty() && line.compute != "f32" &&
+      line.compute != "bf16" && line.compute != "f16")
+    return usage("--compute: expected f32, bf16 or f16, found '" +
+                 line.compute + "'");
   if (!line.compute.empty() && options.inputIsIr)
     return usage("--compute: expected a .moe file; IR has its types already");
   options.compute = line.compute;

@@ -45,7 +45,7 @@ defvar Moe_Reference = DeclareOpInterfaceMethods<ReferenceOpInterface>;
 defvar Moe_ContextReference =
     DeclareOpInterfaceMethods<ContextReferenceOpInterface>;
 // i8 goes with integer formats of weights, as in dialect nn.
-def Moe_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
+def Moe_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, F16, I8]>>;
 
 //===----------------------------------------------------------------------===//
 // Declarations

@@ -40,8 +40,8 @@ def Moex_Rows : Type<And<[
     CPred<"!::llvm::cast<::mlir::MemRefType>($_self).isDynamicDim(1)">]>,
     "rows memref<?xWxfloat>", "::mlir::MemRefType">;
 def Moex_I32Buffer : MemRefOf<[I32]>;
-def Moex_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
-def Moex_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
+def Moex_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, F16]>>;
+def Moex_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, F16, I8]>>;
 
 def Moex_Tasks : I32EnumAttr<"Tasks", "how the tasks of an operation are divided", [
     // Participant p of n owns rows [rows * p / n, rows * (p + 1) / n).

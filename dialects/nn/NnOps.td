@@ -77,9 +77,9 @@ def Nn_Numbers : ConfinedAttr<FloatElementsAttr<32>, [AttrConstraint<
     CPred<"::llvm::cast<::mlir::DenseElementsAttr>($_self).getType().getRank() == 1">,
     "of rank 1">]>;
 
-def Nn_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16]>>;
+def Nn_ComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, F16]>>;
 // Of products with stored matrices, which may be quantised.
-def Nn_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, I8]>>;
+def Nn_MatrixComputeType : TypeAttrOf<AnyTypeOf<[F32, BF16, F16, I8]>>;
 
 //===----------------------------------------------------------------------===//
 // State

@@ -155,6 +155,10 @@ Value CodeBuilder::fromF32(Value value, Type element) {
   return create<arith::TruncFOp>(type, value);
 }
 
+Value CodeBuilder::roundTo(Value value, Type type) {
+  return isSmallFloat(type) ? toF32(fromF32(value, type)) : value;
+}
+
 Value CodeBuilder::shuffle(Value a, Value b, ArrayRef<int64_t> mask) {
   return create<vector::ShuffleOp>(a, b, mask);
 }

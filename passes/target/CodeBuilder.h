@@ -76,6 +76,9 @@ public:
   /// Any float as f32, and f32 as any float, scalars or vectors.
   Value toF32(Value value);
   Value fromF32(Value value, Type element);
+  /// f32 rounded to `type`, which products are computed in, and back: of f32 and
+  /// integers `value` itself.
+  Value roundTo(Value value, Type type);
 
   Value shuffle(Value a, Value b, llvm::ArrayRef<int64_t> mask);
   /// Lanes `first` .. `first + count - 1`.

@@ -1,11 +1,11 @@
 """Assembles the kernels of models with ptxas, and checks what it says of them.
 
-    python3 test/gpu/ptxas.py --build=build --work=W [--table] [MODEL..]
+    python3 test/gpu/ptxas.py --build=build --work=W [--table] [--options=WORDS] [MODEL..]
 
 Without models: every source of test/systems and examples, and the layers of
 layers.py. A kernel that needs a stack, spills registers, or for which ptxas gives
 a notice of the C75xx family (waits it had to add, settings it ignores) fails the
-gate. --table prints registers and shared memory of every kernel.
+gate. --options are more words for moec. --table prints registers and shared memory of every kernel.
 """
 
 import argparse
@@ -70,6 +70,7 @@ def main():
     parser.add_argument("--work", required=True)
     parser.add_argument("--arch", default="sm_80,sm_90a")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--options", default="")
     parser.add_argument("models", nargs="*")
     options = parser.parse_args()
     ptxas = find_ptxas()
@@ -85,7 +86,7 @@ def main():
             start = time.monotonic()
             subprocess.run([moec, model, "--target=nvptx", f"--gpu-arch={arch}",
                             "--weights=synthetic:1", "--emit=ptx", "-o", path,
-                            "--no-remarks"], check=True)
+                            "--no-remarks", *options.options.split()], check=True)
             compiled = time.monotonic()
             run = subprocess.run([ptxas, f"-arch={arch}", "-v", path, "-o",
                                   path + ".cubin"], capture_output=True,

@@ -21,21 +21,29 @@ using namespace moec::generic;
 
 ScoreArithmetic::~ScoreArithmetic() = default;
 
+static std::string nameOf(Type type) {
+  return type.isF32()    ? "f32"
+         : type.isBF16() ? "bf16"
+         : type.isF16()  ? "f16"
+                         : "f64";
+}
+
 namespace {
 
 class PlainScores : public ScoreArithmetic {
 public:
-  PlainScores(bool isFused, bool roundsToBf16)
-      : isFused(isFused), roundsToBf16(roundsToBf16) {}
+  PlainScores(bool isFused, Type compute)
+      : isFused(isFused), compute(compute) {}
 
-  std::string getName() const override { return roundsToBf16 ? "bf16" : "f32"; }
+  std::string getName() const override { return nameOf(compute); }
   int64_t getPack() const override { return 1; }
 
   Value toWords(CodeBuilder &b, Value elements) const override {
-    bool isBf16 = getElementTypeOrSelf(elements.getType()).isBF16();
     Value x = b.toF32(elements);
-    // Rounding a bf16 number to bf16 changes nothing.
-    return roundsToBf16 && !isBf16 ? b.toF32(b.fromF32(x, b.getBF16Type())) : x;
+    // Rounding a number to the type that it has changes nothing.
+    return getElementTypeOrSelf(elements.getType()) == compute
+               ? x
+               : b.roundTo(x, compute);
   }
 
   Value multiplyAdd(CodeBuilder &b, Value x, Value y,
@@ -44,14 +52,15 @@ public:
   }
 
 private:
-  bool isFused, roundsToBf16;
+  bool isFused;
+  Type compute;
 };
 
 } // namespace
 
 std::unique_ptr<ScoreArithmetic>
 generic::createPlainScores(const target::IsaLevel &level, Type compute) {
-  return std::make_unique<PlainScores>(level.hasFma, compute.isBF16());
+  return std::make_unique<PlainScores>(level.hasFma, compute);
 }
 
 /// `active` pairs of 16-bit numbers in lanes of 32 bits: of an odd number of
@@ -126,13 +135,6 @@ static SmallVector<Value> transpose(CodeBuilder &b, ArrayRef<Value> rows) {
     columns.push_back(column(parts, i / 4));
   }
   return columns;
-}
-
-static std::string nameOf(Type type) {
-  return type.isF32()    ? "f32"
-         : type.isBF16() ? "bf16"
-         : type.isF16()  ? "f16"
-                         : "f64";
 }
 
 static LLVM::LLVMFunctionType functionOf(CodeBuilder &b, ArrayRef<Type> types) {

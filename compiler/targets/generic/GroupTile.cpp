@@ -139,8 +139,7 @@ private:
   int64_t recordBytes() const { return group * 4 + 16; }
 
   Value rounded(CodeBuilder &b, Value x) const {
-    return operands.compute.isBF16() ? b.toF32(b.fromF32(x, b.getBF16Type()))
-                                     : x;
+    return b.roundTo(x, operands.compute);
   }
 
   void buildShape(CodeBuilder &b, const TileArguments &arguments, int64_t rows,

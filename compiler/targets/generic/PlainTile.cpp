@@ -122,17 +122,20 @@ public:
       : level(level), operands(operands), pack(pack),
         lanes(level.vectorBytes / 4),
         registers(level.vectorBytes == 64 ? 32 : 16) {
-    // Rounding a bf16 number to bf16 changes nothing.
-    roundX = operands.compute.isBF16() && !operands.x.isBF16();
-    roundWeights = operands.compute.isBF16() && !operands.weight.isBF16();
+    // Rounding a number to the type that it has changes nothing.
+    bool rounds = !operands.compute.isF32();
+    roundX = rounds && operands.x != operands.compute;
+    roundWeights = rounds && operands.weight != operands.compute;
   }
 
   std::string getPackName() const override {
-    return nameOf(operands.x) + (roundX ? "_to_bf16" : "") +
+    return nameOf(operands.x) +
+           (roundX ? "_to_" + nameOf(operands.compute) : "") +
            (pack == 2 ? "_in_pairs" : "");
   }
   std::string getTileName() const override {
-    return nameOf(operands.weight) + (roundWeights ? "_to_bf16" : "");
+    return nameOf(operands.weight) +
+           (roundWeights ? "_to_" + nameOf(operands.compute) : "");
   }
 
   // 12 accumulators of two vectors; with pairs of columns one vector of codes
@@ -158,7 +161,7 @@ public:
   void buildPack(CodeBuilder &b, ValueRange arguments) const override {
     buildRowConversion(b, arguments, operands.x, [&](Value x) {
       x = b.toF32(x);
-      return roundX ? b.toF32(b.fromF32(x, b.getBF16Type())) : x;
+      return roundX ? b.roundTo(x, operands.compute) : x;
     });
     if (pack == 2)
       padPair(b, arguments);
@@ -272,7 +275,7 @@ private:
                                     b.add(line, place % kLanes),
                                     operands.weight, together, together));
       if (roundWeights)
-        w = b.toF32(b.fromF32(w, b.getBF16Type()));
+        w = b.roundTo(w, operands.compute);
       for (int64_t lane = 0; lane < together; lane += lanes)
         vectors.push_back(b.slice(w, lane, lanes));
     }

@@ -106,10 +106,17 @@ Value nvptx::sharedMemory(CodeBuilder &b) {
   return b.create<LLVM::AddrSpaceCastOp>(b.ptrType(), address);
 }
 
+static Value inSpace(CodeBuilder &b, Value pointer, unsigned space) {
+  auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
+  return b.create<LLVM::AddrSpaceCastOp>(type, pointer);
+}
+
 Value nvptx::asGlobal(CodeBuilder &b, Value pointer) {
-  constexpr unsigned kGlobal = 1;
-  return b.create<LLVM::AddrSpaceCastOp>(
-      LLVM::LLVMPointerType::get(b.getContext(), kGlobal), pointer);
+  return inSpace(b, pointer, /*space=*/1);
+}
+
+Value nvptx::asShared(CodeBuilder &b, Value pointer) {
+  return inSpace(b, pointer, /*space=*/3);
 }
 
 Value nvptx::loadWide(CodeBuilder &b, Value pointer, Type element,

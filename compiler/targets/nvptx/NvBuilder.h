@@ -54,6 +54,8 @@ Value sharedMemory(CodeBuilder &b);
 /// The same address as one of global memory: for pointers that were loaded, so
 /// that access does not go through the generic address space.
 Value asGlobal(CodeBuilder &b, Value pointer);
+/// The same address as one of shared memory: for instructions that take no other.
+Value asShared(CodeBuilder &b, Value pointer);
 
 /// `count` elements that are aligned to their size, at most 16 bytes.
 Value loadWide(CodeBuilder &b, Value pointer, Type element, int64_t count);

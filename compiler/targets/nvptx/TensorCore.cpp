@@ -7,15 +7,6 @@ using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
 
-static Value inSpace(CodeBuilder &b, Value pointer, unsigned space) {
-  auto type = LLVM::LLVMPointerType::get(b.getContext(), space);
-  return b.create<LLVM::AddrSpaceCastOp>(type, pointer);
-}
-
-static Value asShared(CodeBuilder &b, Value pointer) {
-  return inSpace(b, pointer, /*space=*/3);
-}
-
 CodeBuilder::Values nvptx::unpackStruct(CodeBuilder &b, Value aggregate) {
   auto type = cast<LLVM::LLVMStructType>(aggregate.getType());
   CodeBuilder::Values members;
@@ -34,7 +25,7 @@ void nvptx::copyAsync(CodeBuilder &b, Value shared, Value global,
                       Value isThere) {
   Value bytes = b.select(isThere, b.i32(16), b.i32(0));
   intrinsic(b, "cp.async.cg.shared.global.16.s", {},
-            {asShared(b, shared), inSpace(b, global, /*space=*/1), bytes});
+            {asShared(b, shared), asGlobal(b, global), bytes});
 }
 
 void nvptx::commitCopies(CodeBuilder &b) {
@@ -54,17 +45,32 @@ CodeBuilder::Values nvptx::loadMatrices(CodeBuilder &b, Value shared,
 }
 
 CodeBuilder::Values nvptx::multiplyTiles(CodeBuilder &b, ValueRange a,
-                                         ValueRange pair, ValueRange c) {
+                                         ValueRange pair, ValueRange c,
+                                         Type element) {
   SmallVector<Value> operands(a);
   operands.append(pair.begin(), pair.end());
+  StringRef name = "mma.m16n8k16.row.col.bf16";
+  if (element && element.isF16()) {
+    name = "mma.m16n8k16.row.col.f32.f32";
+    for (Value &operand : operands)
+      operand = b.create<LLVM::BitcastOp>(b.vectorOf(element, 2), operand);
+  }
   operands.append(c.begin(), c.end());
-  return unpackStruct(b, intrinsic(b, "mma.m16n8k16.row.col.bf16",
-                                   structOf(b.getF32Type(), 4), operands));
+  return unpackStruct(
+      b, intrinsic(b, name, structOf(b.getF32Type(), 4), operands));
 }
 
 Value nvptx::packBf16(CodeBuilder &b, Value low, Value high) {
   Value pair =
       intrinsic(b, "ff2bf16x2.rn", b.vectorOf(b.getBF16Type(), 2), {high, low});
+  return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
+}
+
+Value nvptx::packPair(CodeBuilder &b, Value low, Value high, Type element) {
+  if (element.isBF16())
+    return packBf16(b, low, high);
+  Value pair =
+      intrinsic(b, "ff2f16x2.rn", b.vectorOf(element, 2), {high, low});
   return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
 }
 
@@ -96,6 +102,10 @@ Value nvptx::zeroSums(CodeBuilder &b, int64_t columns) {
   return b.create<LLVM::ZeroOp>(sumsType(b, columns));
 }
 
+void nvptx::waitProducts(CodeBuilder &b, int64_t pending) {
+  intrinsic(b, "wgmma.wait_group.sync.aligned", {}, b.i64(pending));
+}
+
 /// Calls a function that is declared only.
 static Value callPlaceholder(CodeBuilder &b, StringRef name, Type result,
                              ValueRange operands) {
@@ -115,9 +125,11 @@ static Value callPlaceholder(CodeBuilder &b, StringRef name, Type result,
 }
 
 Value nvptx::multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
-                           int64_t columns) {
-  std::string name =
-      "moec.nv.wgmma.m64n" + std::to_string(columns) + "k16.f32.bf16.bf16.ss";
+                           int64_t columns, Type element) {
+  StringRef type = element && element.isF16() ? "f16" : "bf16";
+  std::string name = ("moec.nv.wgmma.m64n" + Twine(columns) + "k16.f32." +
+                      type + "." + type + ".ss")
+                         .str();
   return callPlaceholder(b, name, sums.getType(),
                          {sums, a, right, b.constant(b.getI1Type(), 1)});
 }

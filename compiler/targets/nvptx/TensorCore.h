@@ -1,7 +1,7 @@
 //===- TensorCore.h - Asynchronous copies, matrix fragments -----*- C++ -*-===//
 //
-// The instructions of sm_80 that matrix products are made of. Pointers are
-// generic, as everywhere in CodeBuilder.
+// The instructions that matrix products are made of: those of sm_80, and wgmma of
+// sm_90a. Pointers are generic, as everywhere in CodeBuilder.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_TENSORCORE_H
@@ -26,13 +26,15 @@ void waitCopies(CodeBuilder &b, int64_t pending);
 CodeBuilder::Values loadMatrices(CodeBuilder &b, Value shared,
                                  bool transposed = false);
 
-/// c + a * b of one warp, 16x16 times 16x8 bf16, sums in f32 (mma.m16n8k16).
+/// c + a * b of one warp, 16x16 times 16x8 of `element`, sums in f32
+/// (mma.m16n8k16). Here and below `element` is f16, or bf16 where it is null.
 /// With g = lane / 4 and t = lane mod 4 a lane holds
 ///   a: rows g, g + 8, g, g + 8, columns 2t and the next, of the last two + 8;
 ///   b: rows 2t and the next, 2t + 8 and the next, of column g;
 ///   c: row g columns 2t, 2t + 1, row g + 8 columns 2t, 2t + 1.
 CodeBuilder::Values multiplyTiles(CodeBuilder &b, mlir::ValueRange a,
-                                  mlir::ValueRange pair, mlir::ValueRange c);
+                                  mlir::ValueRange pair, mlir::ValueRange c,
+                                  Type element = {});
 
 /// Makes what this thread wrote to shared memory visible to wgmma, once a
 /// barrier has followed.
@@ -53,13 +55,16 @@ Value describeMatrix(CodeBuilder &b, Value shared, const MatrixPlace &place);
 /// Sums of a warpgroup's 64 rows and `columns` columns: a struct of f32, all 0.
 /// Lanes hold those of 8 adjacent columns as in multiplyTiles().
 Value zeroSums(CodeBuilder &b, int64_t columns);
-/// Starts sums + a * b over 16 indices of bf16 (wgmma). What it returns may
+/// Starts sums + a * b over 16 indices of `element` (wgmma). What it returns may
 /// only be given to another one, or to waitSums().
 Value multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
-                    int64_t columns);
+                    int64_t columns, Type element = {});
 /// Before the first wgmma of a group, and after its last.
 void beginProducts(CodeBuilder &b);
 void commitProducts(CodeBuilder &b);
+/// Waits until at most `pending` groups are on their way: what the others read
+/// may be overwritten.
+void waitProducts(CodeBuilder &b, int64_t pending);
 /// Waits for all groups; the sums.
 Value waitSums(CodeBuilder &b, Value sums);
 /// The members of a struct.
@@ -67,6 +72,8 @@ CodeBuilder::Values unpackStruct(CodeBuilder &b, Value aggregate);
 
 /// Two f32 rounded to bf16, the first in the lower half of an i32.
 Value packBf16(CodeBuilder &b, Value low, Value high);
+/// Two f32 rounded to `element`, in the same way.
+Value packPair(CodeBuilder &b, Value low, Value high, Type element);
 
 } // namespace moec::nvptx
 

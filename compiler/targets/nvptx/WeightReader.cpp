@@ -7,6 +7,8 @@ using namespace moec::nvptx;
 
 /// Rows of a block of #moeq.group_blocks, bytes of one of its lines.
 static constexpr int64_t kBlockRows = 16, kLineBytes = 64;
+/// Columns of loadUnit().
+static constexpr int64_t kUnitColumns = 8;
 
 WeightReader::WeightReader(const KernelOperand &operand, int64_t columns,
                            Type compute)
@@ -22,14 +24,13 @@ LogicalResult WeightReader::check(const KernelRequest &request, unsigned index,
                                   Type compute) {
   const KernelOperand &operand = request.operands[index];
   Attribute layout = operand.layout;
-  bool fits =
-      operand.format
-          ? isa_and_nonnull<moeq::GroupBlocksLayoutAttr>(layout)
-          : !layout || isa<moeq::RowBlocksLayoutAttr>(layout);
+  bool fits = operand.format
+                  ? isa_and_nonnull<moeq::GroupBlocksLayoutAttr>(layout)
+                  : !layout || isa<moeq::RowBlocksLayoutAttr>(layout);
   if (!fits)
     return request.op->emitOpError("operand ")
-           << index << " has a layout that target 'nvptx' cannot read: "
-           << layout;
+           << index
+           << " has a layout that target 'nvptx' cannot read: " << layout;
   bool needsInteger = compute.isInteger(8);
   if (needsInteger && !(operand.format && operand.format.isInteger()))
     return request.op->emitOpError("operand ")
@@ -58,8 +59,7 @@ std::pair<Value, Value> WeightReader::spread(CodeBuilder &b, Value i,
 
 Value WeightReader::unitPointer(CodeBuilder &b, Value matrix, Value row,
                                 Value column) const {
-  int64_t blockBytes =
-      llvm::divideCeil(columns, unit.columns) * unit.bytes;
+  int64_t blockBytes = llvm::divideCeil(columns, unit.columns) * unit.bytes;
   Value offset = b.add(b.mul(b.div(row, kBlockRows), blockBytes),
                        b.mul(b.div(column, unit.columns), unit.bytes));
   return b.element(matrix, offset, b.getI8Type());
@@ -75,35 +75,39 @@ Value WeightReader::loadScale(CodeBuilder &b, Value matrix, Value row,
   return b.toF32(b.load(line, inUnit, format.getScaleType()));
 }
 
+Value WeightReader::wordPointer(CodeBuilder &b, Value matrix, Value row,
+                                Value column) const {
+  // The layout is described in dialects/moeq/MoeqAttrs.td.
+  int64_t lineColumns = 32 / format.getCodeBits();
+  Value inUnit = b.div(b.rem(column, unit.columns), group);
+  Value inGroup = b.rem(column, group);
+  Value offset =
+      b.add(b.add(b.mul(inUnit, group / lineColumns * kLineBytes), kLineBytes),
+            b.add(b.mul(b.div(inGroup, lineColumns), kLineBytes),
+                  b.mul(b.rem(row, kBlockRows), 4)));
+  return b.element(unitPointer(b, matrix, row, column), offset, b.getI8Type());
+}
+
+Value WeightReader::getPlace(CodeBuilder &b, Value row, Value column) const {
+  auto blocks = dyn_cast_or_null<moeq::RowBlocksLayoutAttr>(layout);
+  if (!blocks)
+    return b.add(b.mul(row, columns), column);
+  int64_t rows = blocks.getRows(), pack = blocks.getPack();
+  Value place = b.add(b.mul(b.div(row, rows), blocks.getBlockCodes(columns)),
+                      b.mul(b.rem(row, rows), pack));
+  place = b.add(place, b.mul(b.div(column, pack), rows * pack));
+  return b.add(place, b.rem(column, pack));
+}
+
 Value WeightReader::load(CodeBuilder &b, Value matrix, Value row,
                          Value column) const {
   Type f32 = b.getF32Type();
-  auto rounded = [&](Value x) {
-    return compute.isBF16() ? b.toF32(b.fromF32(x, compute)) : x;
-  };
-  if (!format) {
-    Value place = b.add(b.mul(row, columns), column);
-    if (auto blocks = dyn_cast_or_null<moeq::RowBlocksLayoutAttr>(layout)) {
-      int64_t rows = blocks.getRows(), pack = blocks.getPack();
-      place = b.add(b.mul(b.div(row, rows), blocks.getBlockCodes(columns)),
-                    b.mul(b.rem(row, rows), pack));
-      place = b.add(place, b.mul(b.div(column, pack), rows * pack));
-      place = b.add(place, b.rem(column, pack));
-    }
-    return rounded(b.toF32(b.load(matrix, place, element)));
-  }
-  // The layout is described in dialects/moeq/MoeqAttrs.td.
+  auto rounded = [&](Value x) { return b.roundTo(x, compute); };
+  if (!format)
+    return rounded(b.toF32(b.load(matrix, getPlace(b, row, column), element)));
   int64_t bits = format.getCodeBits(), lineColumns = 32 / bits;
-  Value inUnit = b.div(b.rem(column, unit.columns), group);
-  Value inGroup = b.rem(column, group);
-  Value offset = b.add(
-      b.add(b.mul(inUnit, group / lineColumns * kLineBytes), kLineBytes),
-      b.add(b.mul(b.div(inGroup, lineColumns), kLineBytes),
-            b.mul(b.rem(row, kBlockRows), 4)));
-  Value word = b.load(
-      b.element(unitPointer(b, matrix, row, column), offset, b.getI8Type()),
-      b.getI32Type());
-  Value inLine = b.rem(inGroup, lineColumns);
+  Value word = b.load(wordPointer(b, matrix, row, column), b.getI32Type());
+  Value inLine = b.rem(b.rem(column, group), lineColumns);
   Value shift = b.add(b.mul(b.rem(inLine, 4), 8), b.mul(b.div(inLine, 4), 4));
   Value code = b.create<arith::AndIOp>(
       b.create<arith::ShRUIOp>(
@@ -113,7 +117,106 @@ Value WeightReader::load(CodeBuilder &b, Value matrix, Value row,
     return b.create<arith::SIToFPOp>(
         f32, b.sub(code, b.i32(int64_t(1) << (bits - 1))));
   Value scale = loadScale(b, matrix, row, column);
-  Value number = format.emitDequantize(b, b.getLoc(), b.splat(code, 1),
-                                       b.splat(scale, 1));
+  Value number =
+      format.emitDequantize(b, b.getLoc(), b.splat(code, 1), b.splat(scale, 1));
   return rounded(b.extract(number, 0));
+}
+
+//===----------------------------------------------------------------------===//
+// Eight at a time
+//===----------------------------------------------------------------------===//
+
+CodeBuilder::Values WeightReader::loadUnit(CodeBuilder &b, Value matrix,
+                                           Value row, Value column) const {
+  CodeBuilder::Values values;
+  if (format) {
+    values.push_back(loadScale(b, matrix, row, column));
+    int64_t lineColumns = 32 / format.getCodeBits();
+    Value first = wordPointer(b, matrix, row, column);
+    for (int64_t i = 0; i < kUnitColumns / lineColumns; ++i)
+      values.push_back(b.load(b.field(first, i * kLineBytes), b.getI32Type()));
+    return values;
+  }
+  // Groups of columns that lie side by side, 16 bytes at most.
+  auto blocks = dyn_cast_or_null<moeq::RowBlocksLayoutAttr>(layout);
+  int64_t pack = blocks ? blocks.getPack() : kUnitColumns;
+  int64_t stride = blocks ? blocks.getRows() * pack : pack;
+  int64_t size = CodeBuilder::byteSize(element);
+  int64_t wide = std::min<int64_t>(pack, 16 / size);
+  Value first = b.element(matrix, getPlace(b, row, column), element);
+  for (int64_t i = 0; i < kUnitColumns; i += wide)
+    values.push_back(
+        loadWide(b, b.field(first, (i / pack * stride + i % pack) * size),
+                 element, wide));
+  return values;
+}
+
+CodeBuilder::Values WeightReader::decodeUnit(CodeBuilder &b, ValueRange loaded,
+                                             Value table) const {
+  CodeBuilder::Values numbers;
+  auto addAll = [&](Value vector) {
+    int64_t count = cast<VectorType>(vector.getType()).getNumElements();
+    for (int64_t i = 0; i < count; ++i)
+      numbers.push_back(b.extract(vector, i));
+  };
+  if (!format) {
+    for (Value part : loaded)
+      addAll(b.toF32(part));
+    return numbers;
+  }
+  int64_t bits = format.getCodeBits(), lineColumns = 32 / bits;
+  for (Value word : loaded.drop_front()) {
+    if (table) {
+      for (int64_t i = 0; i < lineColumns; ++i) {
+        Value code = b.create<arith::AndIOp>(
+            b.create<arith::ShRUIOp>(word, b.i32(i % 4 * 8 + i / 4 * 4)),
+            b.i32((1 << bits) - 1));
+        Value number = b.load(table, b.widen(code), b.getF32Type());
+        numbers.push_back(b.create<arith::MulFOp>(number, loaded[0]));
+      }
+      continue;
+    }
+    SmallVector<int64_t> shifts;
+    for (int64_t i = 0; i < lineColumns; ++i)
+      shifts.push_back(i % 4 * 8 + i / 4 * 4);
+    Value codes = b.create<arith::ShRUIOp>(b.splat(word, lineColumns),
+                                           b.lanes(shifts, 32));
+    codes = b.create<arith::AndIOp>(
+        codes, b.constant(codes.getType(), (1 << bits) - 1));
+    addAll(format.emitDequantize(b, b.getLoc(), codes,
+                                 b.splat(loaded[0], lineColumns)));
+  }
+  return numbers;
+}
+
+int64_t WeightReader::getTableBytes() const {
+  // Integers are converted by an instruction.
+  if (!format || format.isInteger() || format.getCodeBits() > 4)
+    return 0;
+  // Whether number = scale * f(code), as the format builds it.
+  MLIRContext *context = format.getContext();
+  Location loc = UnknownLoc::get(context);
+  Block block;
+  Value code = block.addArgument(
+      VectorType::get({1}, IntegerType::get(context, 32)), loc);
+  Value scale =
+      block.addArgument(VectorType::get({1}, Float32Type::get(context)), loc);
+  OpBuilder builder(context);
+  builder.setInsertionPointToStart(&block);
+  Value number = format.emitDequantize(builder, loc, code, scale);
+  auto product = number.getDefiningOp<arith::MulFOp>();
+  bool isProduct = product && scale.hasOneUse() &&
+                   llvm::is_contained(product->getOperands(), scale);
+  return isProduct ? (int64_t(1) << format.getCodeBits()) * 4 : 0;
+}
+
+void WeightReader::fillTable(CodeBuilder &b, Value thread, Value table) const {
+  int64_t count = getTableBytes() / 4;
+  b.ifThen(b.lessThan(thread, b.i64(count)), [&] {
+    Value code = b.create<arith::TruncIOp>(b.getI32Type(), thread);
+    Value number =
+        format.emitDequantize(b, b.getLoc(), b.splat(code, 1),
+                              b.constant(b.vectorOf(b.getF32Type(), 1), 1.0));
+    b.store(b.extract(number, 0), table, thread);
+  });
 }

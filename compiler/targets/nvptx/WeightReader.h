@@ -18,9 +18,22 @@ public:
   static mlir::LogicalResult check(const KernelRequest &request, unsigned index,
                                    Type compute);
 
-  /// Number (row, column) as f32, rounded to bf16 if that is the type of
-  /// computation; with i8 the code, a whole number.
+  /// Number (row, column) as f32, rounded to the type of computation; with i8
+  /// the code, a whole number.
   Value load(CodeBuilder &b, Value matrix, Value row, Value column) const;
+  /// Eight numbers of `row`, from `column`, a multiple of 8, on: as they were
+  /// read, and what they are as f32, not rounded. `column` lies in the matrix,
+  /// whose columns are a multiple of 8. `table` is what fillTable() filled,
+  /// where there is one.
+  CodeBuilder::Values loadUnit(CodeBuilder &b, Value matrix, Value row,
+                               Value column) const;
+  CodeBuilder::Values decodeUnit(CodeBuilder &b, mlir::ValueRange unit,
+                                 Value table) const;
+  /// Bytes of shared memory for the numbers of all codes at a scale of one: not
+  /// none for formats that multiply the scale by what costs more than a load.
+  int64_t getTableBytes() const;
+  /// Fills it; a barrier has to follow.
+  void fillTable(CodeBuilder &b, Value thread, Value table) const;
   /// The scale of the group of `column`, as f32; of formats with one.
   Value loadScale(CodeBuilder &b, Value matrix, Value row, Value column) const;
   /// Columns that share a scale.
@@ -35,6 +48,11 @@ private:
   /// The address of block `row` / 16 and of the unit of `column` in it.
   Value unitPointer(CodeBuilder &b, Value matrix, Value row,
                     Value column) const;
+  /// The address of the word with the code of (row, column).
+  Value wordPointer(CodeBuilder &b, Value matrix, Value row,
+                    Value column) const;
+  /// The place of (row, column), in elements; of plain numbers.
+  Value getPlace(CodeBuilder &b, Value row, Value column) const;
 
   Type element;
   Type compute;

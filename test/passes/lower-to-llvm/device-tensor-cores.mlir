@@ -1,5 +1,5 @@
 // RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_80" | FileCheck %s
-// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_90a" | FileCheck %s --check-prefix=WGMMA
+// RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_90a" | FileCheck %s --check-prefix=ROLES
 
 // Products of bf16 go to tensor cores: three kernels, of which a step starts the one
 // that suits its number of rows. Attention has one for sequences of few tokens and
@@ -39,18 +39,37 @@ nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
 // CHECK-NOT: llvm.nvvm.mma
 // CHECK: llvm.func @f_step__sm_80
 
-// sm_90a has wgmma for many rows.
-// WGMMA: module @moe_device__sm_90a
-// WGMMA: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_some(
-// WGMMA: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
-// WGMMA: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_wgmma(
-// WGMMA: llvm.call @moec.nv.wgmma.wait.64xf32
-// WGMMA: llvm.call_intrinsic "llvm.nvvm.fence.proxy.async.shared_cta"
-// WGMMA: llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"
-// WGMMA: llvm.call_intrinsic "llvm.nvvm.wgmma.fence.sync.aligned"
-// WGMMA-COUNT-4: llvm.call @moec.nv.wgmma.m64n128k16.f32.bf16.bf16.ss
-// WGMMA: llvm.call_intrinsic "llvm.nvvm.wgmma.commit_group.sync.aligned"
-// WGMMA: llvm.call @moec.nv.wgmma.wait.64xf32
+// On sm_90a more than a few rows go to warps with roles: one that copies, others
+// that multiply. Halves of 64 rows, 32 columns each; or 64 rows of 128.
+// ROLES: module @moe_device__sm_90a
+// ROLES-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_90a_few",
+// ROLES-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_90a_tc64", shared_bytes = 131200 : i64, threads = 384 : i64}
+// ROLES-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_90a_tc128", shared_bytes = 196736 : i64, threads = 384 : i64}
+// ROLES: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_tc64(
+// ROLES-SAME: passthrough = {{.*}}["nvvm.maxntid", "384"], ["nvvm.minctasm", "1"]
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.init.shared"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.fence.mbarrier_init.release.cluster"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.setmaxnreg.dec.sync.aligned.u32"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.expect.tx.scope.cta.space.cta"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.cp.async.bulk.global.to.shared.cluster"
+// ROLES-COUNT-4: llvm.call_intrinsic "llvm.nvvm.cp.async.cg.shared.global.16.s"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.cp.async.commit.group"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.cp.async.wait.group"
+// ROLES-NEXT: llvm.call_intrinsic "llvm.nvvm.fence.proxy.async.shared_cta"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.arrive.shared"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.setmaxnreg.inc.sync.aligned.u32"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.try.wait.parity.scope.cta.space.cta"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.wgmma.fence.sync.aligned"
+// ROLES-COUNT-4: llvm.call @moec.nv.wgmma.m64n32k16.f32.bf16.bf16.ss
+// ROLES: llvm.call_intrinsic "llvm.nvvm.wgmma.commit_group.sync.aligned"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.wgmma.wait_group.sync.aligned"
+// ROLES: llvm.call_intrinsic "llvm.nvvm.mbarrier.arrive.shared"
+// ROLES: llvm.call @moec.nv.wgmma.wait.16xf32
+// ROLES: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_90a_tc128(
+// ROLES-COUNT-4: llvm.call @moec.nv.wgmma.m64n64k16.f32.bf16.bf16.ss
+// ROLES: llvm.call @moec.nv.wgmma.wait.32xf32
 func.func @f() attributes {moex.scratch = #tokens} {
   moex.parallel {
     %x = moex.arena_slice #zero rows #tokens : memref<?x64xbf16>

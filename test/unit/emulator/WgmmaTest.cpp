@@ -176,4 +176,29 @@ TEST_F(WgmmaTest, HandsOutNansBeforeTheWait) {
     EXPECT_TRUE(std::isnan(x));
 }
 
+TEST_F(WgmmaTest, ChecksRegisters) {
+  EXPECT_EQ(launch(get(load(text), "registers"), 1, 384, {}), CUDA_SUCCESS)
+      << moeEmuLastError();
+  auto expect = [&](const char *from, const char *to, unsigned threads,
+                    CUresult code, const char *part) {
+    start({});
+    expectFailure(get(load(replaced(text, from, to)), "registers"), 1, threads,
+                  {}, code, {part});
+  };
+  expect("(i32 232)", "(i32 240)", 384, CUDA_ERROR_LAUNCH_FAILED,
+         "the warps of the block together have 66560 registers, more than "
+         "the 64512 at its start");
+  expect("(i32 40)\n",
+         "(i32 40)\n  call void "
+         "@llvm.nvvm.setmaxnreg.dec.sync.aligned.u32(i32 48)\n",
+         384, CUDA_ERROR_LAUNCH_FAILED,
+         "setmaxnreg to 48 registers: the warp has 40");
+  // Not all warps of a warpgroup.
+  expect("%is_copier = icmp ult i32 %tid, 128",
+         "%is_copier = icmp ult i32 %tid, 96", 384, CUDA_ERROR_LAUNCH_TIMEOUT,
+         "deadlock");
+  expect("(i32 232)", "(i32 224)", 352, CUDA_ERROR_LAUNCH_FAILED,
+         "an operation of a warpgroup by less than 128 threads");
+}
+
 } // namespace

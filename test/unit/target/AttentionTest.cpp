@@ -336,7 +336,7 @@ TEST_P(AttentionTest, Shapes) {
 
 TEST_P(AttentionTest, Types) {
   for (const char *type : {"bf16", "f16"})
-    for (const char *compute : {"f32", "bf16"}) {
+    for (const char *compute : {"f32", "bf16", "f16"}) {
       Config c;
       c.type = type;
       c.compute = compute;

@@ -100,7 +100,7 @@ TEST_P(GemmTest, Sizes) {
 TEST_P(GemmTest, Types) {
   for (const char *x : {"f32", "bf16", "f16"})
     for (const char *weight : {"f32", "bf16", "f16"})
-      for (const char *compute : {"f32", "bf16"})
+      for (const char *compute : {"f32", "bf16", "f16"})
         checkDense({5, 37, 20, x, weight, "f32", compute});
   for (const char *out : {"bf16", "f16"})
     for (int64_t rows : {1, 8})

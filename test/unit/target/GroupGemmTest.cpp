@@ -191,7 +191,7 @@ TEST_P(GroupGemmTest, Formats) {
 
 TEST_P(GroupGemmTest, Types) {
   check(kInt4, 4, 160, 33, "f16", "i8", {2});
-  for (const char *compute : {"f32", "bf16"})
+  for (const char *compute : {"f32", "bf16", "f16"})
     for (const Format &format : {kInt8, kInt4, Format{4, 64, true, true}})
       check(format, 3, 160, 33, "bf16", compute, {2});
 }

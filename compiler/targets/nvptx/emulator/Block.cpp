@@ -303,7 +303,7 @@ void Block::execute(Thread &thread) {
   unsigned first = thread.warpIndex / groupWarps * groupWarps;
   if (first + groupWarps > warps.size())
     failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
-           "wgmma by less than a warpgroup of 128 threads");
+           "an operation of a warpgroup by less than 128 threads");
   if (isGroupCollected(thread))
     for (unsigned i = first; i < first + groupWarps; ++i)
       execute(warps[i], site, warps[i].alive);

@@ -55,6 +55,7 @@ struct Warp {
   uint32_t index;
   Thread *lanes[warpSize]; // null past the end of the block
   uint32_t alive;          // lanes that exist and have not exited
+  uint32_t registers;      // of a thread, by setmaxnreg; 0: as compiled
 
   template <typename T>
   T getOperand(const Site &site, unsigned lane, unsigned index) const {

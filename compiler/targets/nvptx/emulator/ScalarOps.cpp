@@ -293,8 +293,7 @@ Value *expandInteger(IRBuilder<> &b, StringRef name, CallBase &call) {
 
 /// Hints, which change nothing that a program sees.
 bool isHint(StringRef name) {
-  return name.starts_with("setmaxnreg.") ||
-         name.starts_with("griddepcontrol.") || name.starts_with("prefetch") ||
+  return name.starts_with("griddepcontrol.") || name.starts_with("prefetch") ||
          name.starts_with("applypriority") ||
          name.starts_with("cp.async.bulk.prefetch") || name == "pm.event.mask";
 }

@@ -1,4 +1,4 @@
-//===- WarpOps.cpp - Barriers, shuffles, votes ----------------------------===//
+//===- WarpOps.cpp - Barriers, shuffles, votes, registers -----------------===//
 //
 // Semantics from the PTX ISA, "Parallel Synchronization and Communication
 // Instructions" and "Data Movement: shfl.sync".
@@ -9,6 +9,7 @@
 
 #include "llvm/ADT/StringSwitch.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace moec::emu;
@@ -204,6 +205,53 @@ void executeActiveMask(Thread &thread, const Site &site, char *buffer) {
   setResult<uint32_t>(site, buffer, thread.warp->alive);
 }
 
+//===----------------------------------------------------------------------===//
+// Registers
+//===----------------------------------------------------------------------===//
+
+/// setmaxnreg. How many registers a thread begins with is ptxas's to say, and
+/// which counts there are LLVM's. What is checked is that warps have as many to
+/// give, and that all together can have what they ask for: warps exchange what a
+/// block of its size can have had at the start.
+void executeSetRegisters(Warp &warp, const Site &site, uint32_t) {
+  bool grows = site.op->parameters[0];
+  auto count = warp.getOperand<uint32_t>(site, 0, 0);
+  Thread &thread = *warp.lanes[0];
+  if (warp.registers &&
+      (grows ? count < warp.registers : count > warp.registers)) {
+    std::string what = "setmaxnreg to " + std::to_string(count) +
+                       " registers: the warp has " +
+                       std::to_string(warp.registers);
+    thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+                         std::move(what));
+  }
+  warp.registers = count;
+  uint32_t sum = 0;
+  for (const Warp &other : thread.block->getWarps()) {
+    if (!other.registers)
+      return;
+    sum += other.registers * warpSize;
+  }
+  auto threads = uint32_t(thread.block->getThreads().size());
+  uint32_t most = std::min(255u, 65536 / threads) / 8 * 8 * threads;
+  if (sum > most) {
+    std::string what = "setmaxnreg: the warps of the block together have " +
+                       std::to_string(sum) + " registers, more than the " +
+                       std::to_string(most) + " at its start";
+    thread.block->failAt(thread, site, CUDA_ERROR_LAUNCH_FAILED,
+                         std::move(what));
+  }
+}
+
+bool bindSetRegisters(StringRef name, Op &op) {
+  if (!name.consume_front("setmaxnreg."))
+    return false;
+  op.warp = executeSetRegisters;
+  op.ofWarpgroup = true;
+  op.parameters = {name == "inc.sync.aligned.u32"};
+  return name == "inc.sync.aligned.u32" || name == "dec.sync.aligned.u32";
+}
+
 bool bindShuffle(StringRef name, Op &op) {
   if (!name.consume_front("shfl.sync."))
     return false;
@@ -296,7 +344,8 @@ bool moec::emu::bindBarrierOp(StringRef name, Op &op) {
 }
 
 bool moec::emu::bindWarpOp(StringRef name, Op &op) {
-  if (bindShuffle(name, op) || bindRedux(name, op) || bindVote(name, op))
+  if (bindShuffle(name, op) || bindRedux(name, op) || bindVote(name, op) ||
+      bindSetRegisters(name, op))
     return true;
   op.warp = llvm::StringSwitch<Op::WarpFn>(name)
                 .Case("bar.warp.sync", synchroniseWarp)

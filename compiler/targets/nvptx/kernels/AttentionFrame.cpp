@@ -148,12 +148,12 @@ std::pair<Value, Value> AttentionFrame::startRow(Value head) {
 }
 
 Value AttentionFrame::round(Value value) {
-  bool isBf16 = getElementTypeOrSelf(value.getType()).isBF16();
   Value x = b.toF32(value);
-  // Rounding a bf16 number to bf16 changes nothing.
-  return shape.roundsToBf16() && !isBf16
-             ? b.toF32(b.fromF32(x, b.getBF16Type()))
-             : x;
+  Type compute = shape.getOp().getCompute();
+  // Rounding a number to the type that it has changes nothing.
+  return getElementTypeOrSelf(value.getType()) == compute
+             ? x
+             : b.roundTo(x, compute);
 }
 
 Value AttentionFrame::larger(Value x, Value y) {

@@ -57,9 +57,7 @@ private:
   CodeBuilder::Values multiply(ValueRange sums);
   Value loadX(Value row, Value column);
   void finish(Value row, Value column, ArrayRef<Value> sums);
-  Value rounded(Value x) {
-    return compute.isBF16() ? b.toF32(b.fromF32(x, compute)) : x;
-  }
+  Value rounded(Value x) { return b.roundTo(x, compute); }
 
   const KernelRequest &request;
   const KernelArguments &arguments;
@@ -437,9 +435,18 @@ LogicalResult GemmBuilder::buildHeads() {
 FailureOr<Launches> nvptx::gemmLaunches(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
-  for (int64_t i = 0; i < numWeights; ++i)
+  const KernelOperand &first = request.operands[1];
+  for (int64_t i = 0; i < numWeights; ++i) {
     if (failed(WeightReader::check(request, 1 + i, op.getCompute())))
       return failure();
+    // One reader serves all.
+    const KernelOperand &weight = request.operands[1 + i];
+    if (weight.getElementType() != first.getElementType() ||
+        weight.format != first.format || weight.layout != first.layout)
+      return op.emitOpError("expected one format and layout for all weights: "
+                            "operand ")
+             << 1 + i << " differs from the first";
+  }
   if (std::optional<Launches> launches = mmaGemmLaunches(request))
     return *launches;
   int64_t width = cast<MemRefType>(op.getOut().getType()).getDimSize(1);

@@ -684,7 +684,7 @@ std::optional<Launches>
 nvptx::mmaAttentionLaunches(const AttentionShape &shape) {
   if (StringRef reason = whyNot(shape); !reason.empty()) {
     // In f32 nothing else was asked for.
-    if (shape.roundsToBf16())
+    if (!shape.getOp().getCompute().isF32())
       remarkPlainUnits(*shape.request, reason);
     return std::nullopt;
   }

@@ -6,10 +6,12 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes for
-// each column and eight contraction indices, which is a row of what ldmatrix
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
+// for each column and eight contraction indices, which is a row of what ldmatrix
 // loads. So rows of weights are copied as they lie, and read without conflicts
-// of banks.
+// of banks. All other weights, plain or with scales, go through registers like
+// rows of f32: read before the products of a stage, they are rounded to what
+// products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
@@ -23,6 +25,8 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
 #include "compiler/targets/nvptx/TensorCore.h"
+#include "compiler/targets/nvptx/WeightReader.h"
+#include "compiler/targets/nvptx/kernels/GemmFrame.h"
 
 #include "dialects/moeq/MoeqDialect.h"
 
@@ -34,10 +38,8 @@ using namespace moec::nvptx;
 
 namespace {
 
-/// Contraction indices of a product, and of 16 bytes.
-constexpr int64_t kIndices = 16, kUnit = 8;
-/// Columns of out that a product has, and that a block of weights has.
-constexpr int64_t kPiece = 8, kBlock = 64;
+/// Contraction indices of a product, columns of out that it has.
+constexpr int64_t kIndices = 16, kPiece = 8;
 
 /// How a block works.
 struct MmaTile {
@@ -61,31 +63,35 @@ struct MmaTile {
   }
 };
 
+/// Of shared memory, for what decoding weights looks up.
+int64_t getTableBytes(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (canCopyWeights(request))
+    return 0;
+  return WeightReader(request.operands[1], 0, op.getCompute()).getTableBytes();
+}
+
 /// Builds one kernel.
-class MmaGemm {
+class MmaGemm : GemmFrame {
 public:
   MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
           CodeBuilder &b, const MmaTile &tile)
-      : request(request), arguments(arguments), b(b), tile(tile),
-        op(cast<moex::GroupedGemmOp>(request.op)),
-        xType(request.operands[0].getElementType()),
-        outIndex(request.op->getNumOperands() - 1),
-        depth(request.operands[0].getRowElements()),
-        width(request.operands[outIndex].getRowElements()),
-        numWeights(op.getWeights().size()),
+      : GemmFrame(request, arguments, b), tile(tile),
         rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()) {}
+        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
+        reader(request.operands[1], depth, compute) {}
 
   LogicalResult build();
 
 private:
-  using Values = CodeBuilder::Values;
-
   void buildTile(Value row);
   void prepareRows(Value row);
   void prepareWeights();
   /// Starts copies of stage `index` of the contraction into `slot`.
   void copyWeights(Value index, Value slot);
+  /// What cannot be copied: reads it, and stores it rounded.
+  Values loadWeights(Value index);
+  void storeWeights(ValueRange units, Value index, Value slot);
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
@@ -100,9 +106,17 @@ private:
   Values walk();
   void finish(Value row, ValueRange sums);
   void addWarps(Value row, ValueRange sums);
-  void storeRun(Value row, Value column, ArrayRef<Values> sums);
-
-  bool copiesRows() const { return xType.isBF16(); }
+  bool copiesRows() const { return xType == compute; }
+  bool copiesWeights() const { return canCopyWeights(request); }
+  /// Four words of eight numbers, rounded.
+  Value packUnit(ArrayRef<Value> numbers) {
+    Value words = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
+    for (int64_t i = 0; i < 4; ++i)
+      words = b.create<LLVM::InsertElementOp>(
+          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], compute),
+          b.i32(i));
+    return words;
+  }
   /// The first of four sums of a product.
   int64_t getSum(int64_t weight, int64_t rowTile, int64_t piece) const {
     return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
@@ -120,27 +134,26 @@ private:
     return b.add(b.mul(row, tile.depth * 2), b.mul(turned, 16));
   }
 
-  const KernelRequest &request;
-  const KernelArguments &arguments;
-  CodeBuilder &b;
   const MmaTile &tile;
-  moex::GroupedGemmOp op;
-  Type xType;
-  unsigned outIndex;
-  int64_t depth, width, numWeights, rowTiles, pieces;
+  int64_t rowTiles, pieces;
   Type f32;
-  SmallVector<Value> matrices, biases;
-  Value gather;
-  Value thread, lane, warp, firstColumn, rows, shared;
+  WeightReader reader;
+  Value thread, lane, warp, rows, shared;
+  /// Columns of out: the first of the tile, and the end of those that it may
+  /// have. The first element of x that they need.
+  Value firstColumn, endColumn, firstIndex;
+  /// What decoding weights looks up.
+  Value table;
   /// What this thread copies of each stage, 16 bytes of shared memory each.
   struct Chunk {
     /// Where it begins and, in the first stage, its contraction index.
     Value from, index;
     Value isThere;
     Value to;
+    /// Of weights that are not copied, in place of `from`.
+    Value matrix = {}, column = {};
   };
   SmallVector<Chunk> rowChunks, weightChunks;
-  LogicalResult status = success();
 };
 
 } // namespace
@@ -162,25 +175,31 @@ void MmaGemm::prepareRows(Value row) {
       source = b.widen(b.load(gather, source, b.getI32Type()));
     result.index = b.mul(chunk, 8);
     result.from = b.element(rowPointer(b, request, arguments, 0, source),
-                            result.index, xType);
+                            b.add(firstIndex, result.index), xType);
     result.to = placeOf(inTile, chunk);
     rowChunks.push_back(result);
   }
 }
 
 void MmaGemm::prepareWeights() {
-  int64_t perWeight = tile.columns * tile.depth / kUnit;
+  int64_t perWeight = tile.columns * tile.depth / kUnitIndices;
   for (int64_t i = 0; i < numWeights * perWeight; i += tile.getThreads()) {
     int64_t weight = i / perWeight;
     Value number = b.add(thread, i - weight * perWeight);
     Value unit = b.div(number, tile.columns);
     Value column = b.add(firstColumn, b.rem(number, tile.columns));
     Chunk result;
-    result.isThere = b.lessThan(column, b.i64(width));
-    result.index = b.mul(unit, kUnit);
-    Value place = b.add(b.mul(b.div(column, kBlock), depth / kUnit), unit);
-    place = b.add(b.mul(place, kBlock), b.rem(column, kBlock));
-    result.from = bytesFrom(matrices[weight], b.mul(place, 16));
+    result.isThere = b.lessThan(column, endColumn);
+    result.index = b.mul(unit, kUnitIndices);
+    if (copiesWeights()) {
+      Value place = b.add(b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
+      place = b.add(b.mul(place, kBlockColumns), b.rem(column, kBlockColumns));
+      result.from = bytesFrom(matrices[weight], b.mul(place, 16));
+    } else {
+      result.matrix = matrices[weight];
+      // What is not there is read from the first column.
+      result.column = b.select(result.isThere, column, b.i64(0));
+    }
     result.to = b.add(b.mul(number, 16),
                       tile.getRowBytes() + weight * tile.getWeightBytes());
     weightChunks.push_back(result);
@@ -192,7 +211,30 @@ void MmaGemm::copyWeights(Value index, Value slot) {
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     copyAsync(b, bytesFrom(slot, chunk.to),
-              bytesFrom(chunk.from, b.mul(index, kBlock * 2)), isThere);
+              bytesFrom(chunk.from, b.mul(index, kBlockColumns * 2)), isThere);
+  }
+}
+
+CodeBuilder::Values MmaGemm::loadWeights(Value index) {
+  Values values;
+  for (const Chunk &chunk : weightChunks) {
+    Value place = b.add(index, chunk.index);
+    place = b.select(b.lessThan(place, b.i64(depth)), place, b.i64(0));
+    values.append(reader.loadUnit(b, chunk.matrix, chunk.column, place));
+  }
+  return values;
+}
+
+void MmaGemm::storeWeights(ValueRange units, Value index, Value slot) {
+  size_t count = units.size() / weightChunks.size();
+  Value zero = b.constant(b.vectorOf(b.getI32Type(), 4), 0);
+  for (auto [i, chunk] : llvm::enumerate(weightChunks)) {
+    Values numbers =
+        reader.decodeUnit(b, units.slice(i * count, count), table);
+    Value isThere = both(chunk.isThere,
+                         b.lessThan(b.add(index, chunk.index), b.i64(depth)));
+    storeWide(b, b.select(isThere, packUnit(numbers), zero),
+              bytesFrom(slot, chunk.to));
   }
 }
 
@@ -227,16 +269,11 @@ CodeBuilder::Values MmaGemm::loadRows(Value index) {
 }
 
 void MmaGemm::storeRows(ValueRange values, Value slot) {
-  Type i32 = b.getI32Type();
   for (auto [i, chunk] : llvm::enumerate(rowChunks)) {
-    Value words = b.create<LLVM::PoisonOp>(b.vectorOf(i32, 4));
-    for (int64_t j = 0; j < 4; ++j) {
-      Value half = values[2 * i + j / 2];
-      Value word = packBf16(b, b.extract(half, j % 2 * 2),
-                            b.extract(half, j % 2 * 2 + 1));
-      words = b.create<LLVM::InsertElementOp>(words, word, b.i32(j));
-    }
-    storeWide(b, words, bytesFrom(slot, chunk.to));
+    Values numbers;
+    for (int64_t j = 0; j < 8; ++j)
+      numbers.push_back(b.extract(values[2 * i + j / 4], j % 4));
+    storeWide(b, packUnit(numbers), bytesFrom(slot, chunk.to));
   }
 }
 
@@ -255,27 +292,27 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   // .. 15.
   Value column = b.add(b.mul(warpColumn, pieces * kPiece),
                        b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
-  Value unit = b.add(b.mul(warpDepth, share / kUnit), b.rem(b.div(lane, 8), 2));
+  Value unit = b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
   Value weightBase =
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
-    Value chunk = b.add(b.mul(warpDepth, share / kUnit),
-                        b.add(b.div(lane, 16), k / kUnit));
+    Value chunk = b.add(b.mul(warpDepth, share / kUnitIndices),
+                        b.add(b.div(lane, 16), k / kUnitIndices));
     for (int64_t m = 0; m < rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
     for (int64_t w = 0; w < numWeights; ++w)
       for (int64_t n = 0; n < pieces; n += 2) {
         int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
-                         (k / kUnit * tile.columns + n * kPiece) * 16;
+                         (k / kUnitIndices * tile.columns + n * kPiece) * 16;
         Values right = loadMatrices(b, b.field(weightBase, offset));
         for (int64_t half : {0, 1})
           for (int64_t m = 0; m < rowTiles; ++m) {
             auto *sum = next.begin() + getSum(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
-                ValueRange(ArrayRef(sum, 4)));
+                ValueRange(ArrayRef(sum, 4)), compute);
             std::copy(result.begin(), result.end(), sum);
           }
       }
@@ -299,13 +336,17 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnit * tile.columns * 16 / 16), tile.columns);
+          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16), tile.columns,
+          compute);
   commitProducts(b);
 }
 
 /// Fills a stage with the indices from `index` on.
 void MmaGemm::fillStage(Value index, Value slot) {
-  copyWeights(index, slot);
+  if (copiesWeights())
+    copyWeights(index, slot);
+  else
+    storeWeights(loadWeights(index), index, slot);
   if (copiesRows())
     copyRows(index, slot);
   else
@@ -318,8 +359,15 @@ void MmaGemm::fillStage(Value index, Value slot) {
 CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
-  for (int64_t s = 0; s < ahead; ++s)
-    fillStage(b.i64(s * tile.depth), b.field(shared, s * stageBytes));
+  auto fill = [&](Value s) {
+    fillStage(b.mul(s, tile.depth), bytesFrom(shared, b.mul(s, stageBytes)));
+  };
+  // Decoding is much code, and nothing to keep several times in flight.
+  if (!copiesWeights())
+    b.loop(b.i64(0), b.i64(ahead), 1, fill);
+  else
+    for (int64_t s = 0; s < ahead; ++s)
+      fill(b.i64(s));
   return {b.i64(0), b.i64(ahead * stageBytes)};
 }
 
@@ -374,8 +422,11 @@ CodeBuilder::Values MmaGemm::walk() {
         Value slot = bytesFrom(shared, carried[0]);
         Value filled = bytesFrom(shared, carried[1]);
         Value later = b.add(index, ahead * tile.depth);
-        copyWeights(later, filled);
-        Values loaded;
+        Values loaded, units;
+        if (copiesWeights())
+          copyWeights(later, filled);
+        else
+          units = loadWeights(later);
         if (copiesRows())
           copyRows(later, filled);
         else
@@ -384,6 +435,8 @@ CodeBuilder::Values MmaGemm::walk() {
         Values next = multiply(slot, carried.drop_front(2));
         if (!copiesRows())
           storeRows(loaded, filled);
+        if (!copiesWeights())
+          storeWeights(units, later, filled);
         next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
         return next;
       });
@@ -395,47 +448,6 @@ CodeBuilder::Values MmaGemm::walk() {
 //===----------------------------------------------------------------------===//
 // Results
 //===----------------------------------------------------------------------===//
-
-/// Stores adjacent outputs of a row from `column` on, a power of two; sums[w]
-/// are those of weight w.
-void MmaGemm::storeRun(Value row, Value column, ArrayRef<Values> sums) {
-  Type type = request.operands[outIndex].getElementType();
-  int64_t count = sums[0].size();
-  Value to =
-      b.element(rowPointer(b, request, arguments, outIndex, row), column, type);
-  auto compute = [&](int64_t i) -> Value {
-    SmallVector<Value> values;
-    for (const Values &weight : sums)
-      values.push_back(weight[i]);
-    FailureOr<Value> result =
-        buildEpilogue(b, op, request, values, biases, b.add(column, i));
-    if (failed(result)) {
-      status = failure();
-      return b.constant(type, 0.0);
-    }
-    return *result;
-  };
-  if (width % count != 0) {
-    for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), b.i64(width)),
-               [&] { b.store(compute(i), b.element(to, b.i64(i), type)); });
-    return;
-  }
-  b.ifThen(b.lessThan(column, b.i64(width)), [&] {
-    Type storage = CodeBuilder::storageType(type);
-    int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
-    for (int64_t start = 0; start < count; start += wide) {
-      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
-      for (int64_t i = 0; i < wide; ++i) {
-        Value x = compute(start + i);
-        if (storage != type)
-          x = b.create<arith::BitcastOp>(storage, x);
-        vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
-      }
-      storeWide(b, vector, b.element(to, b.i64(start), type));
-    }
-  });
-}
 
 void MmaGemm::finish(Value row, ValueRange sums) {
   if (tile.warpDepth > 1)
@@ -455,7 +467,8 @@ void MmaGemm::finish(Value row, ValueRange sums) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run);
+          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+                   endColumn);
         }
       });
     }
@@ -494,7 +507,8 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
-      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals);
+      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
+               endColumn);
     });
   });
 }
@@ -514,29 +528,26 @@ LogicalResult MmaGemm::build() {
   lane = laneId(b);
   warp = warpId(b);
   shared = sharedMemory(b);
-  firstColumn = b.mul(blockId(b, 1), tile.columns);
-  unsigned next = 1 + numWeights + op.getBiases().size();
-  if (op.getGather())
-    gather = arguments.pointers[next++];
-  if (!op.getSegments()) {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(arguments.pointers[1 + i]);
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(arguments.pointers[1 + numWeights + i]);
+  Value firstOfHead = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), width);
+  firstColumn = b.add(firstOfHead, b.mul(blockId(b, 1), tile.columns));
+  endColumn = b.add(firstOfHead, width);
+  firstIndex = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), depth);
+  if (getTableBytes(request)) {
+    table = b.field(shared, tile.stages * tile.getStageBytes(numWeights));
+    reader.fillTable(b, thread, table);
+    syncBlock(b);
+  }
+  if (!segments) {
+    bindWeights(Value());
     Value row = b.mul(blockId(b), tile.rows);
     rows = b.min(b.sub(arguments.rows, row), b.i64(tile.rows));
     buildTile(row);
     return status;
   }
-  int64_t experts = request.operands[1].type.getDimSize(0);
-  SegmentTile place = findSegmentTile(b, arguments.pointers[next],
-                                      b.i64(experts), tile.rows, blockId(b));
+  SegmentTile place = findSegmentTile(b, segments, b.i64(experts), tile.rows,
+                                      blockId(b));
   b.ifThen(place.isThere, [&] {
-    for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(expertPointer(b, arguments, 1 + i, place.expert));
-    for (size_t i = 0; i < op.getBiases().size(); ++i)
-      biases.push_back(
-          expertPointer(b, arguments, 1 + numWeights + i, place.expert));
+    bindWeights(place.expert);
     rows = place.rows;
     buildTile(place.row);
   });
@@ -548,59 +559,42 @@ static StringRef whyNot(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   int64_t numWeights = op.getWeights().size();
   Type x = request.operands[0].getElementType();
-  if (!op.getCompute().isBF16())
-    return "products are not of bf16";
-  if (op.getHeads())
-    return "each head has a product of its own";
-  if (numWeights > 2)
-    return "more than two matrices share an epilogue";
-  if (!x.isBF16() && !x.isF32())
-    return "rows are neither bf16 nor f32";
+  Type compute = op.getCompute();
+  if (!CodeBuilder::isSmallFloat(compute))
+    return "products are neither of bf16 nor of f16";
+  if (numWeights > 4)
+    return "more than four matrices share an epilogue";
+  if (x != compute && !x.isF32())
+    return "rows are neither f32 nor of the type of products";
   // Rows are copied 16 bytes at a time.
-  if (request.operands[0].getRowElements() % 8 != 0)
+  if (request.operands[0].getRowElements() / op.getHeads().value_or(1) % 8 != 0)
     return "rows are not a multiple of 8 elements";
-  Attribute layout =
-      moeq::RowBlocksLayoutAttr::get(op.getContext(), kBlock, kUnit);
-  KernelOperand::Kind kind =
-      op.getSegments() ? KernelOperand::Experts : KernelOperand::Weight;
-  for (int64_t i = 0; i < numWeights; ++i) {
-    const KernelOperand &weight = request.operands[1 + i];
-    if (!weight.getElementType().isBF16() || weight.format ||
-        weight.layout != layout || weight.kind != kind)
-      return "weights are not plain bf16";
-  }
   return {};
 }
 
 /// The tiles, for ascending numbers of rows per expert (or of all rows).
-static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
-  auto op = cast<moex::GroupedGemmOp>(request.op);
-  int64_t numWeights = op.getWeights().size();
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements();
+static SmallVector<MmaTile> getTiles(const GemmShape &shape,
+                                     const target::IsaLevel &level,
+                                     int64_t tableBytes) {
+  int64_t numWeights = shape.numWeights;
   // One dense product has as many blocks as it has tiles along its columns; of
   // experts several work at once.
-  bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
-  MmaTile few = {"few", 16, isWide ? 64 : 32, 128, 5, 1, 1, 4};
-  MmaTile some = {"some",
-                  64,
-                  128 / numWeights,
-                  32,
-                  4,
-                  numWeights == 1 ? 2 : 4,
-                  numWeights == 1 ? 4 : 2,
-                  1};
-  MmaTile many = {"many",
-                  128,
-                  128 / numWeights,
-                  32,
-                  4,
-                  numWeights == 1 ? 2 : 4,
-                  numWeights == 1 ? 4 : 2,
-                  1};
-  if (request.level.exact && request.level.major == 9)
-    many = {"wgmma", 128, 128 / numWeights, 64, 3, 8, 1, 1, /*isAsync=*/true};
-  while (few.stages * few.getStageBytes(numWeights) > kMaxSharedBytes)
+  bool isWide = numWeights == 1 &&
+                (shape.experts || shape.width * shape.heads >= 16384);
+  int64_t fewColumns = isWide ? 64 : numWeights <= 2 ? 32 : 16;
+  MmaTile few = {"few", 16, fewColumns, 128, 5, 1, 1, 4};
+  MmaTile some = {"some", 64, 128, 32, 4, 2, 4, 1};
+  if (numWeights == 2)
+    some = {"some", 64, 64, 32, 4, 4, 2, 1};
+  else if (numWeights > 2)
+    some = {"some", 64, 32, 64, 3, 4, 2, 1};
+  MmaTile many = some;
+  many.part = "many";
+  many.rows = 128;
+  if (level.exact && level.major == 9)
+    many = {"wgmma", 128, some.columns, 64, 3, 8, 1, 1, /*isAsync=*/true};
+  while (few.stages * few.getStageBytes(numWeights) + tableBytes >
+         kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
 }
@@ -613,12 +607,13 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
       remarkPlainUnits(request, reason);
     return std::nullopt;
   }
-  int64_t numWeights = op.getWeights().size();
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements();
-  int64_t experts =
-      op.getSegments() ? request.operands[1].type.getDimSize(0) : 0;
-  SmallVector<MmaTile> tiles = getTiles(request);
+  GemmShape shape(request);
+  int64_t tableBytes = getTableBytes(request);
+  SmallVector<MmaTile> tiles = getTiles(shape, request.level, tableBytes);
+  // What warps with roles take over, they do better but for few rows.
+  bool hasRoles = usesWarpRoles(request);
+  if (hasRoles)
+    tiles.resize(1);
   Launches launches;
   // Up to how many rows per expert a tile is used: a tile that is not full
   // wastes arithmetic, one that is too small reads weights again.
@@ -626,27 +621,27 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   constexpr int64_t kBounds[] = {16, 96, std::numeric_limits<int32_t>::max()};
   for (size_t i = 0; i < tiles.size(); ++i) {
     MmaTile tile = tiles[i];
-    int64_t high = kBounds[i];
+    RowRange range{low, kBounds[i]};
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = tile.getThreads();
-    launch.sharedBytes = tile.stages * tile.getStageBytes(numWeights);
+    launch.sharedBytes =
+        tile.stages * tile.getStageBytes(shape.numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
-      Value average = experts ? ceilDiv(host, rows, experts) : rows;
-      Value isThis = host.create<arith::AndIOp>(
-          host.lessThan(host.i64(low), average),
-          host.compare(arith::CmpIPredicate::sle, average, host.i64(high)));
-      Value count = experts ? countSegmentTiles(host, rows, experts, tile.rows)
-                            : ceilDiv(host, rows, tile.rows);
-      return {host.select(isThis, count, host.i64(0)),
-              host.i64(llvm::divideCeil(width, tile.columns)), host.i64(1)};
+      Value count = countRowTiles(host, rows, shape, tile.rows);
+      return {host.select(isInRange(host, rows, shape, range), count,
+                          host.i64(0)),
+              host.i64(llvm::divideCeil(shape.width, tile.columns)),
+              host.i64(shape.heads)};
     };
     launch.emit = [=, &request](const KernelArguments &arguments,
                                 CodeBuilder &b, KernelModule &) {
       return MmaGemm(request, arguments, b, tile).build();
     };
     launches.push_back(launch);
-    low = high;
+    low = range.high;
   }
+  if (hasRoles)
+    launches.append(tcGemmLaunches(request, low));
   return launches;
 }

@@ -224,3 +224,21 @@ write:
 end:
   ret void
 }
+
+declare void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32)
+declare void @llvm.nvvm.setmaxnreg.dec.sync.aligned.u32(i32)
+
+; The first warpgroup gives registers, the others take them.
+define ptx_kernel void @registers() {
+  %tid = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  %is_copier = icmp ult i32 %tid, 128
+  br i1 %is_copier, label %give, label %take
+
+give:
+  call void @llvm.nvvm.setmaxnreg.dec.sync.aligned.u32(i32 40)
+  ret void
+
+take:
+  call void @llvm.nvvm.setmaxnreg.inc.sync.aligned.u32(i32 232)
+  ret void
+}
