@@ -32,8 +32,7 @@ void nvptx::waitPhase(CodeBuilder &b, Value barrier, Value parity) {
   b.createBlock(&loop.getBefore());
   Value isDone = intrinsic(b, "mbarrier.try.wait.parity.scope.cta.space.cta",
                            b.getI1Type(), {address, parity});
-  Value goesOn =
-      b.create<arith::XOrIOp>(isDone, b.constant(b.getI1Type(), 1));
+  Value goesOn = b.create<arith::XOrIOp>(isDone, b.constant(b.getI1Type(), 1));
   b.create<scf::ConditionOp>(goesOn, ValueRange());
   b.createBlock(&loop.getAfter());
   b.create<scf::YieldOp>();

@@ -1,12 +1,14 @@
 //===- GemmFrame.cpp - What products on tensor cores share ----------------===//
 #include "compiler/targets/nvptx/kernels/GemmFrame.h"
 
+#include "dialects/moeq/MoeqDialect.h"
+
 using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
 
 GemmShape::GemmShape(const KernelRequest &request)
-    : op(cast<moex::GroupedGemmOp>(request.op)),
+    : op(cast<moex::GroupedGemmOp>(request.op)), compute(op.getCompute()),
       xType(request.operands[0].getElementType()),
       outIndex(request.op->getNumOperands() - 1),
       heads(op.getHeads().value_or(1)),
@@ -19,11 +21,11 @@ GemmShape::GemmShape(const KernelRequest &request)
 
 GemmFrame::GemmFrame(const KernelRequest &request,
                      const KernelArguments &arguments, CodeBuilder &b)
-    : request(request), arguments(arguments), b(b), shape(request) {
-  unsigned next = 1 + shape.numWeights + shape.op.getBiases().size();
-  if (shape.op.getGather())
+    : GemmShape(request), request(request), arguments(arguments), b(b) {
+  unsigned next = 1 + numWeights + op.getBiases().size();
+  if (op.getGather())
     gather = arguments.pointers[next++];
-  if (shape.op.getSegments())
+  if (op.getSegments())
     segments = arguments.pointers[next];
 }
 
@@ -35,57 +37,68 @@ void GemmFrame::bindWeights(Value expert) {
   unsigned next = 1;
   matrices.clear();
   biases.clear();
-  for (int64_t i = 0; i < shape.numWeights; ++i)
+  for (int64_t i = 0; i < numWeights; ++i)
     matrices.push_back(find(next++));
-  for (size_t i = 0; i < shape.op.getBiases().size(); ++i)
+  for (size_t i = 0; i < op.getBiases().size(); ++i)
     biases.push_back(find(next++));
 }
 
-Value GemmFrame::compute(ArrayRef<Value> sums, Value column) {
-  FailureOr<Value> result =
-      buildEpilogue(b, shape.op, request, sums, biases, column);
+Value GemmFrame::buildOutput(ArrayRef<Value> sums, Value column) {
+  FailureOr<Value> result = buildEpilogue(b, op, request, sums, biases, column);
   if (succeeded(result))
     return *result;
   status = failure();
-  return b.constant(shape.outType, 0.0);
+  return b.constant(outType, 0.0);
 }
 
 Value GemmFrame::outPointer(Value row, Value column) {
-  return b.element(rowPointer(b, request, arguments, shape.outIndex, row),
-                   column, shape.outType);
+  return b.element(rowPointer(b, request, arguments, outIndex, row), column,
+                   outType);
 }
 
-void GemmFrame::storeRun(Value row, Value column, ArrayRef<Values> sums) {
-  Type type = shape.outType;
-  int64_t count = sums[0].size(), width = shape.width;
-  Value end = endColumn ? endColumn : b.i64(width);
+void GemmFrame::storeRun(Value row, Value column, ArrayRef<Values> sums,
+                         Value end) {
+  int64_t count = sums[0].size();
   Value to = outPointer(row, column);
-  auto computeAt = [&](int64_t i) {
+  auto buildAt = [&](int64_t i) {
     SmallVector<Value> values;
     for (const Values &weight : sums)
       values.push_back(weight[i]);
-    return compute(values, b.add(column, i));
+    return buildOutput(values, b.add(column, i));
   };
   if (width % count != 0) {
     for (int64_t i = 0; i < count; ++i)
       b.ifThen(b.lessThan(b.add(column, i), end),
-               [&] { b.store(computeAt(i), b.element(to, b.i64(i), type)); });
+               [&] { b.store(buildAt(i), b.element(to, b.i64(i), outType)); });
     return;
   }
   b.ifThen(b.lessThan(column, end), [&] {
-    Type storage = CodeBuilder::storageType(type);
-    int64_t wide = std::min<int64_t>(count, 16 / CodeBuilder::byteSize(type));
+    Type storage = CodeBuilder::storageType(outType);
+    int64_t wide =
+        std::min<int64_t>(count, 16 / CodeBuilder::byteSize(outType));
     for (int64_t start = 0; start < count; start += wide) {
       Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
       for (int64_t i = 0; i < wide; ++i) {
-        Value x = computeAt(start + i);
-        if (storage != type)
+        Value x = buildAt(start + i);
+        if (storage != outType)
           x = b.create<arith::BitcastOp>(storage, x);
         vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
       }
-      storeWide(b, vector, b.element(to, b.i64(start), type));
+      storeWide(b, vector, b.element(to, b.i64(start), outType));
     }
   });
+}
+
+bool nvptx::canCopyWeights(const KernelRequest &request) {
+  auto op = cast<moex::GroupedGemmOp>(request.op);
+  Attribute layout = moeq::RowBlocksLayoutAttr::get(
+      op.getContext(), kBlockColumns, kUnitIndices);
+  return llvm::all_of(
+      ArrayRef(request.operands).slice(1, op.getWeights().size()),
+      [&](const KernelOperand &weight) {
+        return weight.getElementType() == op.getCompute() && !weight.format &&
+               weight.layout == layout;
+      });
 }
 
 Value nvptx::isInRange(CodeBuilder &host, Value rows, const GemmShape &shape,
@@ -98,7 +111,6 @@ Value nvptx::isInRange(CodeBuilder &host, Value rows, const GemmShape &shape,
 
 Value nvptx::countRowTiles(CodeBuilder &host, Value rows,
                            const GemmShape &shape, int64_t tileRows) {
-  return shape.experts
-             ? countSegmentTiles(host, rows, shape.experts, tileRows)
-             : ceilDiv(host, rows, tileRows);
+  return shape.experts ? countSegmentTiles(host, rows, shape.experts, tileRows)
+                       : ceilDiv(host, rows, tileRows);
 }

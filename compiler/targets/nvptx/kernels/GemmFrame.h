@@ -15,21 +15,22 @@ namespace moec::nvptx {
 /// units of 16 bytes: #moeq.row_blocks<64, 8>.
 constexpr int64_t kBlockColumns = 64, kUnitIndices = 8;
 
-/// Facts of one product.
+/// Facts of one product. `depth` and `width`, contraction indices and columns
+/// of out, are those of a head where each has a product of its own.
 struct GemmShape {
   explicit GemmShape(const KernelRequest &request);
 
   moex::GroupedGemmOp op;
-  Type xType, outType;
+  /// Of products, of rows, of results.
+  Type compute, xType, outType;
   unsigned outIndex;
-  /// Heads, or 1; contraction indices and columns of out of a head.
-  int64_t heads, depth, width;
-  /// 0 experts of a dense product.
-  int64_t numWeights, experts;
+  int64_t heads, depth, width, numWeights;
+  /// 0 in a dense product.
+  int64_t experts;
 };
 
 /// Builds the parts of a kernel that do not depend on how it multiplies.
-class GemmFrame {
+class GemmFrame : protected GemmShape {
 protected:
   using Values = CodeBuilder::Values;
 
@@ -40,23 +41,24 @@ protected:
   /// product that there is (null).
   void bindWeights(Value expert);
   /// What one output of column `column` becomes; sums[w] is that of weight w.
-  Value compute(llvm::ArrayRef<Value> sums, Value column);
+  Value buildOutput(llvm::ArrayRef<Value> sums, Value column);
   Value outPointer(Value row, Value column);
   /// Stores adjacent outputs of a row from `column` on, a power of two, as far
-  /// as there are columns, before `endColumn` where it is set; sums[w] are those
-  /// of weight w.
-  void storeRun(Value row, Value column, llvm::ArrayRef<Values> sums);
+  /// as columns are below `end`; sums[w] are those of weight w.
+  void storeRun(Value row, Value column, llvm::ArrayRef<Values> sums,
+                Value end);
 
   const KernelRequest &request;
   const KernelArguments &arguments;
   CodeBuilder &b;
-  GemmShape shape;
   /// Null where there are none.
   Value gather, segments;
   llvm::SmallVector<Value> matrices, biases;
-  Value endColumn;
   mlir::LogicalResult status = mlir::success();
 };
+
+/// Whether weights lie as they are copied, in the type of the products.
+bool canCopyWeights(const KernelRequest &request);
 
 /// For which averages of rows per expert (or of all rows) a tile is used: above
 /// `low`, up to `high`.

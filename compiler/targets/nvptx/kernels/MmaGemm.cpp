@@ -6,21 +6,21 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16
-// bytes for each column and eight contraction indices, which is a row of what
-// ldmatrix loads. So rows of weights are copied as they lie, and read without
-// conflicts of banks. All other weights, plain or with scales, go through
-// registers like rows of f32: read before the products of a stage, they are
-// rounded to what products are made of, bf16 or f16, and stored behind them.
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
+// for each column and eight contraction indices, which is a row of what ldmatrix
+// loads. So rows of weights are copied as they lie, and read without conflicts
+// of banks. All other weights, plain or with scales, go through registers like
+// rows of f32: read before the products of a stage, they are rounded to what
+// products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
 //
-// On sm_90a many rows go to wgmma, which reads both operands from shared
-// memory: rows with 128-byte swizzle, weights as they lie. Its products of one
-// stage run while the stage after the next is copied; a second block of the
-// multiprocessor fills the pause between stages.
+// On sm_90a many rows go to wgmma, which reads both operands from shared memory:
+// rows with 128-byte swizzle, weights as they lie. Its products of one stage run
+// while the stage after the next is copied; a second block of the multiprocessor
+// fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -38,7 +38,7 @@ using namespace moec::nvptx;
 
 namespace {
 
-/// Contraction indices and columns of out of a product.
+/// Contraction indices of a product, columns of out that it has.
 constexpr int64_t kIndices = 16, kPiece = 8;
 
 /// How a block works.
@@ -63,19 +63,6 @@ struct MmaTile {
   }
 };
 
-/// Whether weights lie as tiles have them.
-bool canCopyWeights(const KernelRequest &request) {
-  auto op = cast<moex::GroupedGemmOp>(request.op);
-  Attribute layout = moeq::RowBlocksLayoutAttr::get(
-      op.getContext(), kBlockColumns, kUnitIndices);
-  return llvm::all_of(
-      ArrayRef(request.operands).slice(1, op.getWeights().size()),
-      [&](const KernelOperand &weight) {
-        return weight.getElementType() == op.getCompute() && !weight.format &&
-               weight.layout == layout;
-      });
-}
-
 /// Of shared memory, for what decoding weights looks up.
 int64_t getTableBytes(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
@@ -90,11 +77,9 @@ public:
   MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
           CodeBuilder &b, const MmaTile &tile)
       : GemmFrame(request, arguments, b), tile(tile),
-        element(shape.op.getCompute()), xType(shape.xType), f32(b.getF32Type()),
-        depth(shape.depth), numWeights(shape.numWeights),
         rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece),
-        reader(request.operands[1], depth, element) {}
+        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
+        reader(request.operands[1], depth, compute) {}
 
   LogicalResult build();
 
@@ -121,15 +106,14 @@ private:
   Values walk();
   void finish(Value row, ValueRange sums);
   void addWarps(Value row, ValueRange sums);
-
-  bool copiesRows() const { return xType == element; }
+  bool copiesRows() const { return xType == compute; }
   bool copiesWeights() const { return canCopyWeights(request); }
   /// Four words of eight numbers, rounded.
   Value packUnit(ArrayRef<Value> numbers) {
     Value words = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
     for (int64_t i = 0; i < 4; ++i)
       words = b.create<LLVM::InsertElementOp>(
-          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], element),
+          words, packPair(b, numbers[2 * i], numbers[2 * i + 1], compute),
           b.i32(i));
     return words;
   }
@@ -151,13 +135,13 @@ private:
   }
 
   const MmaTile &tile;
-  /// What products are made of.
-  Type element, xType, f32;
-  int64_t depth, numWeights, rowTiles, pieces;
+  int64_t rowTiles, pieces;
+  Type f32;
   WeightReader reader;
   Value thread, lane, warp, rows, shared;
-  /// The first column of the tile, and the first element of x that it needs.
-  Value firstColumn, firstIndex;
+  /// Columns of out: the first of the tile, and the end of those that it may
+  /// have. The first element of x that they need.
+  Value firstColumn, endColumn, firstIndex;
   /// What decoding weights looks up.
   Value table;
   /// What this thread copies of each stage, 16 bytes of shared memory each.
@@ -170,7 +154,6 @@ private:
     Value matrix = {}, column = {};
   };
   SmallVector<Chunk> rowChunks, weightChunks;
-  LogicalResult status = success();
 };
 
 } // namespace
@@ -209,8 +192,7 @@ void MmaGemm::prepareWeights() {
     result.isThere = b.lessThan(column, endColumn);
     result.index = b.mul(unit, kUnitIndices);
     if (copiesWeights()) {
-      Value place = b.add(
-          b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
+      Value place = b.add(b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
       place = b.add(b.mul(place, kBlockColumns), b.rem(column, kBlockColumns));
       result.from = bytesFrom(matrices[weight], b.mul(place, 16));
     } else {
@@ -247,7 +229,8 @@ void MmaGemm::storeWeights(ValueRange units, Value index, Value slot) {
   size_t count = units.size() / weightChunks.size();
   Value zero = b.constant(b.vectorOf(b.getI32Type(), 4), 0);
   for (auto [i, chunk] : llvm::enumerate(weightChunks)) {
-    Values numbers = reader.decodeUnit(b, units.slice(i * count, count), table);
+    Values numbers =
+        reader.decodeUnit(b, units.slice(i * count, count), table);
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     storeWide(b, b.select(isThere, packUnit(numbers), zero),
@@ -309,8 +292,7 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   // .. 15.
   Value column = b.add(b.mul(warpColumn, pieces * kPiece),
                        b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
-  Value unit =
-      b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
+  Value unit = b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
   Value weightBase =
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
@@ -330,7 +312,7 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
             auto *sum = next.begin() + getSum(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
-                ValueRange(ArrayRef(sum, 4)), element);
+                ValueRange(ArrayRef(sum, 4)), compute);
             std::copy(result.begin(), result.end(), sum);
           }
       }
@@ -354,8 +336,8 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16),
-          tile.columns, element);
+          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16), tile.columns,
+          compute);
   commitProducts(b);
 }
 
@@ -372,8 +354,8 @@ void MmaGemm::fillStage(Value index, Value slot) {
   commitCopies(b);
 }
 
-/// Fills all stages but one. Returns the offsets of the stage that is
-/// multiplied first and of the one that is filled meanwhile.
+/// Fills all stages but one. Returns the offsets of the stage that is multiplied
+/// first and of the one that is filled meanwhile.
 CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
@@ -402,23 +384,23 @@ CodeBuilder::Values MmaGemm::walkAsync() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
   init.append(numWeights, zeroSums(b, tile.columns));
-  Values results =
-      b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-             [&](Value index, ValueRange carried) -> Values {
-               // The products of the stage before have been made, by all warps
-               // after the barrier: it may be filled again.
-               Values next = {nextStage(carried[0]), nextStage(carried[1])};
-               for (Value sums : carried.drop_front(2))
-                 next.push_back(waitSums(b, sums));
-               waitCopies(b, ahead - 1);
-               fenceShared(b);
-               syncBlock(b);
-               multiplyAsyncStage(bytesFrom(shared, carried[0]),
-                                  MutableArrayRef(next).drop_front(2));
-               fillStage(b.add(index, ahead * tile.depth),
-                         bytesFrom(shared, carried[1]));
-               return next;
-             });
+  Values results = b.loop(
+      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+      [&](Value index, ValueRange carried) -> Values {
+        // The products of the stage before have been made, by all warps after
+        // the barrier: it may be filled again.
+        Values next = {nextStage(carried[0]), nextStage(carried[1])};
+        for (Value sums : carried.drop_front(2))
+          next.push_back(waitSums(b, sums));
+        waitCopies(b, ahead - 1);
+        fenceShared(b);
+        syncBlock(b);
+        multiplyAsyncStage(bytesFrom(shared, carried[0]),
+                           MutableArrayRef(next).drop_front(2));
+        fillStage(b.add(index, ahead * tile.depth),
+                  bytesFrom(shared, carried[1]));
+        return next;
+      });
   Values sums;
   for (Value part : ArrayRef(results).drop_front(2))
     sums.append(unpackStruct(b, waitSums(b, part)));
@@ -431,34 +413,33 @@ CodeBuilder::Values MmaGemm::walk() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
   init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
-  Values results = b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-                          [&](Value index, ValueRange carried) -> Values {
-                            // The stage is there, and nobody reads the one to
-                            // be filled any more.
-                            waitCopies(b, ahead - 1);
-                            syncBlock(b);
-                            Value slot = bytesFrom(shared, carried[0]);
-                            Value filled = bytesFrom(shared, carried[1]);
-                            Value later = b.add(index, ahead * tile.depth);
-                            Values loaded, units;
-                            if (copiesWeights())
-                              copyWeights(later, filled);
-                            else
-                              units = loadWeights(later);
-                            if (copiesRows())
-                              copyRows(later, filled);
-                            else
-                              loaded = loadRows(later);
-                            commitCopies(b);
-                            Values next = multiply(slot, carried.drop_front(2));
-                            if (!copiesRows())
-                              storeRows(loaded, filled);
-                            if (!copiesWeights())
-                              storeWeights(units, later, filled);
-                            next.insert(next.begin(), {nextStage(carried[0]),
-                                                       nextStage(carried[1])});
-                            return next;
-                          });
+  Values results = b.loop(
+      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+      [&](Value index, ValueRange carried) -> Values {
+        // The stage is there, and nobody reads the one to be filled any more.
+        waitCopies(b, ahead - 1);
+        syncBlock(b);
+        Value slot = bytesFrom(shared, carried[0]);
+        Value filled = bytesFrom(shared, carried[1]);
+        Value later = b.add(index, ahead * tile.depth);
+        Values loaded, units;
+        if (copiesWeights())
+          copyWeights(later, filled);
+        else
+          units = loadWeights(later);
+        if (copiesRows())
+          copyRows(later, filled);
+        else
+          loaded = loadRows(later);
+        commitCopies(b);
+        Values next = multiply(slot, carried.drop_front(2));
+        if (!copiesRows())
+          storeRows(loaded, filled);
+        if (!copiesWeights())
+          storeWeights(units, later, filled);
+        next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
+        return next;
+      });
   // Copies behind the last index, which wrote zeros.
   waitCopies(b, 0);
   return Values(ArrayRef(results).drop_front(2));
@@ -486,7 +467,8 @@ void MmaGemm::finish(Value row, ValueRange sums) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run);
+          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+                   endColumn);
         }
       });
     }
@@ -525,7 +507,8 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
-      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals);
+      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
+               endColumn);
     });
   });
 }
@@ -545,11 +528,10 @@ LogicalResult MmaGemm::build() {
   lane = laneId(b);
   warp = warpId(b);
   shared = sharedMemory(b);
-  Value head = shape.heads > 1 ? blockId(b, 2) : b.i64(0);
-  Value firstOfHead = b.mul(head, shape.width);
+  Value firstOfHead = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), width);
   firstColumn = b.add(firstOfHead, b.mul(blockId(b, 1), tile.columns));
-  endColumn = b.add(firstOfHead, shape.width);
-  firstIndex = b.mul(head, depth);
+  endColumn = b.add(firstOfHead, width);
+  firstIndex = b.mul(heads > 1 ? blockId(b, 2) : b.i64(0), depth);
   if (getTableBytes(request)) {
     table = b.field(shared, tile.stages * tile.getStageBytes(numWeights));
     reader.fillTable(b, thread, table);
@@ -562,8 +544,8 @@ LogicalResult MmaGemm::build() {
     buildTile(row);
     return status;
   }
-  SegmentTile place =
-      findSegmentTile(b, segments, b.i64(shape.experts), tile.rows, blockId(b));
+  SegmentTile place = findSegmentTile(b, segments, b.i64(experts), tile.rows,
+                                      blockId(b));
   b.ifThen(place.isThere, [&] {
     bindWeights(place.expert);
     rows = place.rows;
@@ -591,14 +573,14 @@ static StringRef whyNot(const KernelRequest &request) {
 }
 
 /// The tiles, for ascending numbers of rows per expert (or of all rows).
-static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
-  auto op = cast<moex::GroupedGemmOp>(request.op);
-  int64_t numWeights = op.getWeights().size();
-  int64_t width =
-      request.operands[request.op->getNumOperands() - 1].getRowElements();
+static SmallVector<MmaTile> getTiles(const GemmShape &shape,
+                                     const target::IsaLevel &level,
+                                     int64_t tableBytes) {
+  int64_t numWeights = shape.numWeights;
   // One dense product has as many blocks as it has tiles along its columns; of
   // experts several work at once.
-  bool isWide = numWeights == 1 && (op.getSegments() || width >= 16384);
+  bool isWide = numWeights == 1 &&
+                (shape.experts || shape.width * shape.heads >= 16384);
   int64_t fewColumns = isWide ? 64 : numWeights <= 2 ? 32 : 16;
   MmaTile few = {"few", 16, fewColumns, 128, 5, 1, 1, 4};
   MmaTile some = {"some", 64, 128, 32, 4, 2, 4, 1};
@@ -609,9 +591,9 @@ static SmallVector<MmaTile> getTiles(const KernelRequest &request) {
   MmaTile many = some;
   many.part = "many";
   many.rows = 128;
-  if (request.level.exact && request.level.major == 9)
+  if (level.exact && level.major == 9)
     many = {"wgmma", 128, some.columns, 64, 3, 8, 1, 1, /*isAsync=*/true};
-  while (few.stages * few.getStageBytes(numWeights) + getTableBytes(request) >
+  while (few.stages * few.getStageBytes(numWeights) + tableBytes >
          kMaxSharedBytes)
     --few.stages;
   return {few, some, many};
@@ -629,9 +611,9 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   }
   GemmShape shape(request);
   int64_t tableBytes = getTableBytes(request);
-  SmallVector<MmaTile> tiles = getTiles(request);
-  bool hasRoles = shape.numWeights <= 2 && !op.getHeads() &&
-                  canCopyWeights(request) && usesWarpRoles(request);
+  SmallVector<MmaTile> tiles = getTiles(shape, request.level, tableBytes);
+  // What warps with roles take over, they do better but for few rows.
+  bool hasRoles = usesWarpRoles(request);
   if (hasRoles)
     tiles.resize(1);
   Launches launches;
@@ -641,7 +623,7 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   constexpr int64_t kBounds[] = {16, 96, std::numeric_limits<int32_t>::max()};
   for (size_t i = 0; i < tiles.size(); ++i) {
     MmaTile tile = tiles[i];
-    int64_t high = kBounds[i];
+    RowRange range{low, kBounds[i]};
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = tile.getThreads();
@@ -649,7 +631,7 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
         tile.stages * tile.getStageBytes(shape.numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
       Value count = countRowTiles(host, rows, shape, tile.rows);
-      return {host.select(isInRange(host, rows, shape, {low, high}), count,
+      return {host.select(isInRange(host, rows, shape, range), count,
                           host.i64(0)),
               host.i64(llvm::divideCeil(shape.width, tile.columns)),
               host.i64(shape.heads)};
@@ -659,7 +641,7 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
       return MmaGemm(request, arguments, b, tile).build();
     };
     launches.push_back(launch);
-    low = high;
+    low = range.high;
   }
   if (hasRoles)
     launches.append(tcGemmLaunches(request, low));

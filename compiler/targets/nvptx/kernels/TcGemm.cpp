@@ -3,22 +3,24 @@
 // Three warpgroups to a block, one block to a multiprocessor. The first copies:
 // rows are gathered by cp.async, 16 bytes per thread, to where the 128-byte
 // swizzle of wgmma wants them; weights come by bulk copies, which count their
-// bytes on a barrier. The other two multiply. Between them lies a ring of stages
-// of 64 contraction indices, each with a barrier that says it is full and one
-// that says it is empty.
+// bytes on a barrier. The other two multiply. Between them lies a ring of
+// stages of 64 contraction indices, each with a barrier that says it is full
+// and one that says it is empty.
 //
-// Blocks stay: each walks the list of tiles with a stride, and while the results
-// of one tile are computed and stored, the first stages of the next are copied.
-// Where an expert's tiles begin in the list, each block finds out by itself.
+// Blocks stay: each walks the list of tiles with a stride, and while the
+// results of one tile are computed and stored, the first stages of the next are
+// copied. Where an expert's tiles begin in the list, each block finds out by
+// itself.
 //
 // Tiles of 128 rows: each warpgroup has 64 of them and all columns. Tiles of 64
-// rows, for fewer rows per expert: each has all of them and half of the columns.
+// rows, for fewer rows per expert: each has all of them and half of the
+// columns.
 //
 // Weights lie in #moeq.row_blocks<64, 8>: 64 columns by 64 indices are 8 KiB in
-// one run. But wgmma steps from 8 columns to the next by one distance, over all of
-// its columns; so the units of 8 indices, 1 KiB of a block, are copied one by
-// one, each by another lane, to lie beside those of the other blocks. One wgmma
-// then has the columns of all weights.
+// one run. But wgmma steps from 8 columns to the next by one distance, over all
+// of its columns; so the units of 8 indices, 1 KiB of a block, are copied one
+// by one, each by another lane, to lie beside those of the other blocks. One
+// wgmma then has the columns of all weights.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/TensorCore.h"
@@ -44,8 +46,8 @@ constexpr int64_t kCopyBytes = kBlockColumns * kUnitBytes;
 constexpr int64_t kGroupWarps = 4, kGroupThreads = kGroupWarps * kWarp;
 constexpr int64_t kGroupRows = 64, kConsumers = 2;
 constexpr int64_t kThreads = (1 + kConsumers) * kGroupThreads;
-/// Registers of a thread that copies, which holds the addresses of eight rows, and
-/// of one that multiplies. Warps exchange what they began with: 168 each.
+/// Registers of a thread that copies, which holds the addresses of eight rows,
+/// and of one that multiplies. Warps exchange what they began with: 168 each.
 constexpr int64_t kCopyRegisters = 72, kProductRegisters = 216;
 static_assert(kCopyRegisters + kConsumers * kProductRegisters <= 3 * 168);
 /// Columns that 128 accumulators per thread hold, more than which ptxas spills.
@@ -53,8 +55,8 @@ constexpr int64_t kMostColumns = 256;
 /// Shared memory of a block on sm_90, and multiprocessors.
 constexpr int64_t kSharedBytes = 227 * 1024, kMostBlocks = 132;
 constexpr int64_t kMostStages = 8;
-/// Tiles along the rows between which tiles along the columns come: together they
-/// read rows and weights of about the same size.
+/// Tiles along the rows between which tiles along the columns come: together
+/// they read rows and weights of about the same size.
 constexpr int64_t kBandTiles = 16;
 
 /// How a block works.
@@ -96,8 +98,8 @@ public:
   TcGemm(const KernelRequest &request, const KernelArguments &arguments,
          CodeBuilder &b, const TcTile &tile)
       : GemmFrame(request, arguments, b), tile(tile),
-        columnTiles(llvm::divideCeil(shape.width, tile.columns)),
-        numStages(llvm::divideCeil(shape.depth, kDepth)) {}
+        columnTiles(llvm::divideCeil(width, tile.columns)),
+        numStages(llvm::divideCeil(depth, kDepth)) {}
 
   LogicalResult build();
 
@@ -112,8 +114,9 @@ private:
   void listTiles();
   Value countTiles();
   Place findTile(Value number);
-  /// Runs `body` on the block's tiles. `stage` is the number of the tile's first
-  /// stage, an i32, counting those of all tiles before. Returns that after all.
+  /// Runs `body` on the block's tiles. `stage` is the number of the tile's
+  /// first stage, an i32, counting those of all tiles before. Returns that
+  /// after all.
   Value walkTiles(function_ref<void(const Place &, Value stage)> body);
 
   void produce();
@@ -200,25 +203,24 @@ void TcGemm::setUp() {
 /// Fills the lists of first tiles and first rows.
 void TcGemm::listTiles() {
   Type i32 = b.getI32Type();
-  Value experts = b.i64(shape.experts);
+  Value count = b.i64(experts);
   Value starts = b.field(shared, tile.getStarts());
-  Value firstRows = b.field(shared, tile.getFirstRows(shape.experts));
-  b.loop(thread, b.add(experts, 1), kThreads, [&](Value i) {
-    b.store(b.load(segments, i, i32), firstRows, i);
-  });
+  Value firstRows = b.field(shared, tile.getFirstRows(experts));
+  b.loop(thread, b.add(count, 1), kThreads,
+         [&](Value i) { b.store(b.load(segments, i, i32), firstRows, i); });
   syncBlock(b);
   b.ifThen(isEqual(warp, b.i64(0)), [&] {
     b.ifThen(isEqual(lane, b.i64(0)), [&] { b.store(b.i32(0), starts); });
-    b.loop(b.i64(0), experts, b.i64(kWarp), ValueRange{b.i32(0)},
+    b.loop(b.i64(0), count, b.i64(kWarp), ValueRange{b.i32(0)},
            [&](Value base, ValueRange carried) -> Values {
              Value expert = b.add(base, lane);
-             Value isThere = b.lessThan(expert, experts);
-             Value safe = b.min(expert, b.i64(shape.experts - 1));
+             Value isThere = b.lessThan(expert, count);
+             Value safe = b.min(expert, b.i64(experts - 1));
              Value rows = b.sub(b.load(firstRows, b.add(safe, 1), i32),
                                 b.load(firstRows, safe, i32));
-             Value end = b.mul(b.div(plus(rows, tile.rows - 1),
-                                     b.i32(tile.rows)),
-                               b.i32(columnTiles));
+             Value end =
+                 b.mul(b.div(plus(rows, tile.rows - 1), b.i32(tile.rows)),
+                       b.i32(columnTiles));
              end = b.select(isThere, end, b.i32(0));
              for (int64_t delta = 1; delta < kWarp; delta *= 2) {
                Value other = shuffleUp(b, end, delta);
@@ -234,7 +236,7 @@ void TcGemm::listTiles() {
 
 Value TcGemm::countTiles() {
   if (segments)
-    return b.load(b.field(shared, tile.getStarts() + 4 * shape.experts),
+    return b.load(b.field(shared, tile.getStarts() + 4 * experts),
                   b.getI32Type());
   return narrow(b.mul(ceilDiv(b, arguments.rows, tile.rows), columnTiles));
 }
@@ -246,8 +248,8 @@ TcGemm::Place TcGemm::findTile(Value number) {
   if (segments) {
     // The last expert whose tiles begin at or before this one has rows.
     Value starts = b.field(shared, tile.getStarts());
-    Value low = b.i32(0), high = b.i32(shape.experts);
-    for (unsigned i = 0; i < llvm::Log2_64_Ceil(shape.experts); ++i) {
+    Value low = b.i32(0), high = b.i32(experts);
+    for (unsigned i = 0; i < llvm::Log2_64_Ceil(experts); ++i) {
       Value middle = b.div(b.add(low, high), b.i32(2));
       Value isBelow = b.compare(arith::CmpIPredicate::sle,
                                 b.load(starts, b.widen(middle), i32), number);
@@ -255,8 +257,8 @@ TcGemm::Place TcGemm::findTile(Value number) {
       high = b.select(isBelow, high, middle);
     }
     place.expert = b.widen(low);
-    Value firstRows = at(b.field(shared, tile.getFirstRows(shape.experts)),
-                         b.mul(place.expert, 4));
+    Value firstRows =
+        at(b.field(shared, tile.getFirstRows(experts)), b.mul(place.expert, 4));
     number = b.sub(number, b.load(starts, place.expert, i32));
     first = b.widen(b.load(firstRows, i32));
     count = b.sub(b.widen(b.load(b.field(firstRows, 4), i32)), first);
@@ -304,9 +306,8 @@ TcGemm::RowCopies TcGemm::prepareRows(const Place &place) {
     Value source = b.add(place.row, b.select(isThere, inTile, b.i64(0)));
     if (gather)
       source = b.widen(b.load(gather, source, b.getI32Type()));
-    copies.from.push_back(
-        b.element(rowPointer(b, request, arguments, 0, source), copies.index,
-                  shape.xType));
+    copies.from.push_back(b.element(
+        rowPointer(b, request, arguments, 0, source), copies.index, xType));
     copies.isThere.push_back(isThere);
   }
   return copies;
@@ -315,14 +316,13 @@ TcGemm::RowCopies TcGemm::prepareRows(const Place &place) {
 void TcGemm::copyRows(const RowCopies &copies, Value index, Value slot) {
   constexpr int64_t step = kGroupThreads / kStageUnits;
   Value to = at(slot, copies.to);
-  Value isInside =
-      b.lessThan(b.add(index, copies.index), b.i64(shape.depth));
+  Value isInside = b.lessThan(b.add(index, copies.index), b.i64(depth));
   for (size_t i = 0; i < copies.from.size(); ++i) {
     Value isThere = copies.isThere[i];
-    if (shape.depth % kDepth != 0)
+    if (depth % kDepth != 0)
       isThere = both(isThere, isInside);
     copyAsync(b, b.field(to, i * step * kRowBytes),
-              b.element(copies.from[i], index, shape.xType), isThere);
+              b.element(copies.from[i], index, xType), isThere);
   }
 }
 
@@ -338,9 +338,8 @@ TcGemm::WeightCopy TcGemm::prepareWeights(const Place &place) {
   for (int64_t w = 1; w < tile.numWeights; ++w)
     from = b.select(isEqual(weight, b.i64(w)), matrices[w], from);
   Value firstBlock = b.div(place.column, kBlockColumns);
-  Value unit = b.add(b.mul(b.add(firstBlock, block),
-                           shape.depth / kUnitIndices),
-                     copy.unit);
+  Value unit =
+      b.add(b.mul(b.add(firstBlock, block), depth / kUnitIndices), copy.unit);
   copy.from = at(from, b.mul(unit, kCopyBytes));
   // Each warpgroup's columns of all weights lie side by side.
   int64_t own = tile.getOwnColumns();
@@ -351,7 +350,7 @@ TcGemm::WeightCopy TcGemm::prepareWeights(const Place &place) {
   copy.to = b.add(b.mul(copy.to, kUnitBytes), tile.getRowsBytes());
   // Behind the last column nothing is copied: what lies there goes into columns
   // that are not stored.
-  Value blocks = b.i64(llvm::divideCeil(shape.width, kBlockColumns));
+  Value blocks = b.i64(llvm::divideCeil(width, kBlockColumns));
   copy.blocks = b.min(b.sub(blocks, firstBlock), b.i64(tile.getBlocks()));
   copy.isThere =
       both(b.lessThan(block, copy.blocks),
@@ -361,34 +360,34 @@ TcGemm::WeightCopy TcGemm::prepareWeights(const Place &place) {
 
 void TcGemm::copyWeights(const WeightCopy &copy, Value index, Value stage) {
   Value full = fullBarrier(stage);
-  Value units = b.min(b.sub(b.i64(shape.depth / kUnitIndices),
-                            b.div(index, kUnitIndices)),
-                      b.i64(kStageUnits));
+  Value units =
+      b.min(b.sub(b.i64(depth / kUnitIndices), b.div(index, kUnitIndices)),
+            b.i64(kStageUnits));
   b.ifThen(isEqual(lane, b.i64(0)), [&] {
     Value copies = b.mul(b.mul(copy.blocks, units), tile.numWeights);
     expectBytes(b, full, narrow(b.mul(copies, kCopyBytes)));
   });
   syncWarp(b);
   Value isThere = copy.isThere;
-  if (shape.depth % kDepth != 0)
+  if (depth % kDepth != 0)
     isThere = both(isThere, b.lessThan(copy.unit, units));
   b.ifThen(isThere, [&] {
     copyBulk(b, at(slotOf(stage), copy.to),
-             at(copy.from, b.mul(index, kCopyBytes / kUnitIndices)),
-             kCopyBytes, full);
+             at(copy.from, b.mul(index, kCopyBytes / kUnitIndices)), kCopyBytes,
+             full);
   });
 }
 
 /// Clears the unit of weights after the last, if a product reads it: zeros of
 /// rows times whatever lay there need not be zeros.
 void TcGemm::clearUnit(Value index, Value slot) {
-  if (shape.depth % kIndices == 0)
+  if (depth % kIndices == 0)
     return;
-  int64_t unit = shape.depth % kDepth / kUnitIndices;
+  int64_t unit = depth % kDepth / kUnitIndices;
   int64_t bytes = tile.getAllColumns() * kUnitBytes;
   Value to = b.field(slot, tile.getRowsBytes() + unit * bytes);
   Value zeros = b.create<LLVM::ZeroOp>(b.vectorOf(b.getI32Type(), 4));
-  b.ifThen(b.lessThan(b.i64(shape.depth - kDepth), index), [&] {
+  b.ifThen(b.lessThan(b.i64(depth - kDepth), index), [&] {
     for (int64_t i = 0; i < bytes; i += kGroupThreads * kUnitBytes) {
       Value offset = b.add(b.mul(thread, kUnitBytes), i);
       b.ifThen(b.lessThan(offset, b.i64(bytes)),
@@ -448,9 +447,9 @@ Value TcGemm::multiplyStage(Value stage, int64_t depth, Value sums) {
       b, weights, {all * kUnitBytes, 8 * kUnitBytes, /*isSwizzled=*/false});
   beginProducts(b);
   for (int64_t k = 0; k < depth; k += kIndices)
-    sums = multiplyAsync(b, sums, b.add(left, k * 2 / 16),
-                         b.add(right, k / kUnitIndices * all), columns,
-                         shape.op.getCompute());
+    sums =
+        multiplyAsync(b, sums, b.add(left, k * 2 / 16),
+                      b.add(right, k / kUnitIndices * all), columns, compute);
   commitProducts(b);
   return sums;
 }
@@ -464,7 +463,7 @@ void TcGemm::release(Value stage, Value isThere) {
 CodeBuilder::Values TcGemm::multiply(Value first) {
   Value sums = zeroSums(b, tile.getProductColumns());
   Value yes = b.constant(b.getI1Type(), 1);
-  int64_t whole = shape.depth / kDepth, rest = shape.depth % kDepth;
+  int64_t whole = depth / kDepth, rest = depth % kDepth;
   // What a product reads stays until the next ones are on their way: then all
   // but those have been made.
   if (whole)
@@ -519,7 +518,7 @@ void TcGemm::consume() {
 /// A thread's sums are two adjacent columns of each eight, of rows lane / 4 and
 /// eight further.
 void TcGemm::finish(const Place &place, ValueRange sums) {
-  if (!shape.op.getBiases().empty())
+  if (!op.getBiases().empty())
     bindWeights(place.expert);
   int64_t own = tile.getOwnColumns(), pieces = own / 8;
   Value inTile = b.add(b.mul(groupWarp, 16), b.div(lane, 4));
@@ -531,7 +530,7 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
   Place mine = place;
   mine.column = column;
   Value first = b.add(column, b.mul(b.rem(lane, 4), 2));
-  bool isWide = CodeBuilder::isSmallFloat(shape.outType) && shape.width % 8 == 0;
+  bool isWide = CodeBuilder::isSmallFloat(outType) && width % 8 == 0;
   for (int64_t half : {0, 1}) {
     Value row = b.add(inTile, half * 8);
     auto getSum = [&](int64_t weight, int64_t piece, int64_t i) {
@@ -543,7 +542,8 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
           SmallVector<Values> run(tile.numWeights);
           for (int64_t w = 0; w < tile.numWeights; ++w)
             run[w] = {getSum(w, n, 0), getSum(w, n, 1)};
-          storeRun(b.add(place.row, row), b.add(first, n * 8), run);
+          storeRun(b.add(place.row, row), b.add(first, n * 8), run,
+                   b.i64(width));
         }
       });
       continue;
@@ -558,10 +558,9 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
           for (int64_t w = 0; w < tile.numWeights; ++w)
             values.push_back(getSum(w, piece, i));
           // Columns that are not there have no bias.
-          Value safe = b.min(b.add(first, piece * 8 + i),
-                             b.i64(shape.width - 1));
+          Value safe = b.min(b.add(first, piece * 8 + i), b.i64(width - 1));
           Value x = b.create<arith::BitcastOp>(b.getI16Type(),
-                                               compute(values, safe));
+                                               buildOutput(values, safe));
           pair = b.create<LLVM::InsertElementOp>(pair, x, b.i32(i));
         }
         four.push_back(b.create<LLVM::BitcastOp>(b.getI32Type(), pair));
@@ -572,8 +571,8 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
   }
 }
 
-/// Stores two columns of each of four times eight per thread as all eight of one:
-/// four lanes exchange theirs.
+/// Stores two columns of each of four times eight per thread as all eight of
+/// one: four lanes exchange theirs.
 void TcGemm::storePairs(const Place &place, Value inTile,
                         ArrayRef<Values> words) {
   Value quad = b.rem(lane, 4);
@@ -597,7 +596,7 @@ void TcGemm::storePairs(const Place &place, Value inTile,
     }
     int64_t offset = n * 32;
     Value isThere =
-        both(isRow, b.lessThan(b.add(column, offset), b.i64(shape.width)));
+        both(isRow, b.lessThan(b.add(column, offset), b.i64(width)));
     b.ifThen(isThere, [&] {
       Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
       for (int64_t i = 0; i < 4; ++i)
@@ -638,9 +637,9 @@ static int64_t chooseColumns(const GemmShape &shape, int64_t rows) {
     int64_t tiles = llvm::divideCeil(shape.width, columns);
     int64_t cost = tiles * (all + rowsCost);
     // A dense product of few rows has as many blocks as columns give.
-    bool isFew = !shape.experts && (rows == kGroupRows
-                                        ? tiles < kMostBlocks
-                                        : shape.width < 4096 && all > 128);
+    bool isFew = !shape.experts &&
+                 (rows == kGroupRows ? tiles < kMostBlocks
+                                     : shape.width < 4096 && all > 128);
     if (isFew)
       cost += std::numeric_limits<int32_t>::max() / tiles;
     if (cost < bestCost) {
@@ -653,9 +652,8 @@ static int64_t chooseColumns(const GemmShape &shape, int64_t rows) {
 
 bool nvptx::usesWarpRoles(const KernelRequest &request) {
   GemmShape shape(request);
-  return request.level.exact && request.level.major == 9 &&
-         CodeBuilder::isSmallFloat(shape.xType) &&
-         shape.xType == shape.op.getCompute() &&
+  return request.level.exact && request.level.major == 9 && shape.heads == 1 &&
+         shape.xType == shape.compute && canCopyWeights(request) &&
          chooseColumns(shape, kGroupRows);
 }
 
@@ -679,8 +677,8 @@ Launches nvptx::tcGemmLaunches(const KernelRequest &request, int64_t low) {
     launch.sharedBytes = tile.getSharedBytes(shape.experts);
     launch.grid = [=](CodeBuilder &host, Value rows) {
       int64_t columnTiles = llvm::divideCeil(shape.width, tile.columns);
-      Value tiles = host.mul(countRowTiles(host, rows, shape, tile.rows),
-                             columnTiles);
+      Value tiles =
+          host.mul(countRowTiles(host, rows, shape, tile.rows), columnTiles);
       Value blocks = host.min(tiles, host.i64(kMostBlocks));
       return lineGrid(host, host.select(isInRange(host, rows, shape, range),
                                         blocks, host.i64(0)));
