@@ -453,9 +453,6 @@ FailureOr<Launches> nvptx::gemmLaunches(const KernelRequest &request) {
   DeviceLaunch launch;
   launch.threads = kThreads;
   if (op.getHeads()) {
-    if (op.getCompute().isInteger(8))
-      return op.emitOpError("with heads and compute = i8 is not supported by "
-                            "target 'nvptx'");
     launch.grid = [width](CodeBuilder &host, Value rows) {
       return elementGrid(host, rows, width, kThreads);
     };

@@ -602,6 +602,8 @@ static SmallVector<MmaTile> getTiles(const GemmShape &shape,
 
 std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (op.getCompute().isInteger(8))
+    return integerGemmLaunches(request);
   if (StringRef reason = whyNot(request); !reason.empty()) {
     // In f32 nothing else was asked for.
     if (!op.getCompute().isF32())
