@@ -2,14 +2,15 @@
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16]
         [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--tokens=12,..]
-        [--plugin=FILE] [MODEL..]
+        [--decode=N] [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source or the folder of a golden checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
 emulates. Sources with random weights score sequences of the lengths of --tokens, of
-every modality that they have; goldens take a prefill of 33 tokens, 8 decode steps and
-a scoring of all.
+every modality that they have, or, with --decode, take a prefill of N tokens, 3 decode
+steps and a scoring of all; goldens take a prefill of 33 tokens, 8 decode steps and a
+scoring of all.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 most models give equal bits; tensor cores sum in another order. What is judged is the
@@ -84,6 +85,11 @@ class Runner:
                 reference["features"].astype(np.float32).tofile(rows)
                 words.append(f"--rows={rows}")
             command(words, **environment)
+            return np.fromfile(output, np.float32)
+        if self.options.decode:
+            ids = ",".join(str(1 + i * 7 % 60) for i in range(self.options.decode + 3))
+            command([self.steps, artifact, self.options.decode, ids, output],
+                    **environment)
             return np.fromfile(output, np.float32)
         sources = [["--ids", ",".join(str(1 + i * 7 % 60) for i in range(count))]
                    for count in self.options.tokens]
@@ -167,6 +173,7 @@ def main():
     parser.add_argument("--quantize")
     parser.add_argument("--tokens", default=[12],
                         type=lambda text: [int(word) for word in text.split(",")])
+    parser.add_argument("--decode", type=int, default=0)
     parser.add_argument("--plugin")
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     options = parser.parse_args()
