@@ -62,11 +62,10 @@ public:
   IntegerGemm(const KernelRequest &request, const KernelArguments &arguments,
               CodeBuilder &b, const IntegerTile &tile)
       : GemmFrame(request, arguments, b), tile(tile), f32(b.getF32Type()),
-        i32(b.getI32Type()), depth(shape.depth), numWeights(shape.numWeights),
-        rowTiles(tile.rows / tile.warpRows / 16),
+        i32(b.getI32Type()), rowTiles(tile.rows / tile.warpRows / 16),
         pieces(tile.columns / tile.warpColumns / kPiece),
-        reader(request.operands[1], depth, shape.op.getCompute()),
-        group(reader.getGroup()), groups(tile.depth / group) {}
+        reader(request.operands[1], depth, compute), group(reader.getGroup()),
+        groups(tile.depth / group) {}
 
   LogicalResult build();
 
@@ -85,7 +84,7 @@ private:
   /// Whether rows are read 16 bytes at a time, and loads of 16 elements.
   bool wideRows() const { return depth % 8 == 0; }
   int64_t getRowLoads() const {
-    return wideRows() ? CodeBuilder::byteSize(shape.xType) : kChunk;
+    return wideRows() ? CodeBuilder::byteSize(xType) : kChunk;
   }
   /// The first of four totals of a product.
   int64_t getTotal(int64_t weight, int64_t rowTile, int64_t piece) const {
@@ -114,11 +113,11 @@ private:
 
   const IntegerTile &tile;
   Type f32, i32;
-  int64_t depth, numWeights, rowTiles, pieces;
+  int64_t rowTiles, pieces;
   WeightReader reader;
   /// Indices of a group, and groups of a stage.
   int64_t group, groups;
-  Value thread, lane, warp, rows, shared, firstColumn, firstIndex;
+  Value thread, lane, warp, rows, shared, firstColumn, endColumn, firstIndex;
   /// What this thread fills of each stage.
   struct RowChunk {
     Value from, inTile, chunk, isThere;
@@ -156,7 +155,7 @@ void IntegerGemm::prepare(Value row) {
     if (gather)
       source = b.widen(b.load(gather, source, i32));
     result.from = b.element(rowPointer(b, request, arguments, 0, source),
-                            firstIndex, shape.xType);
+                            firstIndex, xType);
     rowChunks.push_back(result);
   }
   // What is not there is read from the first column, and multiplied by zero or
@@ -205,9 +204,9 @@ CodeBuilder::Values IntegerGemm::loadRow(Value index, int64_t number) {
     Value place = b.add(b.add(index, b.mul(chunk.chunk, kChunk)), i);
     Value isInside = b.lessThan(place, b.i64(depth));
     Value from =
-        b.element(chunk.from, b.select(isInside, place, b.i64(0)), shape.xType);
-    Value x = wideRows() ? loadWide(b, from, i32, 4)
-                         : b.toF32(b.load(from, shape.xType));
+        b.element(chunk.from, b.select(isInside, place, b.i64(0)), xType);
+    Value x =
+        wideRows() ? loadWide(b, from, i32, 4) : b.toF32(b.load(from, xType));
     loaded.push_back(b.select(both(isInside, chunk.isThere), x, zero));
   }
   return loaded;
@@ -221,8 +220,8 @@ void IntegerGemm::storeRow(ArrayRef<Value> loaded, int64_t number, Value slot) {
   if (wideRows()) {
     int64_t lanes = kChunk / getRowLoads();
     for (Value words : loaded) {
-      Value vector = b.toF32(
-          b.create<LLVM::BitcastOp>(b.vectorOf(shape.xType, lanes), words));
+      Value vector =
+          b.toF32(b.create<LLVM::BitcastOp>(b.vectorOf(xType, lanes), words));
       for (int64_t i = 0; i < lanes; ++i)
         numbers.push_back(b.extract(vector, i));
     }
@@ -390,7 +389,8 @@ void IntegerGemm::finish(Value row, ValueRange totals) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(totals[getTotal(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run);
+          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+                   endColumn);
         }
       });
     }
@@ -427,10 +427,10 @@ LogicalResult IntegerGemm::build() {
   lane = laneId(b);
   warp = warpId(b);
   shared = sharedMemory(b);
-  Value head = shape.heads > 1 ? blockId(b, 2) : b.i64(0);
-  Value firstOfHead = b.mul(head, shape.width);
+  Value head = heads > 1 ? blockId(b, 2) : b.i64(0);
+  Value firstOfHead = b.mul(head, width);
   firstColumn = b.add(firstOfHead, b.mul(blockId(b, 1), tile.columns));
-  endColumn = b.add(firstOfHead, shape.width);
+  endColumn = b.add(firstOfHead, width);
   firstIndex = b.mul(head, depth);
   if (!segments) {
     bindWeights(Value());
@@ -440,7 +440,7 @@ LogicalResult IntegerGemm::build() {
     return status;
   }
   SegmentTile place =
-      findSegmentTile(b, segments, b.i64(shape.experts), tile.rows, blockId(b));
+      findSegmentTile(b, segments, b.i64(experts), tile.rows, blockId(b));
   b.ifThen(place.isThere, [&] {
     bindWeights(place.expert);
     rows = place.rows;
