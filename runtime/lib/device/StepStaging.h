@@ -63,8 +63,8 @@ public:
   moe_step_v1 &step() { return hostStep; }
 
   const DeviceBatch &batch() const { return given; }
-  /// Whether routers get something from the caller.
-  bool steersRouters() const { return steers; }
+  /// What routers get from the caller, a bit for each array; empty: nothing.
+  const std::vector<uint64_t> &operands() const { return operandBits; }
 
   /// Where things lie in the results.
   uint64_t tokens() const { return results.tokens; }
@@ -89,6 +89,7 @@ private:
   void writeInputs(uint8_t *host, const DeviceAddresses &at,
                    moe_routing_io_v1 &there);
   void layOutInputs(Cursor &cursor);
+  void setOperand(size_t list, size_t element);
   uint64_t rawBytes(size_t modality) const;
 
   const ModelDescription &model;
@@ -117,7 +118,7 @@ private:
   std::vector<int32_t *> ids;
   std::vector<float *> weights;
   std::vector<const void *> inputs[kRoutingInputs]; // by router
-  bool steers = false;
+  std::vector<uint64_t> operandBits;
 };
 
 } // namespace moe::rt

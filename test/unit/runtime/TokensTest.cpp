@@ -34,13 +34,7 @@ struct Pair {
   explicit Pair(Session &session)
       : first(session.create_sequence()), second(session.create_sequence()) {
     session.step("prefill", first, {input("text", "hello")});
-    items = {item(first, {}), item(second, {})};
-    items[0].inputs = &next;
-    items[1].inputs = &prompt;
-    for (Item &each : items) {
-      each.num_inputs = 1;
-      each.rows = nullptr;
-    }
+    items = {itemOf(first, next), itemOf(second, prompt)};
     rows[0] = 0;
     rows[1] = 3;
     for (size_t i = 0; i < 2; ++i) {
@@ -157,34 +151,27 @@ TEST_F(Tokens, Refusals) {
 class DeviceTokens : public DeviceTest {};
 
 TEST_F(DeviceTokens, ComeBackAlone) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   ReferenceSequence reference;
   const moe_sampling_options greedy = sampling_options();
   const moe_sampling_options drawn = warm();
-  EXPECT_EQ(sampling_info(session, drawn).on_device, 1u);
+  EXPECT_EQ(sampling_info(on.session, drawn).on_device, 1u);
   for (int i = 0; i < 12; ++i) {
     const std::string next(1, static_cast<char>('a' + i));
     const Input text = input("text", next);
-    Item one = item(sequence, {});
-    one.inputs = &text;
-    one.num_inputs = 1;
+    Item one = itemOf(on.sequence, text);
     reference.addText(next);
     const auto position = static_cast<uint64_t>(i + 1);
     const bool isGreedy = i % 3 != 0;
     const uint64_t bytes = driver.bytesToHost();
     const int32_t token =
-        step_tokens(session, "decode", &one, 1,
+        step_tokens(on.session, "decode", &one, 1,
                     {token_request(isGreedy ? greedy : drawn, 5, position)})[0];
     // Nothing but the token, as aligned as all, in one copy.
     EXPECT_EQ(driver.bytesToHost() - bytes, 256u);
     EXPECT_EQ(driver.calls("cuMemcpyDtoHAsync_v2"), i + 1);
     if (isGreedy) {
-      std::vector<float> logits = reference.lastLogits();
-      for (float &logit : logits)
-        logit = -logit; // the device's head
-      EXPECT_EQ(token, argmaxOf(logits)) << i;
+      EXPECT_EQ(token, argmaxOf(negated(reference.lastLogits()))) << i;
     } else {
       EXPECT_EQ(static_cast<uint64_t>(token),
                 (rt::randomAt(11, 5, position) >> 32) % FAKE_LOGITS)
@@ -194,7 +181,7 @@ TEST_F(DeviceTokens, ComeBackAlone) {
   // Twice by hand, three kernels each, then as a graph, whatever the options.
   EXPECT_EQ(driver.calls("cuLaunchKernel"), 6);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 11);
-  EXPECT_FAILURE(session.output(0), MOE_ERROR_INVALID_ARGUMENT,
+  EXPECT_FAILURE(on.session.output(0), MOE_ERROR_INVALID_ARGUMENT,
                  "found one for tokens alone");
 }
 
