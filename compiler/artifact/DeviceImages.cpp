@@ -51,6 +51,8 @@ static LogicalResult readFacts(ModuleOp module, DeviceLevelCode &level,
                             "'moex.kernels' and 'moex.constants' of a level "
                             "after phase 'target'");
   level.name = name.str();
+  if (auto sample = module->getAttrOfType<StringAttr>("moex.sample"))
+    level.sample = sample.str();
   level.major = static_cast<uint32_t>(major.getInt());
   level.minor = static_cast<uint32_t>(minor.getInt());
   level.exact = exact.getValue();

@@ -44,6 +44,8 @@ struct DeviceLevelCode {
   std::vector<DeviceKernel> kernels;
   std::vector<DeviceImage> images;
   std::vector<int32_t> constants;
+  /// The host code that chooses tokens; empty: there is none.
+  std::string sample;
 
   /// The PTX.
   llvm::StringRef getText() const;

@@ -39,7 +39,7 @@ public:
   Constant *addSegments(const ObjectContents &contents);
   Expected<Constant *> addVariants(ArrayRef<VariantFunctions> variants);
   /// moe_device_level_v1 of all levels; null where there are none.
-  Constant *addDevices(ArrayRef<DeviceLevelCode> devices);
+  Expected<Constant *> addDevices(ArrayRef<DeviceLevelCode> devices);
   GlobalVariable *addModel(GlobalVariable *manifest, uint64_t manifestBytes,
                            Constant *variants, uint32_t numVariants,
                            Constant *segments, Constant *devices,
@@ -129,7 +129,8 @@ TableBuilder::addVariants(ArrayRef<VariantFunctions> variants) {
   return defineRows(rows, "moe.variants");
 }
 
-Constant *TableBuilder::addDevices(ArrayRef<DeviceLevelCode> devices) {
+Expected<Constant *>
+TableBuilder::addDevices(ArrayRef<DeviceLevelCode> devices) {
   SmallVector<Constant *> levels;
   for (const DeviceLevelCode &device : devices) {
     SmallVector<Constant *> kernels, images;
@@ -149,6 +150,14 @@ Constant *TableBuilder::addDevices(ArrayRef<DeviceLevelCode> devices) {
     StringRef constants(
         reinterpret_cast<const char *>(device.constants.data()),
         device.constants.size() * sizeof(int32_t));
+    Constant *sample = null();
+    if (!device.sample.empty()) {
+      Function *function = module.getFunction(device.sample);
+      if (!function || function->isDeclaration())
+        return createStringError("expected the function '" + device.sample +
+                                 "' of a level, found no code");
+      sample = function;
+    }
     levels.push_back(ConstantStruct::getAnon(
         {i64(sizeof(moe_device_level_v1)),
          defineText(device.name, /*addNull=*/true, "moe.level"),
@@ -157,7 +166,7 @@ Constant *TableBuilder::addDevices(ArrayRef<DeviceLevelCode> devices) {
          defineRows(kernels, "moe.kernels"), defineRows(images, "moe.images"),
          constants.empty() ? null()
                            : defineText(constants, false, "moe.constants"),
-         i64(constants.size())}));
+         i64(constants.size()), sample}));
   }
   return defineRows(levels, "moe.levels");
 }
@@ -231,10 +240,13 @@ Error moec::addModelTables(Module &module, const ObjectContents &contents,
   Expected<Constant *> variantTable = builder.addVariants(variants);
   if (!variantTable)
     return variantTable.takeError();
+  Expected<Constant *> deviceTable = builder.addDevices(devices);
+  if (!deviceTable)
+    return deviceTable.takeError();
   GlobalVariable *model = builder.addModel(
       builder.addManifest(contents.manifest), contents.manifest.size(),
       *variantTable, static_cast<uint32_t>(variants.size()),
-      builder.addSegments(contents), builder.addDevices(devices),
+      builder.addSegments(contents), *deviceTable,
       devices.size());
   Function *query = builder.addQuery(model, !devices.empty());
   // The optimiser may then drop, inline and specialise all the rest.

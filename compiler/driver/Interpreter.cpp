@@ -11,6 +11,7 @@
 #include "compiler/driver/Registration.h"
 #include "compiler/driver/WeightFiles.h"
 #include "compiler/plugin/PluginLoader.h"
+#include "dialects/interfaces/ReferenceSums.h"
 #include "passes/verify/ModelEvaluator.h"
 
 #include "mlir/Parser/Parser.h"
@@ -61,6 +62,11 @@ struct CommandLine {
       "router-bias",
       cl::desc("f4 [routers, experts], added to the logits of the routers"),
       cl::value_desc("file.npy"), cl::cat(category)};
+  cl::opt<bool> exactSums{
+      "exact-sums",
+      cl::desc("Add in double and round once, in place of the order in f32 "
+               "that operations define"),
+      cl::cat(category)};
   cl::opt<std::string> output{
       "output", cl::Required,
       cl::desc("Write the rows of the first result, all positions"),
@@ -271,6 +277,7 @@ int moec::runInterpreter(int argc, char **argv) {
     llvm::errs() << said;
     return ExitUsage;
   }
+  setExactSums(options.exactSums);
   return succeeded(Interpretation(registry).run(options)) ? ExitSuccess
                                                           : ExitError;
 }

@@ -1,5 +1,6 @@
 //===- HostTensor.cpp - Dense tensors for reference evaluation ------------===//
 #include "dialects/interfaces/HostTensor.h"
+#include "dialects/interfaces/ReferenceSums.h"
 
 #include "llvm/ADT/APFloat.h"
 
@@ -9,6 +10,11 @@
 #include <numeric>
 
 using namespace moec;
+
+static bool exactSums = false;
+
+void moec::setExactSums(bool areExact) { exactSums = areExact; }
+bool moec::areSumsExact() { return exactSums; }
 
 float moec::roundToType(mlir::Type type, float x) {
   if (type.isF32())

@@ -3,6 +3,7 @@
 // Written from the descriptions of the operations, not from their lowering.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/interfaces/ReferenceSums.h"
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/row/RowEvaluator.h"
 
@@ -119,10 +120,10 @@ std::vector<float> applyMap(const HostTensor &weight, const HostTensor *bias,
   roundOperand(x, compute, weight);
   for (int64_t o = 0; o < weight.getShape()[0]; ++o) {
     ArrayRef<float> row = weight.rowF32(o);
-    float sum = 0.0f;
+    ReferenceSum sum;
     for (size_t i = 0; i < x.size(); ++i)
-      sum += x[i] * roundWeight(compute, row[i]);
-    y.push_back(bias ? sum + bias->f32()[o] : sum);
+      sum.add(x[i], roundWeight(compute, row[i]));
+    y.push_back(bias ? sum.get() + bias->f32()[o] : sum.get());
   }
   return y;
 }
@@ -389,12 +390,15 @@ LogicalResult CombineOp::evaluate(ArrayRef<HostTensor> inputs,
   int64_t tokens = inputs[1].getShape()[0];
   outputs[0] =
       HostTensor::zerosF32({tokens, getResult().getType().getDimSize(1)});
-  for (int64_t t = 0; t < tokens; ++t)
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::vector<ReferenceSum> sums(outputs[0].rowF32(t).size());
     for (auto [row, weight] :
          llvm::zip(inputs[1].rowI32(t), inputs[2].rowF32(t)))
       if (row >= 0)
-        for (auto [y, x] :
-             llvm::zip(outputs[0].rowF32(t), inputs[0].rowF32(row)))
-          y += weight * x;
+        for (auto [sum, x] : llvm::zip(sums, inputs[0].rowF32(row)))
+          sum.add(weight, x);
+    for (auto [y, sum] : llvm::zip(outputs[0].rowF32(t), sums))
+      y = sum.get();
+  }
   return success();
 }

@@ -4,6 +4,7 @@
 // Optional operands are absent, not empty, in `inputs`.
 //
 //===----------------------------------------------------------------------===//
+#include "dialects/interfaces/ReferenceSums.h"
 #include "dialects/nn/NnDialect.h"
 #include "dialects/row/RowEvaluator.h"
 
@@ -169,17 +170,17 @@ LogicalResult NormOp::evaluate(ArrayRef<HostTensor> inputs,
   for (size_t start = 0; start < all.size(); start += size) {
     MutableArrayRef<float> x = all.slice(start, size);
     if (getKind() == NormKind::Layer) {
-      float mean = 0.0f;
+      ReferenceSum sum;
       for (float v : x)
-        mean += v;
-      mean /= group;
+        sum.add(v);
+      float mean = sum.get() / group;
       for (float &v : x)
         v -= mean;
     }
-    float squares = 0.0f;
+    ReferenceSum squares;
     for (float v : x)
-      squares += v * v;
-    float root = std::sqrt(squares / group + eps);
+      squares.add(v, v);
+    float root = std::sqrt(squares.get() / group + eps);
     for (size_t i = 0; i < x.size(); ++i) {
       x[i] /= root;
       if (getWeight())
@@ -204,11 +205,11 @@ static HostTensor applyMap(const HostTensor &x, const HostTensor &weight,
   HostTensor y = HostTensor::zerosF32({rows, to});
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t o = 0; o < to; ++o) {
-      float sum = 0.0f;
+      ReferenceSum sum;
       for (auto [a, b] : llvm::zip(std::as_const(left).rowF32(r),
                                    std::as_const(right).rowF32(o)))
-        sum += a * b;
-      y.rowF32(r)[o] = bias ? sum + bias->f32()[o] : sum;
+        sum.add(a, b);
+      y.rowF32(r)[o] = bias ? sum.get() + bias->f32()[o] : sum.get();
     }
   return y;
 }
@@ -398,24 +399,25 @@ void attend(ArrayRef<float> query, ArrayRef<Seen> seen, const Scoring &scoring,
   std::vector<float> scores;
   float max = sink.value_or(-std::numeric_limits<float>::infinity());
   for (const Seen &row : seen) {
-    float score = 0.0f;
+    ReferenceSum products;
     for (auto [q, k] : llvm::zip(query, row.key))
-      score +=
-          roundToType(scoring.compute, q) * roundToType(scoring.compute, k);
-    score *= static_cast<float>(scoring.scale);
+      products.add(roundToType(scoring.compute, q),
+                   roundToType(scoring.compute, k));
+    float score = products.get() * static_cast<float>(scoring.scale);
     if (scoring.softcap)
       score = *scoring.softcap * std::tanh(score / *scoring.softcap);
     scores.push_back(score);
     max = std::max(max, score);
   }
-  float sum = sink ? std::exp(*sink - max) : 0.0f;
+  ReferenceSum total(sink ? std::exp(*sink - max) : 0.0f);
   for (float &score : scores)
-    sum += score = std::exp(score - max);
+    total.add(score = std::exp(score - max));
+  std::vector<ReferenceSum> sums(result.size());
   for (auto [score, row] : llvm::zip(scores, seen))
-    for (auto [y, v] : llvm::zip(result, row.value))
-      y += score * v;
-  for (float &y : result)
-    y /= sum;
+    for (auto [sum, v] : llvm::zip(sums, row.value))
+      sum.add(score, v);
+  for (auto [y, sum] : llvm::zip(result, sums))
+    y = sum.get() / total.get();
 }
 } // namespace
 

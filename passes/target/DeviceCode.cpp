@@ -39,53 +39,86 @@ readArguments(CodeBuilder &b, const KernelRequest &request, Block &entry) {
   return arguments;
 }
 
+FailureOr<DeviceCode::Launch>
+DeviceCode::addKernel(Location loc, const DeviceLaunch &part, StringRef name,
+                      size_t operands, Arguments readArguments) {
+  MLIRContext *context = module.getContext();
+  Builder attributes(context);
+  auto ptr = LLVM::LLVMPointerType::get(context);
+  SmallVector<Type> types = {ptr, IntegerType::get(context, 64)};
+  types.append(operands, ptr);
+  auto type =
+      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
+  std::string full = name.str();
+  if (!part.part.empty())
+    full += "_" + part.part;
+  LLVM::LLVMFuncOp kernel = functions.createFunction(loc, full, type);
+  kernel.setLinkage(LLVM::Linkage::External);
+  kernel.setAlwaysInline(false);
+  kernel.setCConv(LLVM::CConv::PTX_Kernel);
+  // ptxas needs the size of a block to know how many registers there are.
+  kernel.setPassthroughAttr(attributes.getArrayAttr(
+      {attributes.getStrArrayAttr(
+           {"nvvm.maxntid", std::to_string(part.threads)}),
+       attributes.getStrArrayAttr({"nvvm.minctasm", "1"})}));
+  Block &entry = kernel.getBody().front();
+  CodeBuilder b(loc, &entry);
+  KernelArguments arguments = readArguments(b, entry);
+  if (failed(part.emit(arguments, b, functions)))
+    return failure();
+  b.create<LLVM::ReturnOp>(ValueRange());
+  NamedAttrList facts;
+  facts.set("name", attributes.getStringAttr(full));
+  facts.set("threads", attributes.getI64IntegerAttr(part.threads));
+  facts.set("shared_bytes", attributes.getI64IntegerAttr(part.sharedBytes));
+  auto grid = part.sequenceGrid;
+  if (!grid)
+    grid = [rowGrid = part.grid](CodeBuilder &host, Value rows, Value) {
+      return rowGrid(host, rows);
+    };
+  auto ordinal = static_cast<unsigned>(kernels.size());
+  kernels.push_back(facts.getDictionary(context));
+  return Launch{ordinal, part.sharedBytes, grid};
+}
+
 FailureOr<SmallVector<DeviceCode::Launch>>
 DeviceCode::addKernels(const KernelRequest &request, StringRef name) {
   FailureOr<SmallVector<DeviceLaunch>> parts = emitter.getLaunches(request);
   if (failed(parts))
     return failure();
-  MLIRContext *context = request.op->getContext();
-  Builder attributes(context);
-  Location loc = request.op->getLoc();
-  auto ptr = LLVM::LLVMPointerType::get(context);
-  SmallVector<Type> types = {ptr, IntegerType::get(context, 64)};
-  types.append(request.operands.size(), ptr);
-  auto type =
-      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
-
   SmallVector<Launch> launches;
   for (const DeviceLaunch &part : *parts) {
-    std::string full = name.str();
-    if (!part.part.empty())
-      full += "_" + part.part;
-    LLVM::LLVMFuncOp kernel = functions.createFunction(loc, full, type);
-    kernel.setLinkage(LLVM::Linkage::External);
-    kernel.setAlwaysInline(false);
-    kernel.setCConv(LLVM::CConv::PTX_Kernel);
-    // ptxas needs the size of a block to know how many registers there are.
-    kernel.setPassthroughAttr(attributes.getArrayAttr(
-        {attributes.getStrArrayAttr(
-             {"nvvm.maxntid", std::to_string(part.threads)}),
-         attributes.getStrArrayAttr({"nvvm.minctasm", "1"})}));
-    Block &entry = kernel.getBody().front();
-    CodeBuilder b(loc, &entry);
-    KernelArguments arguments = readArguments(b, request, entry);
-    if (failed(part.emit(arguments, b, functions)))
+    FailureOr<Launch> launch = addKernel(
+        request.op->getLoc(), part, name, request.operands.size(),
+        [&](CodeBuilder &b, Block &entry) {
+          return readArguments(b, request, entry);
+        });
+    if (failed(launch))
       return failure();
-    b.create<LLVM::ReturnOp>(ValueRange());
-    NamedAttrList facts;
-    facts.set("name", attributes.getStringAttr(full));
-    facts.set("threads", attributes.getI64IntegerAttr(part.threads));
-    facts.set("shared_bytes", attributes.getI64IntegerAttr(part.sharedBytes));
-    auto grid = part.sequenceGrid;
-    if (!grid)
-      grid = [rowGrid = part.grid](CodeBuilder &host, Value rows, Value) {
-        return rowGrid(host, rows);
-      };
-    launches.push_back(
-        {static_cast<unsigned>(kernels.size()), part.sharedBytes, grid});
-    kernels.push_back(facts.getDictionary(context));
+    launches.push_back(*launch);
   }
+  return launches;
+}
+
+FailureOr<SmallVector<DeviceCode::Launch>>
+DeviceCode::addSampling(Location loc, StringRef function) {
+  SmallVector<Launch> launches;
+  for (const DeviceLaunch &part : emitter.getSamplingLaunches()) {
+    FailureOr<Launch> launch =
+        addKernel(loc, part, ("moe_sampling__" + level.name).str(),
+                  /*operands=*/0, [](CodeBuilder &, Block &entry) {
+                    KernelArguments arguments;
+                    arguments.step = entry.getArgument(0);
+                    arguments.rows = entry.getArgument(1);
+                    return arguments;
+                  });
+    if (failed(launch))
+      return failure();
+    launches.push_back(*launch);
+  }
+  if (!launches.empty())
+    module->setAttr("moex.sample",
+                    StringAttr::get(module.getContext(), function));
   return launches;
 }
 

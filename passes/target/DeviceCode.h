@@ -38,6 +38,11 @@ public:
   mlir::FailureOr<llvm::SmallVector<Launch>>
   addKernels(const KernelRequest &request, llvm::StringRef name);
 
+  /// Builds the kernels that choose tokens; none where the target has none.
+  /// `function` is host code that launches them, which the model's table names.
+  mlir::FailureOr<llvm::SmallVector<Launch>>
+  addSampling(mlir::Location loc, llvm::StringRef function);
+
   /// The offset in bytes of `values` among the level's constants.
   int64_t addConstants(llvm::ArrayRef<int32_t> values);
 
@@ -45,6 +50,13 @@ public:
   mlir::LogicalResult finish();
 
 private:
+  using Arguments =
+      llvm::function_ref<KernelArguments(CodeBuilder &, mlir::Block &)>;
+  mlir::FailureOr<Launch> addKernel(mlir::Location loc,
+                                    const DeviceLaunch &part,
+                                    llvm::StringRef name, size_t operands,
+                                    Arguments readArguments);
+
   const KernelEmitter &emitter;
   const IsaLevel &level;
   mlir::ModuleOp module;

@@ -93,6 +93,10 @@ KernelEmitter::getLaunches(const KernelRequest &request) const {
          << getName() << "' has no kernels for devices";
 }
 
+SmallVector<DeviceLaunch> KernelEmitter::getSamplingLaunches() const {
+  return {};
+}
+
 namespace {
 /// Static initialisers of several libraries use it, in any order.
 struct Registry {

@@ -177,6 +177,11 @@ public:
   /// they do.
   virtual mlir::FailureOr<llvm::SmallVector<DeviceLaunch>>
   getLaunches(const KernelRequest &request) const;
+
+  /// The launches that choose tokens behind the results of a step
+  /// (moe_sampling_v1), one row each; none: the host does it. Their kernels have
+  /// no operands. Of targets whose levels are devices.
+  virtual llvm::SmallVector<DeviceLaunch> getSamplingLaunches() const;
 };
 
 /// Makes an emitter known by its name; it lives as long as the process.

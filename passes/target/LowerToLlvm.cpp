@@ -129,6 +129,8 @@ public:
   }
 
   LogicalResult lower(func::FuncOp step);
+  /// Builds what chooses tokens, on devices.
+  LogicalResult lowerSampling(ModuleOp module);
   LogicalResult expand() {
     for (LLVM::LLVMFuncOp func : functions.getFunctions())
       if (failed(expandArithmetic(func, hostLevel)))
@@ -184,6 +186,7 @@ private:
                                       Type result, ArrayRef<Type> arguments);
   LogicalResult lowerToTeam(func::FuncOp step, moex::ParallelOp parallel);
   LogicalResult lowerToLaunches(func::FuncOp step, moex::ParallelOp parallel);
+  void returnStatus(CodeBuilder &b);
   FailureOr<Memory> lowerMemory(Operation *op, CodeBuilder &b, Value step,
                                 Extents &extents);
   FailureOr<KernelOperand> describeWeight(Operation *op, StringRef name,
@@ -296,10 +299,38 @@ LogicalResult LevelLowering::lowerToLaunches(func::FuncOp step,
   launcher.emplace(b, entry.getArgument(0), most);
   if (mlir::failed(lowerBody(parallel, b, entry.getArgument(0), Value())))
     return failure();
+  returnStatus(b);
+  return success();
+}
+
+void LevelLowering::returnStatus(CodeBuilder &b) {
   Value failed = b.compare(arith::CmpIPredicate::ne,
                            launcher->getStatus(), b.i32(0));
   b.create<LLVM::ReturnOp>(b.select(failed, b.i32(MOE_STEP_LAUNCH_FAILED),
                                     b.i32(MOE_STEP_OK)));
+}
+
+LogicalResult LevelLowering::lowerSampling(ModuleOp module) {
+  if (!device)
+    return success();
+  std::string name = ("moe_sample__" + level.name).str();
+  FailureOr<SmallVector<DeviceCode::Launch>> added =
+      device->addSampling(module.getLoc(), name);
+  if (mlir::failed(added) || added->empty())
+    return added;
+  MLIRContext *context = module.getContext();
+  LLVM::LLVMFuncOp function = functions.createFunction(
+      module.getLoc(), name,
+      LLVM::LLVMFunctionType::get(IntegerType::get(context, 32),
+                                  {LLVM::LLVMPointerType::get(context)}));
+  function.setLinkage(LLVM::Linkage::External);
+  Block &entry = function.getBody().front();
+  CodeBuilder b(module.getLoc(), &entry);
+  Value step = entry.getArgument(0);
+  launcher.emplace(b, step, /*most=*/0);
+  for (const DeviceCode::Launch &launch : *added)
+    launcher->launch(launch, Extents::ofStep(b, step).getResultRows(), {});
+  returnStatus(b);
   return success();
 }
 
@@ -678,7 +709,7 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
                                                 table.getIntervals()));
         facts.set("kernels", table.getKernels(&getContext()));
       }
-      if (failed(lowering.expand()))
+      if (failed(lowering.lowerSampling(module)) || failed(lowering.expand()))
         return failure();
       numKernels += lowering.numKernels;
       numShared += lowering.numShared;

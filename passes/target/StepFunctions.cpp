@@ -120,6 +120,10 @@ Value Extents::getSequences() {
   return evaluate(getAffineDimExpr(1, b.getContext()));
 }
 
+Value Extents::getResultRows() {
+  return evaluate(getAffineDimExpr(2, b.getContext()));
+}
+
 Value Extents::evaluate(AffineExpr expr) {
   static_assert(offsetof(moe_extents_v1, raw_inputs) ==
                     offsetof(moe_extents_v1, tokens) + 3 * sizeof(uint64_t),

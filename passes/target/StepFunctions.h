@@ -49,6 +49,7 @@ public:
   mlir::Value evaluate(mlir::AffineMap map);
   mlir::Value getTokens();
   mlir::Value getSequences();
+  mlir::Value getResultRows();
 
 private:
   mlir::Value evaluate(mlir::AffineExpr expr);

@@ -183,6 +183,32 @@ typedef struct moe_batch_v1 {
   const moe_routing_io_v1 *routing;
 } moe_batch_v1;
 
+/* How the token behind one row of results is chosen (moe/sampling.h says what
+ * the options mean). A token's weight is
+ *   2^((logit - largest logit) * scale) * 2^unit_bits
+ * by the operations of runtime/lib/sample/Weight.h, the power by the polynomial
+ * of moe_exp2.def; in sums it is rounded to a whole number. */
+typedef struct moe_sampling_row_v1 {
+  double scale;      /* log2(e) / temperature; 0: the largest logit, of equal
+                        ones the lowest id, and nothing else counts */
+  double top_p;      /* 1: all */
+  double min_weight; /* tokens of less weight, not rounded, go */
+  uint64_t random;   /* the first 64 bits of the random number in [0, 1) */
+  uint64_t top_k;    /* 0: all */
+} moe_sampling_row_v1;
+
+/* What moe_device_level_v1.sample works on: the tokens behind all rows of a
+ * step's first output. On the device, as all that its kernels look at. */
+typedef struct moe_sampling_v1 {
+  uint64_t size;
+  uint64_t width;                  /* of a row, below 2^31 */
+  uint64_t unit_bits;              /* width * 2^unit_bits is at most 2^62 */
+  const float *logits;             /* [R, width] */
+  const moe_sampling_row_v1 *rows; /* [R] */
+  int32_t *tokens; /* [R] what was chosen; -1: a logit is NaN or +infinity, or
+                      none is finite */
+} moe_sampling_v1;
+
 /* What one step works on. The arrays are indexed by the ordinals of the
  * manifest: weights by Manifest.weights, states by Manifest.states, outputs by
  * Function.outputs.
@@ -190,7 +216,7 @@ typedef struct moe_batch_v1 {
  * Steps of a device variant: this struct, the batch and the arrays of pointers
  * lie in host memory, every pointer to data in them (tokens, weights[i],
  * scratch, ..) is a device address, which the step computes with but never
- * follows. The last three fields are NULL for variants of the processor. */
+ * follows. The last four fields are NULL for variants of the processor. */
 struct moe_step_v1 {
   uint64_t size;
   const moe_host_v1 *host;
@@ -205,6 +231,8 @@ struct moe_step_v1 {
                                    pointers, those to the batch, its routing
                                    and arrays included, are device addresses */
   const void *constants;      /* device address of the level's constants */
+  const moe_sampling_v1 *sampling; /* what sample() of the level works on; NULL:
+                                      nothing */
 };
 
 /* ---- artifact to host -------------------------------------------------- */
@@ -265,6 +293,9 @@ typedef struct moe_device_level_v1 {
   const moe_device_image_v1 *images;
   const void *constants; /* copied to the device once, 64-byte aligned there */
   uint64_t constants_bytes;
+  /* Chooses tokens behind the results of a step, by launches as in a step's;
+   * called behind the step with the same struct. NULL: it cannot. */
+  int32_t (*sample)(const moe_step_v1 *step);
 } moe_device_level_v1;
 
 /* What the query returns: constant, lives as long as the library is loaded. */
@@ -299,7 +330,10 @@ MOE_ABI_ASSERT(sizeof(moe_host_v1) == 48, "layout of moe_host_v1");
 MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
 MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 64, "layout of moe_routing_io_v1");
 MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
-MOE_ABI_ASSERT(sizeof(moe_step_v1) == 80, "layout of moe_step_v1");
+MOE_ABI_ASSERT(sizeof(moe_sampling_row_v1) == 40,
+               "layout of moe_sampling_row_v1");
+MOE_ABI_ASSERT(sizeof(moe_sampling_v1) == 48, "layout of moe_sampling_v1");
+MOE_ABI_ASSERT(sizeof(moe_step_v1) == 88, "layout of moe_step_v1");
 MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");
 MOE_ABI_ASSERT(sizeof(moe_segment_v1) == 24, "layout of moe_segment_v1");
 MOE_ABI_ASSERT(sizeof(moe_model_v1) == 72, "layout of moe_model_v1");
@@ -307,7 +341,7 @@ MOE_ABI_ASSERT(sizeof(moe_launch_v1) == 40, "layout of moe_launch_v1");
 MOE_ABI_ASSERT(sizeof(moe_kernel_v1) == 24, "layout of moe_kernel_v1");
 MOE_ABI_ASSERT(sizeof(moe_device_image_v1) == 32,
                "layout of moe_device_image_v1");
-MOE_ABI_ASSERT(sizeof(moe_device_level_v1) == 72,
+MOE_ABI_ASSERT(sizeof(moe_device_level_v1) == 80,
                "layout of moe_device_level_v1");
 
 #ifdef __cplusplus

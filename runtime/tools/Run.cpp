@@ -353,6 +353,10 @@ void Run::prepareGeneration() {
       *wanted.stop = parseIds(*options.stop, "--stop-ids");
   }
   generator.emplace(model, session, wanted);
+  const moe_sampling_info sampling = sampling_info(session, wanted.sampling);
+  if (*sampling.remark)
+    remark(kTool, absl::StrCat("tokens are chosen on the processor: ",
+                               sampling.remark));
   for (const RunInputs &prompt : prompts)
     generator->check_room(tokensOf(prompt));
 }

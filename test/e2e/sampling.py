@@ -75,7 +75,10 @@ class Sampler:
 
 
 def softmax(scores):
+    """What rounds to no unit of the largest weight has no probability (sampling.h)."""
     weights = np.exp(scores - scores.max())
+    unit = 0.5 ** (62 - int(len(scores) - 1).bit_length())
+    weights[weights < unit / 2] = 0
     return weights / weights.sum()
 
 
@@ -165,7 +168,7 @@ def clear_of_borders(logits, history, options):
         return True
     before = reference(logits, history, **{**options, "top_p": 1.0, "min_p": 0.0})
     sums = np.sort(before)[::-1].cumsum()
-    return np.abs(sums - options["top_p"]).min() > 1e-12
+    return np.abs(sums - options["top_p"]).min() > 1e-10
 
 
 def main():

@@ -121,6 +121,8 @@ public:
         });
   }
 
+  Launches getSamplingLaunches() const override { return {samplingLaunch()}; }
+
 private:
   SmallVector<IsaLevel> levels = createLevels();
 };

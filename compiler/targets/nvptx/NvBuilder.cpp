@@ -51,9 +51,22 @@ void nvptx::syncWarp(CodeBuilder &b) {
   intrinsic(b, "bar.warp.sync", {}, b.i32(-1));
 }
 
-/// shfl.sync of 32 bits.
+/// shfl.sync of 32 bits, or of both halves of 64.
 static Value shuffle(CodeBuilder &b, StringRef kind, Value value, Value lane,
                      int64_t clamp) {
+  if (Type whole = value.getType(); whole.getIntOrFloatBitWidth() == 64) {
+    Type i32 = b.getI32Type(), i64 = b.getI64Type();
+    constexpr int64_t kHalf = 32;
+    Value bits = b.createOrFold<arith::BitcastOp>(i64, value);
+    Value low = b.create<arith::TruncIOp>(i32, bits);
+    Value high = b.create<arith::TruncIOp>(
+        i32, b.create<arith::ShRUIOp>(bits, b.i64(kHalf)).getResult());
+    low = b.create<arith::ExtUIOp>(i64, shuffle(b, kind, low, lane, clamp));
+    high = b.create<arith::ExtUIOp>(i64, shuffle(b, kind, high, lane, clamp));
+    bits = b.create<arith::OrIOp>(
+        low, b.create<arith::ShLIOp>(high, b.i64(kHalf)).getResult());
+    return b.createOrFold<arith::BitcastOp>(whole, bits);
+  }
   StringRef type = value.getType().isF32() ? ".f32" : ".i32";
   return nvptx::intrinsic(b, ("shfl.sync." + kind + type).str(),
                           value.getType(),

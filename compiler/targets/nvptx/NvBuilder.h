@@ -39,7 +39,7 @@ void syncBlock(CodeBuilder &b);
 void syncWarp(CodeBuilder &b);
 
 /// The value of the lane whose number differs in the bits of `mask`; of any
-/// 32-bit type. All lanes of the warp take part.
+/// type of 32 or 64 bits. All lanes of the warp take part.
 Value shuffleXor(CodeBuilder &b, Value value, int64_t mask);
 /// The value of lane `lane`, an i32; of lane `lane` - `delta`, own below 0.
 Value shuffleFrom(CodeBuilder &b, Value value, Value lane);

@@ -84,6 +84,9 @@ mlir::FailureOr<Launches> gemmLaunches(const KernelRequest &request);
 std::optional<Launches> mmaGemmLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> attentionLaunches(const KernelRequest &request);
 
+/// Chooses tokens behind rows of logits (moe_sampling_v1).
+DeviceLaunch samplingLaunch();
+
 } // namespace moec::nvptx
 
 #endif // MOEC_COMPILER_TARGETS_NVPTX_NVKERNELS_H

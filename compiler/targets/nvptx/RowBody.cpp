@@ -188,26 +188,6 @@ void RowBody::lowerScan(row::ScanOp op) {
 // Reductions
 //===----------------------------------------------------------------------===//
 
-/// The value of the lane whose number differs in `mask`, of 32 or 64 bits.
-static Value exchange(CodeBuilder &b, Value value, int64_t mask) {
-  Type type = value.getType();
-  if (type.getIntOrFloatBitWidth() <= 32)
-    return shuffleXor(b, value, mask);
-  Type i32 = b.getI32Type(), i64 = b.getI64Type();
-  Value bits = type.isInteger(64)
-                   ? value
-                   : b.create<arith::BitcastOp>(i64, value).getResult();
-  Value low = b.create<arith::TruncIOp>(i32, bits);
-  Value high =
-      b.create<arith::TruncIOp>(i32, b.create<arith::ShRUIOp>(bits, b.i64(32)));
-  low = b.create<arith::ExtUIOp>(i64, shuffleXor(b, low, mask));
-  high = b.create<arith::ExtUIOp>(i64, shuffleXor(b, high, mask));
-  bits = b.create<arith::OrIOp>(low, b.create<arith::ShLIOp>(high, b.i64(32)));
-  return type.isInteger(64)
-             ? bits
-             : b.create<arith::BitcastOp>(type, bits).getResult();
-}
-
 Value RowBody::reduceElements(Value input, Value base, int64_t count,
                               row::Reduction kind) {
   Type type = elementOf(input);
@@ -232,7 +212,7 @@ Value RowBody::reduceElements(Value input, Value base, int64_t count,
         [&]() -> CodeBuilder::Values { return {sum}; })[0];
   }
   for (int64_t half = kChains / 2; half > 0; half /= 2) {
-    Value other = exchange(b, sum, half);
+    Value other = shuffleXor(b, sum, half);
     Value isLow = b.compare(arith::CmpIPredicate::eq,
                             b.rem(b.div(chain, half), 2), b.i64(0));
     Value low = b.select(isLow, sum, other);
@@ -306,7 +286,7 @@ LogicalResult RowBody::lowerLargest(Value input, int64_t count, Value values,
                });
     Value key = best[0], place = best[1];
     for (int64_t half = kWarp / 2; half > 0; half /= 2) {
-      Value otherKey = exchange(b, key, half);
+      Value otherKey = shuffleXor(b, key, half);
       Value otherPlace = shuffleXor(b, place, half);
       Value isLarger = b.compare(arith::CmpIPredicate::sgt, otherKey, key);
       Value isEqual = b.compare(arith::CmpIPredicate::eq, otherKey, key);

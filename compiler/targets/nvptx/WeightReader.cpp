@@ -24,14 +24,13 @@ LogicalResult WeightReader::check(const KernelRequest &request, unsigned index,
                                   Type compute) {
   const KernelOperand &operand = request.operands[index];
   Attribute layout = operand.layout;
-  bool fits =
-      operand.format
-          ? isa_and_nonnull<moeq::GroupBlocksLayoutAttr>(layout)
-          : !layout || isa<moeq::RowBlocksLayoutAttr>(layout);
+  bool fits = operand.format
+                  ? isa_and_nonnull<moeq::GroupBlocksLayoutAttr>(layout)
+                  : !layout || isa<moeq::RowBlocksLayoutAttr>(layout);
   if (!fits)
     return request.op->emitOpError("operand ")
-           << index << " has a layout that target 'nvptx' cannot read: "
-           << layout;
+           << index
+           << " has a layout that target 'nvptx' cannot read: " << layout;
   bool needsInteger = compute.isInteger(8);
   if (needsInteger && !(operand.format && operand.format.isInteger()))
     return request.op->emitOpError("operand ")
@@ -60,8 +59,7 @@ std::pair<Value, Value> WeightReader::spread(CodeBuilder &b, Value i,
 
 Value WeightReader::unitPointer(CodeBuilder &b, Value matrix, Value row,
                                 Value column) const {
-  int64_t blockBytes =
-      llvm::divideCeil(columns, unit.columns) * unit.bytes;
+  int64_t blockBytes = llvm::divideCeil(columns, unit.columns) * unit.bytes;
   Value offset = b.add(b.mul(b.div(row, kBlockRows), blockBytes),
                        b.mul(b.div(column, unit.columns), unit.bytes));
   return b.element(matrix, offset, b.getI8Type());
@@ -83,10 +81,10 @@ Value WeightReader::wordPointer(CodeBuilder &b, Value matrix, Value row,
   int64_t lineColumns = 32 / format.getCodeBits();
   Value inUnit = b.div(b.rem(column, unit.columns), group);
   Value inGroup = b.rem(column, group);
-  Value offset = b.add(
-      b.add(b.mul(inUnit, group / lineColumns * kLineBytes), kLineBytes),
-      b.add(b.mul(b.div(inGroup, lineColumns), kLineBytes),
-            b.mul(b.rem(row, kBlockRows), 4)));
+  Value offset =
+      b.add(b.add(b.mul(inUnit, group / lineColumns * kLineBytes), kLineBytes),
+            b.add(b.mul(b.div(inGroup, lineColumns), kLineBytes),
+                  b.mul(b.rem(row, kBlockRows), 4)));
   return b.element(unitPointer(b, matrix, row, column), offset, b.getI8Type());
 }
 
@@ -106,8 +104,7 @@ Value WeightReader::load(CodeBuilder &b, Value matrix, Value row,
   Type f32 = b.getF32Type();
   auto rounded = [&](Value x) { return b.roundTo(x, compute); };
   if (!format)
-    return rounded(
-        b.toF32(b.load(matrix, getPlace(b, row, column), element)));
+    return rounded(b.toF32(b.load(matrix, getPlace(b, row, column), element)));
   int64_t bits = format.getCodeBits(), lineColumns = 32 / bits;
   Value word = b.load(wordPointer(b, matrix, row, column), b.getI32Type());
   Value inLine = b.rem(b.rem(column, group), lineColumns);
@@ -120,8 +117,8 @@ Value WeightReader::load(CodeBuilder &b, Value matrix, Value row,
     return b.create<arith::SIToFPOp>(
         f32, b.sub(code, b.i32(int64_t(1) << (bits - 1))));
   Value scale = loadScale(b, matrix, row, column);
-  Value number = format.emitDequantize(b, b.getLoc(), b.splat(code, 1),
-                                       b.splat(scale, 1));
+  Value number =
+      format.emitDequantize(b, b.getLoc(), b.splat(code, 1), b.splat(scale, 1));
   return rounded(b.extract(number, 0));
 }
 
@@ -148,9 +145,9 @@ CodeBuilder::Values WeightReader::loadUnit(CodeBuilder &b, Value matrix,
   int64_t wide = std::min<int64_t>(pack, 16 / size);
   Value first = b.element(matrix, getPlace(b, row, column), element);
   for (int64_t i = 0; i < kUnitColumns; i += wide)
-    values.push_back(loadWide(
-        b, b.field(first, (i / pack * stride + i % pack) * size), element,
-        wide));
+    values.push_back(
+        loadWide(b, b.field(first, (i / pack * stride + i % pack) * size),
+                 element, wide));
   return values;
 }
 
@@ -217,9 +214,9 @@ void WeightReader::fillTable(CodeBuilder &b, Value thread, Value table) const {
   int64_t count = getTableBytes() / 4;
   b.ifThen(b.lessThan(thread, b.i64(count)), [&] {
     Value code = b.create<arith::TruncIOp>(b.getI32Type(), thread);
-    Value number = format.emitDequantize(
-        b, b.getLoc(), b.splat(code, 1),
-        b.constant(b.vectorOf(b.getF32Type(), 1), 1.0));
+    Value number =
+        format.emitDequantize(b, b.getLoc(), b.splat(code, 1),
+                              b.constant(b.vectorOf(b.getF32Type(), 1), 1.0));
     b.store(b.extract(number, 0), table, thread);
   });
 }

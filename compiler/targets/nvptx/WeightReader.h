@@ -18,13 +18,13 @@ public:
   static mlir::LogicalResult check(const KernelRequest &request, unsigned index,
                                    Type compute);
 
-  /// Number (row, column) as f32, rounded to the type of computation; with i8 the
-  /// code, a whole number.
+  /// Number (row, column) as f32, rounded to the type of computation; with i8
+  /// the code, a whole number.
   Value load(CodeBuilder &b, Value matrix, Value row, Value column) const;
   /// Eight numbers of `row`, from `column`, a multiple of 8, on: as they were
   /// read, and what they are as f32, not rounded. `column` lies in the matrix,
-  /// whose columns are a multiple of 8. `table` is what fillTable() filled, where
-  /// there is one.
+  /// whose columns are a multiple of 8. `table` is what fillTable() filled,
+  /// where there is one.
   CodeBuilder::Values loadUnit(CodeBuilder &b, Value matrix, Value row,
                                Value column) const;
   CodeBuilder::Values decodeUnit(CodeBuilder &b, mlir::ValueRange unit,

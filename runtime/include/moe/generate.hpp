@@ -91,6 +91,44 @@ private:
   detail::Owner<moe_sampler, moe_sampler_destroy> handle;
 };
 
+using TokenRequest = moe_token_request;
+
+/// A token at `position` of the sequence with number `stream`, by `options`,
+/// which must outlive the step.
+inline TokenRequest token_request(const moe_sampling_options &options,
+                                  std::uint64_t stream,
+                                  std::uint64_t position) {
+  auto request = detail::sized<TokenRequest>();
+  request.options = &options;
+  request.stream = stream;
+  request.position = position;
+  return request;
+}
+
+/// A step that gives tokens in place of results, one for each row of its first
+/// output. See moe_step_tokens.
+inline std::vector<std::int32_t>
+step_tokens(Session &session, const char *entry, const Item *items,
+            std::size_t count, const std::vector<TokenRequest> &requests) {
+  auto batch = detail::sized<moe_batch>();
+  batch.items = items;
+  batch.num_items = count;
+  // Never empty, so that it has an address.
+  std::vector<std::int32_t> tokens(requests.size() + 1);
+  check(moe_step_tokens(session.get(), entry, &batch, requests.data(),
+                        requests.size(), tokens.data(), nullptr, 0));
+  tokens.pop_back();
+  return tokens;
+}
+
+/// Where a session chooses tokens with these options.
+inline moe_sampling_info sampling_info(const Session &session,
+                                       const moe_sampling_options &options) {
+  auto result = detail::sized<moe_sampling_info>();
+  check(moe_session_get_sampling(session.get(), &options, &result));
+  return result;
+}
+
 struct GenerateOptions {
   std::string prefill = "prefill"; ///< entry that runs prompts
   std::string decode = "decode";   ///< entry that runs generated tokens
@@ -159,7 +197,7 @@ private:
   };
 
   std::uint64_t tokensOf(const std::vector<Input> &inputs) const;
-  void accept(Running &running, const Row &row);
+  void accept(Running &running, std::int32_t token);
   bool hasEnded(const Running &running) const {
     return results[running.prompt].end != Generated::Running;
   }
@@ -326,17 +364,17 @@ inline std::size_t Generator::resume(Sequence sequence, const Row &row,
   running.sequence = std::move(sequence);
   running.prompt = results.size();
   results.emplace_back();
-  accept(running, row);
+  accept(running, sampler.choose(row, running.stream,
+                                 running.sequence->length(), running.history));
   if (!hasEnded(running))
     active.push_back(std::move(running));
   return results.size() - 1;
 }
 
-/// Chooses the token behind `row`.
-inline void Generator::accept(Running &running, const Row &row) {
+/// Takes the next token of a text.
+inline void Generator::accept(Running &running, std::int32_t token) {
   Generated &result = results[running.prompt];
-  running.next = sampler.choose(row, running.stream, running.sequence->length(),
-                                running.history);
+  running.next = token;
   running.history.push_back(running.next);
   running.inputs.clear();
   result.tokens.push_back(running.next);
@@ -369,6 +407,7 @@ inline bool Generator::step() {
   std::vector<Input> tokens(stepped.size());
   std::vector<Item> items(stepped.size(), detail::sized<Item>());
   std::vector<std::uint32_t> rows(stepped.size());
+  std::vector<TokenRequest> requests;
   for (std::size_t i = 0; i < stepped.size(); ++i) {
     Running &each = *stepped[i];
     tokens[i] = input(modality.name, MOE_I32, &each.next, 1);
@@ -379,11 +418,17 @@ inline bool Generator::step() {
         static_cast<std::uint32_t>(isNew(each) ? tokensOf(each.inputs) - 1 : 0);
     items[i].rows = &rows[i];
     items[i].num_rows = 1;
+    requests.push_back(token_request(
+        options.sampling, each.stream,
+        each.sequence->length() + (isNew(each) ? tokensOf(each.inputs) : 1)));
+    requests[i].history = each.history.data();
+    requests[i].num_history = each.history.size();
   }
-  const Logits logits = session.step(anyNew ? prefill.name : decode.name,
-                                     items.data(), items.size());
+  const std::vector<std::int32_t> chosen =
+      step_tokens(session, anyNew ? prefill.name : decode.name, items.data(),
+                  items.size(), requests);
   for (std::size_t i = 0; i < stepped.size(); ++i)
-    accept(*stepped[i], logits.last(i));
+    accept(*stepped[i], chosen[i]);
   active.erase(
       std::remove_if(active.begin(), active.end(),
                      [this](const Running &each) { return hasEnded(each); }),

@@ -19,7 +19,12 @@
  *
  * One token of the rest is drawn with the probabilities that are left, scaled
  * to a sum of 1. Temperature 0 takes the largest logit after the penalty
- * instead, of equal ones the lowest id. All arithmetic is in double precision.
+ * instead, of equal ones the lowest id.
+ *
+ * Arithmetic is in double precision. Probabilities are then rounded to whole
+ * multiples of a part of the largest one, 2^-44 for a width of 2^18, so that
+ * sums of them do not depend on their order: a device chooses the same tokens.
+ * What rounds to 0 never comes.
  *
  * The random number of a draw is Philox4x32-10 of (seed; position, stream) and
  * of nothing else: a sequence gets the same tokens alone, in any batch, and
@@ -95,6 +100,49 @@ typedef struct moe_distribution {
 MOE_API moe_status moe_sampler_get_distribution(moe_sampler *sampler,
                                                 const moe_sampler_row *row,
                                                 moe_distribution *distribution);
+
+/* ---- tokens of a step -------------------------------------------------- */
+
+/* How the token behind one result row of a step is chosen; as moe_sampler_row,
+ * with options of its own. All is read during the call only. */
+typedef struct moe_token_request {
+  uint64_t size;
+  const moe_sampling_options *options; /* NULL: the defaults */
+  uint64_t stream;
+  uint64_t position;
+  const int32_t *history; /* read where there is a penalty */
+  uint64_t num_history;
+} moe_token_request;
+
+/* moe_step, and then for each row of the first output, all of whose rows have a
+ * request, the token that moe_sampler_choose would choose, into
+ * tokens[num_requests].
+ *
+ * In a session on a device tokens are chosen there, as far as it can
+ * (moe_session_get_sampling). Nothing but tokens, and what routers chose where
+ * that is asked for, is copied to the host when num_outputs is 0; the step then
+ * has no outputs for moe_session_get_output.
+ *
+ * A row from which no token can be chosen fails the step, and as after every
+ * failure no sequence has changed. */
+MOE_API moe_status moe_step_tokens(moe_session *session, const char *entry,
+                                   const moe_batch *batch,
+                                   const moe_token_request *requests,
+                                   uint64_t num_requests, int32_t *tokens,
+                                   moe_output *outputs, uint64_t num_outputs);
+
+/* Where moe_step_tokens chooses with these options. */
+typedef struct moe_sampling_info {
+  uint64_t size;
+  uint32_t on_device;
+  uint32_t reserved;
+  const char *remark; /* why a session on a device copies logits to the host
+                         instead; "" otherwise. Of the library */
+} moe_sampling_info;
+
+MOE_API moe_status moe_session_get_sampling(moe_session *session,
+                                            const moe_sampling_options *options,
+                                            moe_sampling_info *info);
 
 #ifdef __cplusplus
 } /* extern "C" */

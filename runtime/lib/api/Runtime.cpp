@@ -56,7 +56,9 @@ static_assert(sizeof(moe_engine_options) == 16 &&
                   sizeof(moe_device_info) == 112 &&
                   sizeof(moe_model_info) == 104 && sizeof(moe_level_info) == 64,
               "structs of the public API change by appending only");
-static_assert(sizeof(moe_sampling_options) == 56 &&
+static_assert(sizeof(moe_token_request) == 48 &&
+                  sizeof(moe_sampling_info) == 24 &&
+                  sizeof(moe_sampling_options) == 56 &&
                   sizeof(moe_sampler_row) == 56 &&
                   sizeof(moe_distribution) == 32,
               "structs of the public API change by appending only");
@@ -523,6 +525,34 @@ moe_status moe_step(moe_session *session, const char *entry,
     MOE_RETURN_IF_ERROR(needs(entry, "entry"));
     MOE_RETURN_IF_ERROR(needs(batch, "batch"));
     return session->session->step(entry, *batch, outputs, num_outputs);
+  });
+}
+
+moe_status moe_step_tokens(moe_session *session, const char *entry,
+                           const moe_batch *batch,
+                           const moe_token_request *requests,
+                           uint64_t num_requests, int32_t *tokens,
+                           moe_output *outputs, uint64_t num_outputs) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(session, "session"));
+    MOE_RETURN_IF_ERROR(needs(entry, "entry"));
+    MOE_RETURN_IF_ERROR(needs(batch, "batch"));
+    MOE_RETURN_IF_ERROR(needs(tokens, "tokens"));
+    const TokenChoice::Request request = {requests, num_requests, tokens};
+    return session->session->step(entry, *batch, outputs, num_outputs,
+                                  &request);
+  });
+}
+
+moe_status moe_session_get_sampling(moe_session *session,
+                                    const moe_sampling_options *options,
+                                    moe_sampling_info *info) {
+  return guarded([&]() -> absl::Status {
+    MOE_RETURN_IF_ERROR(needs(session, "session"));
+    const auto given = readSamplingOptions(options);
+    if (!given.ok())
+      return given.status();
+    return session->session->samplingInfo(*given, info);
   });
 }
 

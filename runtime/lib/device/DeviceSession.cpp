@@ -67,11 +67,13 @@ std::unique_ptr<PageMemory> DeviceSession::makePages(size_t states) {
   return made;
 }
 
-absl::Status DeviceSession::prepare(const moe_batch_v1 &batch,
-                                    const Function &function, uint64_t columns,
-                                    uint64_t scratchBytes) {
+absl::Status DeviceSession::prepare(const DeviceBatch &batch,
+                                    uint64_t scratchBytes, bool keepsResults) {
   MOE_RETURN_IF_ERROR(device().status());
-  staging.layOut({&batch, &function, columnsFor(columns)});
+  keepsOutputs = keepsResults;
+  DeviceBatch widened = batch;
+  widened.pageColumns = columnsFor(batch.pageColumns);
+  staging.layOut(widened);
   const uint64_t stagingRoom = roomFor(staging.stagingBytes());
   const uint64_t resultRoom = roomFor(staging.resultBytes());
   MOE_RETURN_IF_ERROR(deviceStaging.reserve(stagingRoom, "the batch"));
@@ -124,11 +126,12 @@ absl::Status DeviceSession::queueStep(const moe_variant_v1 &code, bool stamped,
                           : launchAll(code, stepStatus));
   if (stamped)
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
-  if (stepStatus != MOE_STEP_OK || staging.resultBytes() == 0)
+  const uint64_t bytes =
+      keepsOutputs ? staging.resultBytes() : staging.bytesBeforeOutputs();
+  if (stepStatus != MOE_STEP_OK || bytes == 0)
     return absl::OkStatus();
   return MOE_CUDA_CALL(device(), cuMemcpyDtoHAsync, hostResults.data(),
-                       deviceResults.address(), staging.resultBytes(),
-                       stream.get());
+                       deviceResults.address(), bytes, stream.get());
 }
 
 absl::Status DeviceSession::upload() {
@@ -157,9 +160,24 @@ absl::Status DeviceSession::launchAll(const moe_variant_v1 &code,
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   }
   stepStatus = code.step(&staging.step());
+  if (stepStatus == MOE_STEP_OK && staging.batch().choice) {
+    // No interval of the variant.
+    tracing = false;
+    stepStatus = loaded.level().sample(&staging.step());
+  }
   if (launched.ok() && stepStatus == MOE_STEP_LAUNCH_FAILED)
     return outOfMemory("no memory for the launches of a step");
   return launched;
+}
+
+GraphKey DeviceSession::graphKey(const moe_variant_v1 &code) const {
+  uint64_t options = 0;
+  if (staging.routingCount())
+    options |= kKeepsRouting;
+  if (staging.batch().choice)
+    options |= kChoosesTokens;
+  return {&code, staging.batch().batch->extents, staging.batch().pageColumns,
+          options};
 }
 
 absl::Status DeviceSession::launchGraph(const moe_variant_v1 &code,
@@ -170,9 +188,7 @@ absl::Status DeviceSession::launchGraph(const moe_variant_v1 &code,
     graphAddresses = now;
     graphMoves = pages->moves();
   }
-  GraphCache::Entry &entry =
-      graphs.find({&code, staging.batch().batch->extents,
-                   staging.batch().pageColumns, staging.routingCount() != 0});
+  GraphCache::Entry &entry = graphs.find(graphKey(code));
   if (!entry.graph) {
     const bool isNew = std::exchange(entry.isNew, false);
     if (!isNew)
@@ -265,6 +281,24 @@ absl::Status DeviceSession::launch(const moe_launch_v1 &given) {
 const float *DeviceSession::output(size_t index) const {
   return reinterpret_cast<const float *>(hostResults.data() +
                                          staging.output(index));
+}
+
+const int32_t *DeviceSession::tokens() const {
+  return reinterpret_cast<const int32_t *>(hostResults.data() +
+                                           staging.tokens());
+}
+
+absl::StatusOr<const float *> DeviceSession::fetchRow(uint64_t row) {
+  const CudaScope scope(device());
+  MOE_RETURN_IF_ERROR(scope.status());
+  const uint64_t bytes =
+      staging.batch().function->outputs.front().width * sizeof(float);
+  const uint64_t at = staging.output(0) + row * bytes;
+  MOE_RETURN_IF_ERROR(
+      MOE_CUDA_CALL(device(), cuMemcpyDtoHAsync, hostResults.data() + at,
+                    deviceResults.address() + at, bytes, stream.get()));
+  MOE_RETURN_IF_ERROR(stream.synchronize());
+  return reinterpret_cast<const float *>(hostResults.data() + at);
 }
 
 const int32_t *DeviceSession::routingIds() const {

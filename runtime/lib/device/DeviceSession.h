@@ -32,10 +32,14 @@ public:
   /// once.
   std::unique_ptr<PageMemory> makePages(size_t states);
 
+  /// Whether the level can choose tokens.
+  bool canChoose() const { return loaded.level().sample != nullptr; }
+
   /// Makes room for a step that needs `scratchBytes`; a page table as wide as
-  /// `columns` will come.
-  absl::Status prepare(const moe_batch_v1 &batch, const Function &function,
-                       uint64_t columns, uint64_t scratchBytes);
+  /// the batch's `pageColumns` will come. Outputs stay on the device unless
+  /// `keepsOutputs`.
+  absl::Status prepare(const DeviceBatch &batch, uint64_t scratchBytes,
+                       bool keepsOutputs);
   /// Runs the step that was prepared; `batch` now has its page table. A step
   /// of generated code that ends with a status of its own puts it into
   /// `stepStatus`. `trace` is a MOE_TRACE_.
@@ -48,6 +52,10 @@ public:
 
   /// Results of the last step in the memory of the host, until the next one.
   const float *output(size_t index) const;
+  /// Where the step was to choose; -1 for rows without a choice.
+  const int32_t *tokens() const;
+  /// Brings one row of the first output, which stayed on the device.
+  absl::StatusOr<const float *> fetchRow(uint64_t row);
   const int32_t *routingIds() const;
   const float *routingWeights() const;
   uint64_t routingCount() const { return staging.routingCount(); }
@@ -71,6 +79,7 @@ private:
                          int32_t &stepStatus);
   absl::Status upload();
   absl::Status launchAll(const moe_variant_v1 &code, int32_t &stepStatus);
+  GraphKey graphKey(const moe_variant_v1 &code) const;
   absl::Status launchGraph(const moe_variant_v1 &code, int32_t &stepStatus);
   absl::Status capture(const moe_variant_v1 &code, GraphCache::Entry &entry,
                        int32_t &stepStatus);
@@ -93,8 +102,9 @@ private:
   DeviceAddresses graphAddresses = {};
   uint64_t graphMoves = 0;
   DeviceTrace stamps;
-  bool tracing = false;  // the launches of the step that runs
-  absl::Status launched; // likewise
+  bool keepsOutputs = true; // of the step that runs
+  bool tracing = false;     // the launches of the step that runs
+  absl::Status launched;    // likewise
   std::vector<void *> parameters;
 };
 

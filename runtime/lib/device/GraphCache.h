@@ -15,8 +15,9 @@ struct GraphKey {
   const moe_variant_v1 *variant;
   moe_extents_v1 extents;
   uint64_t pageColumns;
-  uint64_t routing; // 0 or 1
+  uint64_t options; // kKeepsRouting, ..
 };
+enum : uint64_t { kKeepsRouting = 1, kChoosesTokens = 2 };
 static_assert(sizeof(GraphKey) == sizeof(moe_extents_v1) + 3 * sizeof(uint64_t),
               "compared byte by byte");
 

@@ -93,20 +93,26 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   places.logitsRows = cursor.place(extents.logits_rows * sizeof(int32_t));
   for (size_t i = 0; i < MOE_MAX_MODALITIES; ++i)
     places.raw[i] = cursor.place(rawBytes(i));
+  places.sampling = cursor.place(given.choice ? sizeof(moe_sampling_v1) : 0);
+  places.samplingRows = cursor.place(
+      given.choice ? extents.logits_rows * sizeof(moe_sampling_row_v1) : 0);
   layOutInputs(cursor);
   places.end = cursor.end;
 
   Cursor result;
-  results.outputs.clear();
-  for (const Output &output : given.function->outputs)
-    results.outputs.push_back(
-        result.place(extents.logits_rows * output.width * sizeof(float)));
+  results.tokens =
+      result.place(given.choice ? extents.logits_rows * sizeof(int32_t) : 0);
   results.routingCount = 0;
   if (given.batch->routing && given.batch->routing->ids)
     for (const Router &router : model.routers)
       results.routingCount += extents.tokens * router.slots;
   results.ids = result.place(results.routingCount * sizeof(int32_t));
   results.weights = result.place(results.routingCount * sizeof(float));
+  results.beforeOutputs = result.end;
+  results.outputs.clear();
+  for (const Output &output : given.function->outputs)
+    results.outputs.push_back(
+        result.place(extents.logits_rows * output.width * sizeof(float)));
   results.end = result.end;
 }
 
@@ -228,6 +234,22 @@ void StepStaging::writeRouting(uint8_t *host, const DeviceAddresses &at) {
   hostBatch.routing = &hostRouting;
 }
 
+/// Returns where the struct will be on the device.
+const moe_sampling_v1 *StepStaging::writeSampling(uint8_t *host,
+                                                  const DeviceAddresses &at) {
+  hostSampling = {};
+  hostSampling.size = sizeof(hostSampling);
+  hostSampling.width = given.function->outputs.front().width;
+  hostSampling.unit_bits = given.choice->unitBits();
+  hostSampling.logits =
+      onDevice<const float>(at.results + results.outputs.front());
+  hostSampling.rows =
+      put(host, at.staging, places.samplingRows, given.choice->rows().data(),
+          given.choice->rows().size());
+  hostSampling.tokens = onDevice<int32_t>(at.results + results.tokens);
+  return put(host, at.staging, places.sampling, &hostSampling, 1);
+}
+
 void StepStaging::write(uint8_t *host, const DeviceAddresses &at,
                         const void *const *weightPointers,
                         void *const *states) {
@@ -253,6 +275,10 @@ void StepStaging::write(uint8_t *host, const DeviceAddresses &at,
   hostStep.constants = onDevice<const void>(at.constants);
 
   moe_step_v1 there = hostStep;
+  if (given.choice) {
+    there.sampling = writeSampling(host, at);
+    hostStep.sampling = &hostSampling;
+  }
   there.batch = put(host, at.staging, places.batch, &batchThere, 1);
   there.weights = onDevice<const void *const>(at.weightTable);
   there.states =

@@ -4,12 +4,13 @@
 // copy brings them to the device. Where each lies depends on nothing but the
 // sizes of the step: steps of the same sizes find everything at the same
 // addresses, which a captured graph relies on. What the step writes for the
-// host, outputs and routing, lies likewise in a second buffer.
+// host, tokens, routing and outputs, lies likewise in a second buffer.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_RUNTIME_LIB_DEVICE_STEPSTAGING_H
 #define MOEC_RUNTIME_LIB_DEVICE_STEPSTAGING_H
 
+#include "runtime/lib/exec/TokenChoice.h"
 #include "runtime/lib/load/ModelDescription.h"
 
 namespace moe::rt {
@@ -23,6 +24,8 @@ struct DeviceBatch {
   /// Columns of the page table on the device, at least those of the batch:
   /// more than needed, so that the sizes of steps change rarely.
   uint64_t pageColumns;
+  /// The tokens to choose behind the first output; NULL: none.
+  const TokenChoice *choice;
 };
 
 /// Addresses of the device.
@@ -48,6 +51,8 @@ public:
   void layOut(const DeviceBatch &given);
   uint64_t stagingBytes() const { return places.end; }
   uint64_t resultBytes() const { return results.end; }
+  /// Those in front of the outputs.
+  uint64_t bytesBeforeOutputs() const { return results.beforeOutputs; }
 
   /// Writes the step into `host`, for its place on the device, and makes
   /// step() describe it. `states` are [S] addresses of the device.
@@ -62,6 +67,7 @@ public:
   bool steersRouters() const { return steers; }
 
   /// Where things lie in the results.
+  uint64_t tokens() const { return results.tokens; }
   uint64_t output(size_t index) const { return results.outputs[index]; }
   uint64_t routingIds() const { return results.ids; }
   uint64_t routingWeights() const { return results.weights; }
@@ -76,6 +82,8 @@ private:
   const Element *put(uint8_t *host, uint64_t staging, uint64_t place,
                      const Element *from, uint64_t count);
   void writeBatch(uint8_t *host, uint64_t staging);
+  const moe_sampling_v1 *writeSampling(uint8_t *host,
+                                       const DeviceAddresses &at);
   void writeRouting(uint8_t *host, const DeviceAddresses &at);
   void writeExports(const DeviceAddresses &at);
   void writeInputs(uint8_t *host, const DeviceAddresses &at,
@@ -89,19 +97,22 @@ private:
     uint64_t step, batch, routing, idTable, weightTable, outputs, states;
     uint64_t tokens, kinds, positions, cuSeqlens, pageTable, slots, logitsRows;
     uint64_t raw[MOE_MAX_MODALITIES];
+    uint64_t sampling, samplingRows;
     // What routers get: lists of addresses, and what they lead to.
     uint64_t inputLists[kRoutingInputs], inputs[kRoutingInputs], counts;
     uint64_t end;
   } places = {};
   struct {
+    uint64_t tokens, ids, weights, routingCount, beforeOutputs;
     std::vector<uint64_t> outputs;
-    uint64_t ids, weights, routingCount, end;
+    uint64_t end;
   } results = {};
 
   // The host's structs, whose pointers to data are addresses of the device.
   moe_step_v1 hostStep = {};
   moe_batch_v1 hostBatch = {};
   moe_routing_io_v1 hostRouting = {};
+  moe_sampling_v1 hostSampling = {};
   std::vector<void *> outputs;
   std::vector<int32_t *> ids;
   std::vector<float *> weights;

@@ -214,7 +214,8 @@ void Session::release(std::unique_ptr<SequenceState> sequence) {
 //===----------------------------------------------------------------------===//
 
 absl::Status Session::step(const char *name, const moe_batch &given,
-                           moe_output *outputArray, uint64_t numOutputs) {
+                           moe_output *outputArray, uint64_t numOutputs,
+                           const TokenChoice::Request *request) {
   const Entered entered(*this);
   if (!entered)
     return busy();
@@ -252,6 +253,8 @@ absl::Status Session::step(const char *name, const moe_batch &given,
     return unsupported("expected a batch without trace, for the driver has no "
                        "events, found one with");
   MOE_RETURN_IF_ERROR(prepareRouting(*entry, batch));
+  MOE_RETURN_IF_ERROR(prepareTokens(*entry, request));
+  outputsKept = !request || outputs.size();
   MOE_RETURN_IF_ERROR(prepareMemory(function, *variant, *pages, outputs));
   if (batch.trace && !device && !stepTrace)
     stepTrace = std::make_unique<StepTrace>(model->host(), model->threads());
@@ -284,6 +287,24 @@ absl::Status Session::prepareRouting(const Entry &entry,
   if (batch.routing_out || batch.num_routers)
     builder.setRouting(&routingArrays);
   return absl::OkStatus();
+}
+
+absl::Status Session::prepareTokens(const Entry &entry,
+                                    const TokenChoice::Request *request) {
+  choice.clear();
+  if (!request)
+    return absl::OkStatus();
+  const Function &function = model->description().functions[entry.function];
+  if (function.outputs.empty())
+    return invalidArgument("entry '", entry.name,
+                           "': expected an output to choose tokens from, ",
+                           "found none");
+  const absl::Status taken =
+      choice.take(*request, builder.batch().extents.logits_rows,
+                  function.outputs.front().width);
+  if (!taken.ok())
+    choice.clear();
+  return taken;
 }
 
 absl::Status Session::collect(const Entry &entry, const moe_batch &batch) {
@@ -404,8 +425,11 @@ absl::Status Session::prepareMemory(const Function &function, uint32_t variant,
     for (size_t i = 0; i < batchSequences.size(); ++i)
       columns = std::max(
           columns, pagesFor(batchSequences[i]->length + builder.tokensOf(i)));
-    MOE_RETURN_IF_ERROR(device->withPlan(
-        device->prepare(builder.batch(), function, columns, scratchBytes)));
+    const bool choosesThere = choosesOnDevice();
+    MOE_RETURN_IF_ERROR(device->withPlan(device->prepare(
+        {&builder.batch(), &function, columns,
+         choosesThere ? &choice : nullptr},
+        scratchBytes, outputsKept || (choice.isWanted() && !choosesThere))));
   } else {
     MOE_RETURN_IF_ERROR(scratch.grow(scratchBytes));
   }
@@ -432,8 +456,10 @@ absl::Status Session::run(uint32_t variant, uint32_t trace) {
   if (!batchSequences.empty())
     builder.setPages(batchSequences);
   int32_t status = MOE_STEP_OK;
-  const absl::Status ran = device ? runOnDevice(variant, trace, status)
-                                  : runOnHost(variant, trace, status);
+  absl::Status ran = device ? runOnDevice(variant, trace, status)
+                            : runOnHost(variant, trace, status);
+  if (ran.ok() && status == MOE_STEP_OK && choice.isWanted())
+    ran = chooseTokens();
   const bool done = ran.ok() && status == MOE_STEP_OK;
   for (size_t i = 0; i < batchSequences.size(); ++i) {
     PageList &list = *batchSequences[i];
@@ -485,9 +511,33 @@ absl::Status Session::runOnDevice(uint32_t variant, uint32_t trace,
                      trace, status);
 }
 
+absl::Status Session::chooseTokens() {
+  if (!choosesOnDevice())
+    return choice.choose(
+        device ? device->output(0)
+               : static_cast<const float *>(outputPointers.front()));
+  const int32_t *tokens = device->tokens();
+  const uint64_t rows = builder.batch().extents.logits_rows;
+  const uint64_t bad = static_cast<uint64_t>(
+      std::find_if(tokens, tokens + rows,
+                   [](int32_t token) { return token < 0; }) -
+      tokens);
+  if (bad == rows) {
+    choice.assign(tokens);
+    return absl::OkStatus();
+  }
+  // The host knows what to say.
+  const auto logits = device->fetchRow(bad);
+  if (!logits.ok())
+    return logits.status();
+  MOE_RETURN_IF_ERROR(choice.chooseRow(bad, *logits));
+  return absl::InternalError(absl::StrCat(
+      "row ", bad, ": the device found no token, the host found one"));
+}
+
 void Session::collectResults() {
   const uint64_t rows = builder.batch().extents.logits_rows;
-  for (size_t i = 0; i < published->outputs.size(); ++i) {
+  for (size_t i = 0; outputsKept && i < published->outputs.size(); ++i) {
     const float *from = device->output(i);
     if (outputPointers[i])
       std::copy_n(from, rows * published->outputs[i].width,
@@ -515,6 +565,9 @@ absl::Status Session::output(uint64_t index, moe_output *into) {
   const Entered entered(*this);
   if (!entered)
     return busy();
+  if (published && !outputsKept)
+    return invalidArgument("expected a last step that was asked for outputs, "
+                           "found one for tokens alone");
   if (!published || index >= published->outputs.size())
     return invalidArgument("expected an output below ",
                            published ? published->outputs.size() : 0,
@@ -545,6 +598,23 @@ absl::Status Session::trace(moe_trace *into) {
   moe_trace described = device ? device->trace() : stepTrace->describe();
   described.variant = lastVariant;
   return writeInfo(described, into);
+}
+
+absl::Status Session::samplingInfo(const moe_sampling_options &options,
+                                   moe_sampling_info *into) {
+  const Entered entered(*this);
+  if (!entered)
+    return busy();
+  moe_sampling_info info = {};
+  info.size = sizeof(info);
+  info.remark = "";
+  if (device)
+    info.remark =
+        device->canChoose()
+            ? TokenChoice::whyNotOnDevice(options)
+            : "the artifact is older than the kernel that chooses tokens";
+  info.on_device = device && *info.remark == '\0';
+  return writeInfo(info, into);
 }
 
 absl::Status Session::deviceInfo(moe_device_info *into) {

@@ -7,6 +7,7 @@
 #include "runtime/lib/exec/RoutingExport.h"
 #include "runtime/lib/exec/RoutingInputs.h"
 #include "runtime/lib/exec/StepTrace.h"
+#include "runtime/lib/exec/TokenChoice.h"
 #include "runtime/lib/load/Model.h"
 
 namespace moe::rt {
@@ -35,11 +36,16 @@ public:
   /// Never fails: while another thread is inside, it leaves the sequence for
   /// the next call to take apart.
   void release(std::unique_ptr<SequenceState> sequence);
+  /// With a request also chooses tokens; outputs that are not asked for are
+  /// then not kept.
   absl::Status step(const char *entry, const moe_batch &batch,
-                    moe_output *outputs, uint64_t numOutputs);
+                    moe_output *outputs, uint64_t numOutputs,
+                    const TokenChoice::Request *request = nullptr);
   absl::Status output(uint64_t index, moe_output *into);
   absl::Status routing(uint32_t index, moe_routing *into);
   absl::Status trace(moe_trace *into);
+  absl::Status samplingInfo(const moe_sampling_options &options,
+                            moe_sampling_info *into);
   absl::Status stats(moe_session_stats *into);
   absl::Status deviceInfo(moe_device_info *into);
 
@@ -72,8 +78,15 @@ private:
   absl::StatusOr<uint64_t> countPages(const Entry &entry) const;
   absl::Status checkOutputs(const Function &function,
                             StructArray<moe_output> outputs) const;
+  absl::Status prepareTokens(const Entry &entry,
+                             const TokenChoice::Request *request);
   absl::Status prepareMemory(const Function &function, uint32_t variant,
                              uint64_t pages, StructArray<moe_output> outputs);
+  bool choosesOnDevice() const {
+    return device && device->canChoose() && choice.isWanted() &&
+           choice.fitsDevice();
+  }
+  absl::Status chooseTokens();
   /// `trace` (MOE_TRACE_) keeps time stamps in `stepTrace`.
   absl::Status run(uint32_t variant, uint32_t trace);
   absl::Status runOnHost(uint32_t variant, uint32_t trace, int32_t &status);
@@ -97,6 +110,8 @@ private:
   uint64_t steps = 0;
   uint32_t lastVariant = 0;
   const Function *published = nullptr; // of the last step; NULL: it failed
+  bool outputsKept = false;            // of the last step
+  TokenChoice choice;                  // of the present step
   RoutingExport routingExport;
   RoutingInputs routingInputs;
   moe_routing_io_v1 routingArrays = {};

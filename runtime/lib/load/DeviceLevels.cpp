@@ -12,12 +12,13 @@ namespace {
 /// Most threads of a block, of any device so far.
 constexpr uint32_t kMostThreads = 1024;
 
-/// An array whose elements are as long as the first one says.
+/// An array whose elements are as long as the first one says, `least` bytes.
 template <typename Struct> class Elements {
 public:
-  Elements(const Struct *first, uint64_t count) : first(first), count(count) {}
+  Elements(const Struct *first, uint64_t count, uint64_t least = sizeof(Struct))
+      : first(first), count(count), least(least) {}
   bool isValid() const {
-    if (count && (!first || first->size < sizeof(Struct)))
+    if (count && (!first || first->size < least))
       return false;
     for (uint64_t i = 0; i < count; ++i)
       if ((*this)[i].size != first->size)
@@ -33,6 +34,7 @@ public:
 private:
   const Struct *first;
   uint64_t count;
+  uint64_t least;
 };
 
 class LevelReader {
@@ -50,6 +52,8 @@ public:
     to.exact = from.exact != 0;
     to.constants = from.constants;
     to.constantsBytes = from.constants_bytes;
+    if (from.size >= sizeof(from))
+      to.sample = from.sample;
     if (to.constantsBytes && !to.constants)
       return bad("expected ", to.constantsBytes,
                  " bytes of constants, found none");
@@ -123,7 +127,9 @@ moe::rt::readDeviceLevels(const std::string &path,
       offsetof(moe_model_v1, device_levels) + sizeof(table.device_levels);
   if (table.size < kWithLevels || table.num_device_levels == 0)
     return levels;
-  const Elements given(table.device_levels, table.num_device_levels);
+  // Older ones end before the function that chooses tokens.
+  const Elements given(table.device_levels, table.num_device_levels,
+                       offsetof(moe_device_level_v1, sample));
   if (!given.isValid())
     return badArtifact("'", path, "': expected a table of ", given.size(),
                        " device levels, found none or a shorter one");

@@ -17,6 +17,8 @@ struct DeviceLevel {
   std::vector<moe_level_image> images; // kinds are MOE_IMAGE_
   const void *constants = nullptr;
   uint64_t constantsBytes = 0;
+  /// Chooses tokens; NULL: the level cannot.
+  int32_t (*sample)(const moe_step_v1 *step) = nullptr;
 
   /// Whether a device of this compute capability runs it.
   bool runsOn(uint32_t deviceMajor, uint32_t deviceMinor) const {

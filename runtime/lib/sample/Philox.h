@@ -30,16 +30,17 @@ inline PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
   return counter;
 }
 
-/// Uniform in [0, 1), a multiple of 2^-53: the upper bits of the first two
-/// words for counter (position, stream) and key seed, low words first.
-inline double uniformAt(uint64_t seed, uint64_t stream, uint64_t position) {
+/// The first 64 bits of a number that is uniform in [0, 1), a multiple of
+/// 2^-53: the upper bits of the first two words for counter (position, stream)
+/// and key seed, low words first.
+inline uint64_t randomAt(uint64_t seed, uint64_t stream, uint64_t position) {
   const auto low = [](uint64_t x) { return static_cast<uint32_t>(x); };
   const auto high = [](uint64_t x) { return static_cast<uint32_t>(x >> 32); };
   const PhiloxCounter bits =
       philox({low(position), high(position), low(stream), high(stream)},
              {low(seed), high(seed)});
   const uint64_t word = uint64_t{bits[0]} << 32 | bits[1];
-  return static_cast<double>(word >> 11) * 0x1p-53;
+  return word >> 11 << 11;
 }
 
 } // namespace moe::rt

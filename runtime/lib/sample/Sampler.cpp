@@ -4,12 +4,14 @@
 
 #include "runtime/lib/base/StructSize.h"
 #include "runtime/lib/sample/Philox.h"
+#include "runtime/lib/sample/Weight.h"
 
 #include <algorithm>
 #include <climits>
 #include <cmath>
 #include <cstddef>
 #include <functional>
+#include <numeric>
 
 using namespace moe::rt;
 
@@ -74,8 +76,9 @@ absl::Status Sampler::readRow(const moe_sampler_row &row) {
     return invalidArgument("history: expected ", row.num_history,
                            " tokens, found NULL");
   // Room for all, so that later rows of this width allocate nothing.
-  for (std::vector<double> *each : {&probabilities, &values})
-    each->reserve(row.width);
+  probabilities.reserve(row.width);
+  values.reserve(row.width);
+  weights.reserve(row.width);
   ids.clear();
   ids.reserve(row.width);
   scores.resize(row.width);
@@ -124,17 +127,6 @@ void Sampler::keepLargest() {
   ids.assign(1, best);
 }
 
-/// Relative to the largest, which changes no probability and never overflows.
-void Sampler::applyTemperature() {
-  double largest = -HUGE_VAL;
-  for (const int32_t id : ids)
-    largest = std::max(largest, scores[static_cast<size_t>(id)]);
-  for (const int32_t id : ids) {
-    double &score = scores[static_cast<size_t>(id)];
-    score = (score - largest) / options.temperature;
-  }
-}
-
 void Sampler::applyTopK() {
   if (options.top_k == 0 || options.top_k >= ids.size())
     return;
@@ -151,12 +143,32 @@ void Sampler::applyTopK() {
             ids.end());
 }
 
+/// Beside `values`, which are of all tokens from here on. The largest logit is
+/// not among those that top-k drops.
+void Sampler::weigh() {
+  const uint32_t unitBits = weightUnitBits(scores.size());
+  const double scale = weightScale(options.temperature);
+  double largest = -HUGE_VAL;
+  for (const int32_t id : ids)
+    largest = std::max(largest, scores[static_cast<size_t>(id)]);
+  values.assign(scores.size(), 0.0);
+  for (const int32_t id : ids) {
+    const auto at = static_cast<size_t>(id);
+    values[at] = weightOf(scores[at] - largest, scale, unitBits);
+  }
+}
+
+uint64_t Sampler::weightOfToken(int32_t id) const {
+  return roundWeight(values[static_cast<size_t>(id)]);
+}
+
 void Sampler::applyTopP() {
   if (options.top_p >= 1)
     return;
-  double total = 0;
+  uint64_t total = 0;
   for (const int32_t id : ids)
-    total += std::exp(scores[static_cast<size_t>(id)]);
+    total += weightOfToken(id);
+  const uint64_t wanted = weightToReach(options.top_p, total);
   // The most probable one is on top. A heap, for few are taken from it.
   const auto isBelow = [this](int32_t a, int32_t b) {
     const double scoreA = scores[static_cast<size_t>(a)];
@@ -165,9 +177,8 @@ void Sampler::applyTopP() {
   };
   std::make_heap(ids.begin(), ids.end(), isBelow);
   auto kept = ids.end(); // the taken ones lie behind it
-  for (double sum = 0; kept != ids.begin() && sum < options.top_p * total;
-       --kept) {
-    sum += std::exp(scores[static_cast<size_t>(ids.front())]);
+  for (uint64_t sum = 0; kept != ids.begin() && sum < wanted; --kept) {
+    sum += weightOfToken(ids.front());
     std::pop_heap(ids.begin(), kept, isBelow);
   }
   ids.erase(ids.begin(), kept);
@@ -175,25 +186,27 @@ void Sampler::applyTopP() {
 }
 
 void Sampler::applyMinP() {
-  // The largest score is 0. What min_p 0 leaves out has no probability.
+  const double least = std::ldexp(
+      options.min_p, static_cast<int>(weightUnitBits(scores.size())));
   ids.erase(std::remove_if(ids.begin(), ids.end(),
-                           [this](int32_t id) {
-                             const double weight =
-                                 std::exp(scores[static_cast<size_t>(id)]);
-                             return weight < options.min_p || weight == 0;
+                           [&](int32_t id) {
+                             return values[static_cast<size_t>(id)] < least ||
+                                    weightOfToken(id) == 0;
                            }),
             ids.end());
 }
 
 void Sampler::normalize() {
+  weights.clear();
   probabilities.clear();
-  double total = 0;
+  uint64_t total = 0;
   for (const int32_t id : ids) {
-    probabilities.push_back(std::exp(scores[static_cast<size_t>(id)]));
-    total += probabilities.back();
+    weights.push_back(weightOfToken(id));
+    total += weights.back();
   }
-  for (double &probability : probabilities)
-    probability /= total;
+  for (const uint64_t weight : weights)
+    probabilities.push_back(static_cast<double>(weight) /
+                            static_cast<double>(total));
 }
 
 absl::Status Sampler::filter(const moe_sampler_row &given,
@@ -208,10 +221,11 @@ absl::Status Sampler::filter(const moe_sampler_row &given,
   if (options.temperature == 0) {
     keepLargest();
     probabilities.assign(1, 1.0);
+    weights.assign(1, 1);
     return absl::OkStatus();
   }
-  applyTemperature();
   applyTopK();
+  weigh();
   applyTopP();
   applyMinP();
   normalize();
@@ -224,15 +238,12 @@ absl::Status Sampler::choose(const moe_sampler_row &given, int32_t *token) {
     return busySampler();
   moe_sampler_row row;
   MOE_RETURN_IF_ERROR(filter(given, row));
-  const double wanted = uniformAt(options.seed, row.stream, row.position);
-  double sum = 0;
+  const uint64_t wanted =
+      drawBelow(randomAt(options.seed, row.stream, row.position),
+                std::accumulate(weights.begin(), weights.end(), uint64_t{0}));
   size_t at = 0;
-  // Rounding may leave the sum below what is wanted: then it is the last one.
-  for (; at + 1 < ids.size(); ++at) {
-    sum += probabilities[at];
-    if (wanted < sum)
-      break;
-  }
+  for (uint64_t sum = weights[0]; sum <= wanted; sum += weights[at])
+    ++at;
   *token = ids[at];
   return absl::OkStatus();
 }

@@ -20,6 +20,9 @@ public:
   explicit Sampler(const moe_sampling_options &options) : options(options) {}
   Sampler(const Sampler &) = delete;
 
+  /// Those that readSamplingOptions has accepted. One thread at a time.
+  void setOptions(const moe_sampling_options &wanted) { options = wanted; }
+
   absl::Status choose(const moe_sampler_row &row, int32_t *token);
   absl::Status distribution(const moe_sampler_row &row, moe_distribution *into);
 
@@ -27,23 +30,24 @@ private:
   /// Holds the sampler for one call; false when another thread has it.
   class Entered;
 
-  // The filters, in order. Tokens that are out have left `ids`; scores are of
-  // all tokens, those of a later filter relative to the largest.
+  // The filters, in order. Tokens that are out have left `ids`.
   absl::Status readRow(const moe_sampler_row &row);
   absl::Status penalize(const moe_sampler_row &row);
   void keepLargest();
-  void applyTemperature();
   void applyTopK();
+  void weigh();
+  uint64_t weightOfToken(int32_t id) const;
   void applyTopP();
   void applyMinP();
   void normalize();
   absl::Status filter(const moe_sampler_row &row, moe_sampler_row &read);
 
-  const moe_sampling_options options;
-  std::vector<double> scores;        // [width]
+  moe_sampling_options options;
+  std::vector<double> scores;        // [width] logits after the penalty
+  std::vector<double> values;        // of top-k; then [width], weights
   std::vector<int32_t> ids;          // kept, ascending
-  std::vector<double> probabilities; // beside `ids`
-  std::vector<double> values;        // of top-k
+  std::vector<uint64_t> weights;     // beside `ids`: whole numbers,
+  std::vector<double> probabilities; // and their parts of the sum
   std::atomic_flag occupied = ATOMIC_FLAG_INIT;
 };
 

@@ -29,8 +29,8 @@ moe.expert_table @e body = "mlp" [
 // CHECK-SAME: moex.kernels = [
 // CHECK-SAME: {name = "moe_rowwise_f32_f32_64__sm_80", shared_bytes = 0 : i64, threads = 128 : i64}
 // CHECK-SAME: {name = "moe_grouped_gemm_f32_f32_k64_n32__sm_80"
-// CHECK-SAME: threads = 256 : i64}]
-// CHECK-SAME: moex.level = {exact = false, features = ["+ptx80"], major = 8 : i64, minor = 0 : i64, name = "sm_80"}
+// CHECK-SAME: threads = 256 : i64}, {name = "moe_sampling__sm_80"
+// CHECK-SAME: moex.level = {exact = false, features = ["+ptx80"], major = 8 : i64, minor = 0 : i64, name = "sm_80"}, moex.sample = "moe_sample__sm_80"}
 // CHECK: llvm.func ptx_kernelcc @moe_rowwise_f32_f32_64__sm_80(%{{.*}}: !llvm.ptr, %{{.*}}: i64, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr)
 // CHECK-SAME: ["nvvm.maxntid", "128"]
 

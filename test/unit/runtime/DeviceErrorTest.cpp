@@ -199,7 +199,7 @@ TEST_F(DeviceChoice, DamagedTables) {
       {"size", "expected a table of 2 device levels"},
       {"name", "expected one device level 'sm_90a', found none or several"},
       {"no name", "device level 1: expected a name"},
-      {"no kernels", "device level 1 'sm_90a': expected a table of 3 kernels"},
+      {"no kernels", "device level 1 'sm_90a': expected a table of 4 kernels"},
       {"threads", "kernel 'store': expected 1 to 1024 threads, found 2000"},
       {"text", "image 0: expected PTX that ends with a NUL byte"},
       {"no data", "image 0: expected data, found none"},

@@ -31,6 +31,9 @@ public:
     return function<FakeCudaCalls>("fakeCudaCalls")(symbol);
   }
   uint64_t bytes() const { return function<FakeCudaBytes>("fakeCudaBytes")(); }
+  uint64_t bytesToHost() const {
+    return function<FakeCudaBytesToHost>("fakeCudaBytesToHost")();
+  }
   int alive() const { return function<FakeCudaAlive>("fakeCudaAlive")(); }
   void setVersion(int version) const {
     function<FakeCudaVersion>("fakeCudaVersion")(version);

@@ -7,6 +7,7 @@
 
 #include "moe/generate.hpp"
 #include "runtime/lib/sample/Philox.h"
+#include "runtime/lib/sample/Weight.h"
 #include "test/unit/runtime/RuntimeTestSupport.h"
 
 #include <cmath>
@@ -67,14 +68,42 @@ TEST(Philox, UniformNumbers) {
   for (uint64_t seed : {0ull, 1ull, ~0ull})
     for (uint64_t stream : {0ull, 1ull, 1ull << 40})
       for (uint64_t position = 0; position < 1000; ++position) {
-        const double number = rt::uniformAt(seed, stream, position);
-        EXPECT_GE(number, 0);
-        EXPECT_LT(number, 1);
+        const uint64_t bits = rt::randomAt(seed, stream, position);
+        EXPECT_EQ(bits & 0x7ff, 0u);
+        const double number = static_cast<double>(bits) * 0x1p-64;
         seen.insert(number);
         sum += number;
       }
   EXPECT_EQ(seen.size(), 9000u);
   EXPECT_NEAR(sum / 9000, 0.5, 0.01);
+}
+
+TEST(Weight, TwoToTheExponent) {
+  EXPECT_EQ(rt::weightUnitBits(1), 62u);
+  EXPECT_EQ(rt::weightUnitBits(1 << 18), 44u);
+  EXPECT_EQ(rt::weightUnitBits((1 << 18) + 1), 43u);
+  EXPECT_EQ(rt::weightUnitBits(INT32_MAX), 31u);
+  for (int i = 0; i < 100000; ++i) {
+    const double distance = -i * 3.1e-4;
+    const double expected = std::exp(distance / 0.7);
+    const double found =
+        std::ldexp(rt::weightOf(distance, rt::weightScale(0.7), 44), -44);
+    ASSERT_NEAR(found, expected, expected * 2e-14) << distance;
+  }
+  EXPECT_EQ(rt::weightOf(0, rt::weightScale(1e-320), 44), 0x1p44);
+  EXPECT_EQ(rt::weightOf(-1e-45, rt::weightScale(1e-320), 44), 0.0);
+  EXPECT_EQ(rt::weightOf(-double{kInfinity}, rt::weightScale(1), 44), 0.0);
+  EXPECT_EQ(rt::weightOf(-1, rt::weightScale(1.7e308), 44), 0x1p44);
+}
+
+TEST(Weight, Draws) {
+  EXPECT_EQ(rt::drawBelow(0, ~0ull), 0u);
+  EXPECT_EQ(rt::drawBelow(~0ull, ~0ull), ~0ull - 1);
+  EXPECT_EQ(rt::drawBelow(1ull << 63, 12345678901234567), 6172839450617283u);
+  EXPECT_EQ(rt::drawBelow(0xfedcba9876543210, 0x123456789abcdef0),
+            0x121fa00ad77d7422u);
+  EXPECT_EQ(rt::weightToReach(0.5, 10), 5u);
+  EXPECT_EQ(rt::weightToReach(1e-300, 10), 1u);
 }
 
 TEST(SamplerOptions, Defaults) {

@@ -54,7 +54,7 @@ struct Block {
 struct State {
   std::mutex mutex;
   int major = 9, minor = 0, version = 13000, devices = 1;
-  uint64_t total = 1 << 30, used = 0;
+  uint64_t total = 1 << 30, used = 0, bytesToHost = 0;
   int alive = 0, contexts = 0, lost = Success;
   uint64_t clock = 0;
   std::map<uint64_t, Block> memory; // by device address
@@ -156,6 +156,10 @@ FAKE_API int fakeCudaCalls(const char *function) {
 FAKE_API uint64_t fakeCudaBytes() {
   const std::lock_guard<std::mutex> lock(state.mutex);
   return state.used;
+}
+FAKE_API uint64_t fakeCudaBytesToHost() {
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  return state.bytesToHost;
 }
 FAKE_API int fakeCudaAlive() {
   const std::lock_guard<std::mutex> lock(state.mutex);
@@ -304,6 +308,7 @@ FAKE_API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes,
   ENTER(cuMemcpyDtoHAsync_v2);
   if (!onDevice(from, bytes) || !isPinned(to, bytes))
     return InvalidValue;
+  state.bytesToHost += bytes;
   return enqueue(stream, [=] {
     std::memcpy(to, hostOf(from), bytes);
     return Success;

@@ -55,6 +55,8 @@ typedef int (*FakeCudaCalls)(const char *function);
 /* Memory, streams, modules, graphs, events and contexts that are alive. */
 typedef uint64_t (*FakeCudaBytes)(void);
 typedef int (*FakeCudaAlive)(void);
+/* Bytes that were copied to the host since the reset. */
+typedef uint64_t (*FakeCudaBytesToHost)(void);
 /* What cuDriverGetVersion says, and how many devices there are. */
 typedef void (*FakeCudaVersion)(int version);
 typedef void (*FakeCudaDevices)(int count);

@@ -8,6 +8,8 @@
 
 #include "test/unit/runtime/fake/FakeCuda.h"
 
+#include <math.h>
+
 #define HERE(field) ((field) = (field) ? FAKE_FROM_DEVICE(void *, field) : 0)
 
 typedef struct {
@@ -122,6 +124,30 @@ static void routeKernel(const FakeBlock *block) {
     exportRouting(&view.batch);
 }
 
+/* Parameters: the step. The largest logit, or, with a temperature, what makes
+ * the random number known. */
+static void sampleKernel(const FakeBlock *block) {
+  const moe_step_v1 *step =
+      FAKE_FROM_DEVICE(const moe_step_v1 *, block->parameters[0]);
+  const moe_sampling_v1 *sampling =
+      FAKE_FROM_DEVICE(const moe_sampling_v1 *, step->sampling);
+  const uint32_t row = block->block[0];
+  float *logits =
+      FAKE_FROM_DEVICE(float *, sampling->logits) + row * sampling->width;
+  const moe_sampling_row_v1 *wanted =
+      FAKE_FROM_DEVICE(const moe_sampling_row_v1 *, sampling->rows) + row;
+  int32_t token = 0;
+  for (uint64_t i = 1; i < sampling->width; ++i)
+    token = logits[i] > logits[token] ? (int32_t)i : token;
+  if (wanted->scale != 0)
+    token = (int32_t)((wanted->random >> 32) % sampling->width);
+  if (wanted->top_k == FAKE_NAN)
+    logits[1] = NAN;
+  if (wanted->top_k == FAKE_NAN || wanted->top_k == FAKE_NO_TOKEN)
+    token = -1;
+  FAKE_FROM_DEVICE(int32_t *, sampling->tokens)[row] = token;
+}
+
 static int32_t launch(const moe_step_v1 *step, uint32_t kernel, uint64_t blocks,
                       uint32_t shared, uint32_t count,
                       const uint64_t *arguments) {
@@ -149,6 +175,12 @@ static int32_t runOnDevice(const moe_step_v1 *step, int variant,
   return MOE_STEP_OK;
 }
 
+static int32_t sampleOnDevice(const moe_step_v1 *step) {
+  return launch(step, FAKE_SAMPLE, step->batch->extents.logits_rows, 0, 0, 0)
+             ? MOE_STEP_LAUNCH_FAILED
+             : MOE_STEP_OK;
+}
+
 #define DEVICE_STEP(n, isDecoder)                                              \
   static int32_t step##n(const moe_step_v1 *step) {                            \
     return runOnDevice(step, n, isDecoder);                                    \
@@ -160,14 +192,16 @@ DEVICE_STEP(10, 0)
 
 static const FakeKernel code[FAKE_KERNELS] = {{"store", 3, 0, storeKernel},
                                               {"rows", 4, 0, rowsKernel},
-                                              {"route", 2, 0, routeKernel}};
+                                              {"route", 2, 0, routeKernel},
+                                              {"sample", 1, 0, sampleKernel}};
 static const FakeImage image = {FAKE_IMAGE_MAGIC, 12080, FAKE_KERNELS, code, 0};
 static const int constant = FAKE_CONSTANT;
 
 static const moe_kernel_v1 kernels[FAKE_KERNELS] = {
     {sizeof(moe_kernel_v1), "store", 32, 0},
     {sizeof(moe_kernel_v1), "rows", 128, FAKE_SHARED_BYTES},
-    {sizeof(moe_kernel_v1), "route", 32, 0}};
+    {sizeof(moe_kernel_v1), "route", 32, 0},
+    {sizeof(moe_kernel_v1), "sample", 64, 0}};
 /* No IR for sm_80: it was compiled without. */
 static const moe_device_image_v1 images[] = {
     {sizeof(moe_device_image_v1), MOE_IMAGE_PTX, 0, sizeof(image), &image},
@@ -185,7 +219,8 @@ static const moe_device_image_v1 images[] = {
    kernels,                                                                    \
    images,                                                                     \
    &constant,                                                                  \
-   sizeof(constant)}
+   sizeof(constant),                                                           \
+   sampleOnDevice}
 static moe_device_level_v1 levels[] = {LEVEL("sm_80", 8, 0, 1),
                                        LEVEL("sm_90a", 9, 1, 2)};
 
@@ -223,6 +258,13 @@ static void damageLevels(void) {
   }
   if (!strcmp(damage, "constants"))
     level->constants = 0;
+  /* As before levels had a sampler. */
+  if (!strcmp(damage, "old"))
+    for (int i = 0; i < 2; ++i) {
+      moe_device_level_v1 older = levels[i];
+      older.size = offsetof(moe_device_level_v1, sample);
+      memcpy((char *)levels + i * older.size, &older, older.size);
+    }
   if (!strcmp(damage, "kernels"))
     level->num_kernels = 1;
 }

@@ -63,7 +63,11 @@ enum {
   FAKE_STORE = 0, /* and of the kernels of both */
   FAKE_ROWS = 1,
   FAKE_ROUTE = 2,
-  FAKE_KERNELS = 3,
+  FAKE_SAMPLE = 3,
+  FAKE_KERNELS = 4,
+  /* What top_k makes the sampler do: find no token, and put a NaN there. */
+  FAKE_NO_TOKEN = 1000001,
+  FAKE_NAN = 1000002,
   FAKE_SHARED_BYTES = 100000,
   FAKE_DEVICE_INTERVALS = 2,
   FAKE_CONSTANT = 12345
