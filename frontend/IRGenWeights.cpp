@@ -97,7 +97,8 @@ std::optional<FoundTensor> WeightTable::findTensor(const WeightTerm &term) {
       known->second.names.push_back(term.name);
     return std::nullopt;
   }
-  DiagnosticBuilder &message =
+  // By value: the chain ends in a reference to a temporary.
+  DiagnosticBuilder message =
       diagnostics
           .error(DiagId::E601, term.range,
                  files.empty() ? "tensor '" + term.name +

@@ -15,6 +15,7 @@ says what it was. The status is 0 if nothing failed.
 import argparse
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parent.parent
-TARGETS = ("frontend", "safetensors", "manifest", "artifact")
+TARGETS = ("frontend", "checkpoint", "safetensors", "manifest", "artifact")
 
 
 def frontend_seeds(_):
@@ -30,6 +31,31 @@ def frontend_seeds(_):
     for folder in ("test", "examples", "docs"):
         for path in sorted((TREE / folder).rglob("*.moe")):
             yield path.read_bytes()
+
+
+def checkpoint_seeds(_):
+    """Configurations of the golden checkpoints with the headers of their tensors,
+    of one also with an index and with what generate() takes."""
+    for folder in sorted((TREE / "test" / "importers" / "golden").glob("*/")):
+        if not (folder / "config.json").exists():
+            continue
+        config = (folder / "config.json").read_bytes()
+        raw = (folder / "model.safetensors").read_bytes()
+        header = raw[8:8 + int.from_bytes(raw[:8], "little")].rstrip()
+        yield config + b"\0" + header
+        if folder.name == "mixtral-b":
+            names = [name for name in json.loads(header) if name != "__metadata__"]
+            index = {"metadata": {}, "weight_map": dict.fromkeys(names, "model-1.safetensors")}
+            yield b"\0".join([config, header, json.dumps(index).encode(),
+                              b'{"eos_token_id": [2, 5]}'])
+
+
+def checkpoint_words():
+    """Keys and words of the configurations."""
+    words = set()
+    for path in (TREE / "test" / "importers" / "golden").glob("*/config.json"):
+        words.update(re.findall(r'"([\w.-]+)"', path.read_text()))
+    return sorted(words)
 
 
 def safetensors_seeds(_):
@@ -98,6 +124,11 @@ def command(target, build):
              "-timeout=30", "-rss_limit_mb=2048", "-print_final_stats=1"]
     if target == "frontend":
         words.append(f"-dict={HERE / 'moe.dict'}")
+    if target == "checkpoint":
+        path = build / "fuzz" / "checkpoint.dict"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f'"{word}"\n' for word in checkpoint_words()))
+        words.append(f"-dict={path}")
     return words
 
 
@@ -118,7 +149,7 @@ def run(target, build, seconds):
     findings.mkdir(parents=True, exist_ok=True)
     corpus = folder / target
     write_seeds(target, build, corpus)
-    limit = {"frontend": 5000, "artifact": 8192, "manifest": 8192,
+    limit = {"frontend": 5000, "checkpoint": 40000, "artifact": 8192, "manifest": 8192,
              "safetensors": 2000}[target]
     return subprocess.run(
         command(target, build) +

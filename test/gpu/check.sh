@@ -4,13 +4,17 @@
 # --correct, PyTorch and Triton.
 #
 #     bash check.sh --correct [--out=FOLDER] [--budget=SECONDS]
-#     bash check.sh --bench=bf16 [--out=FOLDER] [--budget=SECONDS]
-#     bash check.sh --self-test EMULATOR [--out=FOLDER]
+#     bash check.sh --bench=bf16|fp16 [--out=FOLDER] [--budget=SECONDS]
+#     bash check.sh --self-test EMULATOR [--interpret] [--out=FOLDER]
+#     bash check.sh --dry-run=bf16|fp16 EMULATOR [--shapes=NAME,..] [--tokens=N,..]
 #
 # --correct takes under 5 minutes, --bench under 9: what is left undone by then is done
-# by the next call with the same FOLDER. --self-test is --correct in the emulator
-# (libmoe-cuda-emu.so), without a device and without PyTorch. The last line sums up;
-# FOLDER gets tables as JSON and Markdown. Non-zero exit: something failed.
+# by the next call with the same FOLDER. What tells most comes first, and results are
+# written as they come. --self-test is --correct in the emulator (libmoe-cuda-emu.so),
+# without a device and without PyTorch; with --interpret what needs PyTorch and Triton
+# runs, too, on the processor. --dry-run is --bench there, whose times mean nothing. The
+# last line sums up; FOLDER gets tables as JSON and Markdown. Non-zero exit: something
+# failed.
 set -euo pipefail
 
 pack=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +24,7 @@ usage() {
 }
 mode=${1-}
 [ $# -gt 0 ] && shift
-dtype=
+dtype='' emulator=''
 case $mode in
 --correct) script=correct.py ;;
 --bench=*) script=bench.py dtype=${mode#--bench=} ;;
@@ -32,12 +36,21 @@ case $mode in
 --self-test)
   [ $# -gt 0 ] || usage
   script=correct.py
-  MOE_CUDA_DRIVER=$(realpath "$1")
-  export MOE_CUDA_DRIVER
+  emulator=$1
   shift
+  ;;
+--dry-run=*)
+  [ $# -gt 0 ] || usage
+  script=bench.py dtype=${mode#--dry-run=} emulator=$1
+  shift
+  set -- --dry-run "$@"
   ;;
 *) usage ;;
 esac
+if [ -n "$emulator" ]; then
+  MOE_CUDA_DRIVER=$(realpath "$emulator")
+  export MOE_CUDA_DRIVER
+fi
 if ! [ -x "$pack/bin/moe-run" ]; then
   echo "check.sh: expected the folder that pack.sh makes, found no bin/moe-run in it" >&2
   exit 2

@@ -3,17 +3,24 @@
 Instructions against NumPy and the emulator; small models against transformers' logits;
 layers against a formula in float64; whole models against the processor; the baseline in
 Triton; compute-sanitizer. With MOE_CUDA_DRIVER naming the emulator, all but the last two
-run there, without PyTorch.
+run there, without PyTorch; with --interpret the baseline runs as well, in Triton's
+interpreter, and PyTorch on the processor computes the formulas.
+
+Each group of checks runs in a process of its own, and what it finds is written as it
+comes. A check that ends its process, loses the device or does not come back has failed;
+those behind it run in a new process.
 """
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -26,24 +33,30 @@ import runtime
 import safetensors_io
 import weights
 from driver import Driver, DriverError
+from instructions import Skipped
 
 HERE = pathlib.Path(__file__).resolve().parent
 PREFILL = 33  # tokens of a golden's prefill
 # Errors in norm. A device may sum and take powers in another way than a processor.
 GOLDEN = {"f32": 1e-4, "bf16": 2e-2}
 PROCESSOR = {"f32": 1e-4, "bf16": 2e-2}
-LAYER = 5e-3
+LAYER = {"bf16": 5e-3, "f16": 1e-3}
+LONG = {"bf16": "bfloat16", "f16": "float16"}  # in PyTorch
 GROUPS = ("instructions", "layers", "goldens", "models", "triton", "sanitizer")
-TIE = 2.0 ** -7  # scores of bf16 logits that are nearer than this may change places
+STALLED = 60  # seconds in which no check begins or ends
+SLOW = 20  # times as many in the emulator
+LOST = 75  # status of a process that lost the device
+SMALL_TRITON = ((1, 128, 96, 16, 4), (33, 72, 40, 12, 3))
+TIE = 2.0 ** -7  # scores of rounded logits that are nearer than this may change places
 
 
-class Skipped(Exception):
-    pass
-
-
-def command(words, **environment):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False,
-                          env={**os.environ, **environment})
+def command(words, timeout=None, **environment):
+    try:
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True,
+                              check=False, env={**os.environ, **environment}, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        name = pathlib.Path(words[0]).name
+        raise RuntimeError(f"{name} does not come back within {timeout} s") from None
     if done.returncode:
         said = (done.stderr + done.stdout).strip()
         raise RuntimeError(f"{pathlib.Path(words[0]).name}: {said[-1500:]}")
@@ -51,15 +64,29 @@ def command(words, **environment):
 
 
 class Check:
+    """The process that checks."""
+
     def __init__(self, options):
         self.options, self.pack = options, options.pack
-        self.rows = []
         self.end = time.monotonic() + options.budget
+        self.done = set(json.loads(options.done))
         self.driver = Driver()
+        self.patience = None if self.driver.is_emulator else STALLED - 10
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="moe-check-"))
+        self.lock = threading.Lock()
+        self.say(device=self.driver.name, capability=self.driver.capability)
+
+    def say(self, **what):
+        """For the process that watches this one."""
+        with self.lock:
+            sys.stdout.write(json.dumps(what) + "\n")
+            sys.stdout.flush()
 
     def add(self, group, name, work):
         """Runs work(), which gives what was measured and a fault."""
+        if f"{group} {name}" in self.done:
+            return
+        self.say(begins=name, group=group)
         start = time.monotonic()
         measured, fault, state = "", "", "ok"
         try:
@@ -68,15 +95,24 @@ class Check:
             measured, fault = work()
         except Skipped as why:
             measured, state = str(why), "skipped"
-        except (RuntimeError, OSError, ValueError, KeyError, AssertionError) as problem:
+        except Exception as problem:  # whatever a library raises
             fault = f"{type(problem).__name__}: {problem}"
         if fault:
             state = "FAILED"
-        row = {"group": group, "check": name, "state": state, "measured": measured,
-               "fault": fault, "seconds": round(time.monotonic() - start, 2)}
-        self.rows.append(row)
-        print(f"{state:8} {group:13} {name:34} {row['seconds']:6.1f} s  {measured} {fault}",
-              file=sys.stderr, flush=True)
+        self.say(group=group, check=name, state=state, measured=measured, fault=fault,
+                 seconds=round(time.monotonic() - start, 2))
+        # Others' threads have no context, and what they run is a process.
+        is_main = threading.current_thread() is threading.main_thread()
+        if state == "FAILED" and is_main and self.is_lost():
+            sys.exit(LOST)
+
+    def is_lost(self):
+        """Whether nothing can run behind what failed."""
+        try:
+            self.driver.call("cuCtxSynchronize")
+        except DriverError:
+            return True
+        return False
 
     def parallel(self, group, jobs):
         """add() for processes of their own."""
@@ -89,15 +125,8 @@ class Check:
     def instructions(self):
         recorded = np.load(self.pack / "instructions.npz")
 
-        def told(fault):
-            if fault.startswith("skipped: "):
-                raise Skipped(fault.removeprefix("skipped: "))
-            return "", fault
-        try:
-            for name, _, fault in instructions.run(self.driver, self.pack, recorded):
-                self.add("instructions", name, lambda fault=fault: told(fault))
-        except DriverError as problem:
-            self.add("instructions", "modules", lambda problem=problem: ("", str(problem)))
+        for name, work in instructions.run(self.driver, self.pack, recorded):
+            self.add("instructions", name, lambda work=work: ("", work()[1]))
 
     # ---- whole models ------------------------------------------------------
 
@@ -107,7 +136,7 @@ class Check:
         tokens, logits = expected["tokens"], expected["logits"].astype(np.float64)
         output = self.scratch / f"{artifact.stem}.f32"
         command([self.pack / "bin" / "golden-steps", artifact, PREFILL,
-                 ",".join(map(str, tokens)), output], MOE_DEVICE="cuda")
+                 ",".join(map(str, tokens)), output], self.patience, MOE_DEVICE="cuda")
         found = np.fromfile(output, np.float32).astype(np.float64).reshape(-1, logits.shape[1])
         wanted = np.concatenate([logits[PREFILL - 1:], logits])
         errors = np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
@@ -136,7 +165,7 @@ class Check:
             values.append(np.load(given).astype(np.float64))
         for device in ("cpu", "cuda")[len(values):]:
             output = self.scratch / f"{artifact.stem}-{device}.npy"
-            command([*words, "--output", output], MOE_DEVICE=device)
+            command([*words, "--output", output], self.patience, MOE_DEVICE=device)
             values.append(np.load(output).astype(np.float64))
         error = np.linalg.norm(values[1] - values[0]) / np.linalg.norm(values[0])
         limit = PROCESSOR["f32" if artifact.stem == "fashion" else "bf16"]
@@ -149,14 +178,17 @@ class Check:
 
     # ---- layers ------------------------------------------------------------
 
-    def layer(self, library, name, counts):
+    def layer(self, library, name, counts, dtype):
         shape = {**layers.LAYERS, **layers.SMALL}[name]
-        artifact = self.pack / "layers" / f"{name}.so"
-        make = weights.maker("cpu" if self.driver.is_emulator else "cuda")
+        suffix = "" if dtype == "bf16" else f"-{dtype}"
+        artifact = self.pack / "layers" / f"{name}{suffix}.so"
+        make = weights.maker("cpu" if self.driver.is_emulator else "cuda", dtype)
+        if self.options.interpret:
+            make = weights.TorchMaker("cpu", getattr(weights.torch, LONG[dtype]))
         numbers = weights.Weights(1, make)
-        math = reference.NumpyMath
+        math = reference.NumpyMath(dtype)
         if isinstance(make, weights.TorchMaker):
-            math = reference.TorchMath(weights.torch, "cuda")
+            math = reference.TorchMath(weights.torch, make.device, dtype)
         # Side files lie beside the artifact.
         copy = self.scratch / artifact.name
         shutil.copy(artifact, copy)
@@ -176,7 +208,7 @@ class Check:
                         return "", f"{tokens} tokens: another run gives other bits"
                 expected = reference.layer(x, numbers, shape, ids, math)
                 score = reference.scores(x, numbers, shape, math)[2]
-                if math is not reference.NumpyMath:
+                if isinstance(math, reference.TorchMath):
                     expected, score = expected.cpu().numpy(), score.cpu().numpy()
                 count, gap = reference.flips(score, ids)
                 if gap > TIE or not np.allclose(shares.sum(1), 1, atol=1e-5):
@@ -187,36 +219,33 @@ class Check:
             layer.close()
             for file in files:
                 file.unlink()
-        fault = "" if worst <= LAYER else f"at most {LAYER:.0e}"
+        limit = LAYER[dtype]
+        fault = "" if worst <= limit else f"at most {limit:.0e}"
         return f"error {worst:.1e}, {changed} ties broken otherwise", fault
 
     def layers(self):
         library = runtime.Library(self.pack / "lib" / "libmoert.so.0")
-        for name in layers.SMALL:
-            counts = (1, 37) if self.driver.is_emulator else (1, 37, 700)
-            if self.driver.is_emulator and name == "middle":
-                continue
-            self.add("float64", f"layer {name}", lambda n=name, c=counts:
-                     self.layer(library, n, c))
+        small, counts = ("small", "odd"), (1, 37)
         if not self.driver.is_emulator:
-            for name in ("olmoe", "qwen3-30b-a3b", "gpt-oss-20b"):
-                self.add("float64", f"layer {name}", lambda n=name: self.layer(
-                    library, n, (1, 8, 130, 1024)))
+            small, counts = tuple(layers.SMALL), (1, 37, 700)
+        plan = [(name, dtype, counts) for name in small for dtype in LAYER]
+        if not self.driver.is_emulator:
+            plan += [(name, dtype, (1, 8, 130, 1024)) for name, dtype in (
+                ("qwen3-30b-a3b", "bf16"), ("olmoe", "f16"), ("gpt-oss-20b", "bf16"))]
+        for name, dtype, counts in plan:
+            self.add("float64", f"layer {name}, {dtype}", lambda n=name, c=counts, d=dtype:
+                     self.layer(library, n, c, d))
 
     # ---- others ------------------------------------------------------------
 
     def triton(self):
         sys.path.insert(0, str(self.pack / "peers"))
-
-        def work(*arguments):
-            if weights.torch is None or not weights.torch.cuda.is_available():
-                raise Skipped("no PyTorch with a device")
-            import triton_moe
-            error, flips = triton_moe.check(*arguments, "cuda", weights.torch.bfloat16)
-            return f"error {error:.1e}, {flips} ties", "" if error <= 2e-2 else "at most 2e-02"
-        if self.driver.is_emulator:
+        interprets = self.options.interpret
+        if self.driver.is_emulator and not interprets:
             return
         try:
+            if interprets:
+                import interpreted  # noqa: F401  (before kernels are defined)
             import triton_moe
         except ImportError as problem:
             why = str(problem)
@@ -225,10 +254,22 @@ class Check:
                 raise Skipped(why)
             self.add("triton", "baseline", skip)
             return
-        for shape in ((1, 512, 256, 16, 4), (65, 512, 192, 16, 4), (700, 256, 384, 64, 8)):
-            for config in triton_moe.configs(shape[0] * shape[4], shape[3])[:2]:
-                self.add("triton", f"baseline {shape}, BM {config.bm}",
-                         lambda s=shape, c=config: work(*s, c))
+        torch = weights.torch
+
+        def work(shape, config, dtype):
+            if not interprets and not torch.cuda.is_available():
+                raise Skipped("no PyTorch with a device")
+            error, flips = triton_moe.check(*shape, config, "cpu" if interprets else "cuda", dtype)
+            limit = triton_moe.LIMITS[dtype]
+            return (f"error {error:.1e}, {flips} ties",
+                    "" if error <= limit else f"at most {limit:.0e}")
+        shapes = SMALL_TRITON if interprets else (
+            (1, 512, 256, 16, 4), (65, 512, 192, 16, 4), (700, 256, 384, 64, 8))
+        for dtype in (torch.bfloat16, torch.float16):
+            for shape in shapes:
+                for config in triton_moe.configs(shape[0] * shape[4], shape[3])[:2]:
+                    self.add("triton", f"{str(dtype)[6:]} {shape}, BM {config.bm} BN {config.bn}",
+                             lambda s=shape, c=config, d=dtype: work(s, c, d))
 
     def sanitizer(self):
         tool = shutil.which("compute-sanitizer") or shutil.which(
@@ -242,38 +283,105 @@ class Check:
             artifact = self.pack / "goldens" / "mixtral-a-bf16.so"
             command([tool, "--tool", kind, "--error-exitcode", "9", self.pack / "bin" /
                      "golden-steps", artifact, "3", "1,2,3,4,5", self.scratch / f"{kind}.f32"],
-                    MOE_DEVICE="cuda", MOE_CUDA_GRAPHS="0")
+                    self.patience, MOE_DEVICE="cuda", MOE_CUDA_GRAPHS="0")
             return "", ""
         for kind in ("memcheck", "racecheck", "synccheck"):
             self.add("sanitizer", kind, lambda kind=kind: work(kind))
 
     def run(self):
-        for name in self.options.only.split(",") if self.options.only else GROUPS:
-            getattr(self, name)()
-        shutil.rmtree(self.scratch)
-        return self.report()
+        try:
+            getattr(self, self.options.only)()
+        finally:
+            shutil.rmtree(self.scratch)
 
-    def report(self):
-        counts = {state: sum(row["state"] == state for row in self.rows)
-                  for state in ("ok", "FAILED", "skipped")}
-        level = (self.pack / "levels").read_text().strip()
-        revision = (self.pack / "revision").read_text().strip()
+
+class Watch:
+    """Runs groups of checks in processes, and writes what they find."""
+
+    def __init__(self, options):
+        self.options, self.rows, self.about = options, [], {}
+        self.end = time.monotonic() + options.budget
+        self.patience = STALLED * (SLOW if os.environ.get("MOE_CUDA_DRIVER") else 1)
+
+    def process(self, group, done):
+        """Whether another process has to take what is left of the group."""
+        words = [sys.executable, __file__, f"--pack={self.options.pack}",
+                 f"--out={self.options.out}", f"--only={group}", f"--done={json.dumps(done)}",
+                 f"--budget={max(self.end - time.monotonic(), 0):.0f}", "--worker"]
+        if self.options.interpret:
+            words.append("--interpret")
+        begun, why = {}, []
+        with (tempfile.TemporaryFile("w+") as errors,
+              subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True) as process):
+            def stall():
+                why.append(f"does not come back within {self.patience} s")
+                process.kill()
+            alarm = threading.Timer(self.patience, stall)
+            alarm.start()
+            for line in process.stdout:
+                alarm.cancel()
+                self.take(json.loads(line), begun, done)
+                alarm = threading.Timer(self.patience, stall)
+                alarm.start()
+            code = process.wait()
+            alarm.cancel()
+            errors.seek(0)
+            why += errors.read().strip().splitlines()[-1:]
+        if code in (0, LOST):
+            return code == LOST
+        why = why or [f"ends the process with {code}"]
+        for name, of in begun.items() or [("start", group)]:
+            self.take({"group": of, "check": name, "state": "FAILED", "measured": "",
+                       "fault": "; ".join(why), "seconds": 0.0}, {}, done)
+        return bool(begun)
+
+    def take(self, said, begun, done):
+        if "device" in said:
+            self.about = said
+        elif "begins" in said:
+            begun[said["begins"]] = said["group"]
+        else:
+            begun.pop(said["check"], None)
+            done.append(f"{said['group']} {said['check']}")
+            self.rows.append(said)
+            print(f"{said['state']:8} {said['group']:13} {said['check']:34} "
+                  f"{said['seconds']:6.1f} s  {said['measured']} {said['fault']}",
+                  file=sys.stderr, flush=True)
+            self.write()
+
+    def run(self):
+        for group in self.options.only.split(",") if self.options.only else GROUPS:
+            done = []
+            while self.process(group, done):
+                pass
+        head, table, last = self.write()
+        print(f"\n{head}\n{table}\n{last}")
+        counts = self.counts()
+        return 1 if counts["FAILED"] or not counts["ok"] else 0
+
+    def counts(self):
+        return {state: sum(row["state"] == state for row in self.rows)
+                for state in ("ok", "FAILED", "skipped")}
+
+    def write(self):
+        counts, out = self.counts(), self.options.out
+        level = (self.options.pack / "levels").read_text().strip()
+        revision = (self.options.pack / "revision").read_text().strip()
         columns = [("group", lambda r: r["group"]), ("check", lambda r: r["check"]),
                    ("state", lambda r: r["state"]),
                    ("measured", lambda r: f"{r['measured']} {r['fault']}".strip()),
                    ("s", lambda r: f"{r['seconds']:.1f}")]
-        head = (f"{self.driver.name}, compute capability "
-                f"{'.'.join(map(str, self.driver.capability))}, levels {level}, "
+        device = self.about.get("device", "no device")
+        head = (f"{device}, compute capability "
+                f"{'.'.join(map(str, self.about.get('capability', [])))}, levels {level}, "
                 f"revision {revision}")
         last = (f"{counts['ok']} passed, {counts['FAILED']} failed, "
                 f"{counts['skipped']} skipped")
-        out = self.options.out
-        results.write_json(out / "correct.json", {"device": self.driver.name, "levels": level,
+        results.write_json(out / "correct.json", {"device": device, "levels": level,
                                                   "revision": revision, "rows": self.rows})
         results.write(out / "correct.md",
                       f"{head}\n\n{results.markdown(self.rows, columns)}\n\n{last}\n")
-        print(f"\n{head}\n{results.text(self.rows, columns)}\n{last}")
-        return 1 if counts["FAILED"] or not counts["ok"] else 0
+        return head, results.text(self.rows, columns), last
 
 
 def main():
@@ -282,15 +390,21 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--budget", type=float, default=280)
     parser.add_argument("--only", default="", help="of " + ",".join(GROUPS))
+    parser.add_argument("--interpret", action="store_true",
+                        help="in the emulator: PyTorch and Triton as well, on the processor")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--done", default="[]", help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(filter(None, options.only.split(","))) - set(GROUPS)
     if unknown:
         parser.error(f"--only: expected of {', '.join(GROUPS)}, found {', '.join(unknown)}")
+    if not options.worker:
+        sys.exit(Watch(options).run())
     try:
         check = Check(options)
     except DriverError as problem:
         sys.exit(f"correct.py: {problem}")
-    sys.exit(check.run())
+    check.run()
 
 
 if __name__ == "__main__":

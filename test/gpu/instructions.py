@@ -226,26 +226,36 @@ def fault_of(case, found, expected):
     return f"{worst.sum()} of {found.size} numbers are too far, by up to {error.max():.1e}"
 
 
+class Skipped(Exception):
+    pass
+
+
 def run(driver, folder, recorded=None):
-    """Yields names, results and faults; "skipped: .." is none."""
+    """Yields names, and functions that give a result and a fault."""
     for capability, ptx, ir, own in modules(folder):
         if capability and driver.capability != capability:
-            yield ptx.stem, None, f"skipped: for compute capability {capability[0]}.0"
+            def skip(capability=capability):
+                raise Skipped(f"for compute capability {capability[0]}.0")
+            yield ptx.stem, skip
             continue
-        module = driver.load(ptx.read_bytes(), ir)
-        for case in own:
-            try:
-                function = driver.function(module, case.kernel)
-                found = driver.run(function, case.blocks, case.threads, case.source,
-                                   case.result.copy(), case.numbers)
-            except DriverError as problem:
-                yield case.name, None, f"{problem}; nothing runs behind this"
-                return
+        loaded = []
+
+        def module(ptx=ptx, ir=ir, loaded=loaded):
+            if not loaded:
+                loaded.append(driver.load(ptx.read_bytes(), ir))
+            return loaded[0]
+
+        def launch(case, module=module):
+            function = driver.function(module(), case.kernel)
+            found = driver.run(function, case.blocks, case.threads, case.source,
+                               case.result.copy(), case.numbers)
             fault = fault_of(case, found, case.expected)
             if not fault and recorded is not None:
                 fault = fault_of(case, found, recorded[case.name])
                 fault = f"not as the emulator: {fault}" if fault else ""
-            yield case.name, found, fault
+            return found, fault
+        for case in own:
+            yield case.name, lambda case=case, launch=launch: launch(case)
 
 
 def main():
@@ -257,10 +267,14 @@ def main():
     recorded = np.load(options.against) if options.against else None
     results, failures = {}, 0
     try:
-        for name, found, fault in run(Driver(), options.folder, recorded):
+        for name, work in run(Driver(), options.folder, recorded):
+            try:
+                results[name], fault = work()
+            except Skipped as why:
+                print(f"{name:36} skipped: {why}")
+                continue
             print(f"{name:36} {fault or 'ok'}")
             failures += bool(fault)
-            results[name] = found
     except DriverError as problem:
         sys.exit(f"instructions.py: {problem}")
     if options.record and not failures:

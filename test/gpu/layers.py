@@ -1,8 +1,8 @@
 """Mixture-of-experts layers of published models, as .moe sources.
 
-    python3 test/gpu/layers.py [--vectors] NAME > layer.moe   (NAME: one of LAYERS)
+    python3 test/gpu/layers.py [--vectors] [--dtype=bf16|f16] NAME > layer.moe
 
-One routed layer each: norm, router, SwiGLU experts, residual, in bf16. The shapes
+One routed layer of LAYERS: norm, router, SwiGLU experts, residual. The shapes
 are those for which figures of other engines are public; EP8 is what one of eight
 devices holds. Tokens are ids, and the result is a row of logits; with --vectors they
 are vectors of f32, and so are the results: nothing is computed but the layer, the
@@ -32,7 +32,7 @@ SMALL = {
 EPSILON = 1e-6
 
 
-def source(name, vectors=False):
+def source(name, vectors=False, dtype="bf16"):
     hidden, width, experts, chosen = {**LAYERS, **SMALL}[name]
     modality = 'text(ids: token[vocab]) = embed(ids, "embed.weight", to = hidden)'
     result, inputs, options = 'linear(y, "head.weight", to = vocab)', "text", ""
@@ -44,7 +44,7 @@ def source(name, vectors=False):
 model layer
 
 weights "layer.safetensors"
-dtype bf16
+dtype {dtype}
 dim vocab = 256, hidden = {hidden}, experts = {experts}, ffn = {width}
 
 modality {modality}
@@ -68,6 +68,7 @@ entry score(s: seq({inputs}[1..16384])) = layer(s){options}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--vectors", action="store_true")
+    parser.add_argument("--dtype", default="bf16", choices=["bf16", "f16"])
     parser.add_argument("name", choices=sorted(LAYERS | SMALL))
     arguments = parser.parse_args()
-    print(source(arguments.name, arguments.vectors), end="")
+    print(source(arguments.name, arguments.vectors, arguments.dtype), end="")

@@ -79,8 +79,8 @@ ldd "$out/lib/libmoert.so.0" | sed -n 's/.*libabsl.* => \([^ ]*\).*/\1/p' |
 # ---- checks ---------------------------------------------------------------
 mkdir -p "$out/peers"
 cp "$here"/{check.sh,instructions.ll} "$out/"
-cp "$here"/{bench,correct,driver,instructions,layers,reference,results,runtime,weights,wgmma}.py \
-  "$out/"
+cp "$here"/{bench,correct,driver,engines,instructions,layers,reference,results,runtime}.py \
+  "$here"/{weights,wgmma}.py "$out/"
 cp "$here"/peers/*.py "$out/peers/"
 cp "$root/examples/fashion/safetensors_io.py" "$out/"
 assemble() { # input, name, level
@@ -121,9 +121,15 @@ for golden in "${goldens[@]}"; do
     compile "$folder" "$out/goldens/$golden-bf16.so" --compute=bf16
   cp "$folder/logits.safetensors" "$out/goldens/$golden.safetensors"
 done
-vectors() { # name, options
-  /usr/bin/python3 "$here/layers.py" --vectors "$1" >"$out/layers/$1.moe"
-  compile "$out/layers/$1.moe" "$out/layers/$1.so" --weights=none,synthetic:1
+vectors() { # name: in bf16, and in f16 with a suffix
+  local dtype file
+  for dtype in bf16 f16; do
+    file=$out/layers/$1
+    [ $dtype = bf16 ] || file=$file-$dtype
+    /usr/bin/python3 "$here/layers.py" --vectors --dtype=$dtype "$1" >"$file.moe"
+    compile "$file.moe" "$file.so" --weights=none,synthetic:1
+    rm "$file.moe"
+  done
 }
 for layer in small odd middle; do
   vectors $layer

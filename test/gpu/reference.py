@@ -1,8 +1,8 @@
 """What a layer of layers.py computes, by the formula in float64.
 
-Operands are rounded to bf16 where a model of type bf16 stores them; everything else is
-exact, so the difference to an engine is what it rounds otherwise. NumPy, or PyTorch
-where tensors are on a device.
+Operands are rounded to the type of the model, bf16 or f16, where it stores them;
+everything else is exact, so the difference to an engine is what it rounds otherwise.
+NumPy, or PyTorch where tensors are on a device.
 """
 
 import numpy as np
@@ -14,12 +14,16 @@ from layers import EPSILON
 class NumpyMath:
     """The few functions that NumPy and PyTorch spell in two ways."""
 
-    @staticmethod
-    def wide(codes):
-        return from_bf16(codes).astype(np.float64)
+    def __init__(self, dtype="bf16"):
+        self.is_half = dtype == "f16"
 
-    @staticmethod
-    def round(values):
+    def wide(self, codes):
+        values = codes.view(np.float16) if self.is_half else from_bf16(codes)
+        return values.astype(np.float64)
+
+    def round(self, values):
+        if self.is_half:
+            return values.astype(np.float16).astype(np.float64)
         return from_bf16(to_bf16(values)).astype(np.float64)
 
     exp = staticmethod(np.exp)
@@ -39,8 +43,9 @@ class NumpyMath:
 
 
 class TorchMath:
-    def __init__(self, torch, device):
+    def __init__(self, torch, device, dtype="bf16"):
         self.torch, self.device = torch, device
+        self.dtype = {"bf16": torch.bfloat16, "f16": torch.float16}[dtype]
         self.exp, self.sqrt = torch.exp, torch.sqrt
         self.zeros_like = torch.zeros_like
 
@@ -48,7 +53,7 @@ class TorchMath:
         return values.to(self.torch.float64)
 
     def round(self, values):
-        return values.to(self.torch.bfloat16).to(self.torch.float64)
+        return values.to(self.dtype).to(self.torch.float64)
 
     def number(self, array):
         return self.torch.as_tensor(np.asarray(array)).to(self.device, self.torch.float64)
@@ -57,7 +62,7 @@ class TorchMath:
         return self.torch.nonzero(self.torch.as_tensor(mask).to(self.device), as_tuple=True)
 
 
-def scores(x, weights, shape, math=NumpyMath):
+def scores(x, weights, shape, math):
     """The operand of the layer, of its experts, and the scores of all experts."""
     hidden, _, experts, _ = shape
     x = math.round(math.number(x))
@@ -70,7 +75,7 @@ def scores(x, weights, shape, math=NumpyMath):
     return x, f, e / (e.sum(-1)[:, None])
 
 
-def layer(x, weights, shape, ids, math=NumpyMath):
+def layer(x, weights, shape, ids, math):
     """Results f64 [tokens, hidden] for the experts `ids` [tokens, slots]."""
     hidden, width, experts, _ = shape
     x, f, score = scores(x, weights, shape, math)

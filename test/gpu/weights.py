@@ -35,15 +35,21 @@ def manifest_of(inspect, artifact):
 
 
 class NumpyMaker:
-    """bf16 as 16-bit codes."""
+    """bf16 or f16 as 16-bit codes."""
+
+    def __init__(self, dtype="bf16"):
+        self.dtype = dtype
 
     def normal(self, name, seed, shape, deviation):
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        bits = (random.standard_normal(shape, np.float32) * np.float32(deviation)).view(np.uint32)
+        values = random.standard_normal(shape, np.float32) * np.float32(deviation)
+        if self.dtype == "f16":
+            return values.astype(np.float16).view(np.uint16)
+        bits = values.view(np.uint32)
         return ((bits + 0x7fff + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
     def ones(self, shape):
-        return np.full(shape, 0x3f80, np.uint16)
+        return np.full(shape, 0x3c00 if self.dtype == "f16" else 0x3f80, np.uint16)
 
     def block(self, codes, rows, pack):
         """Blocks of rows, padded, as #moeq.row_blocks says."""
@@ -60,16 +66,17 @@ class NumpyMaker:
 class TorchMaker:
     """The same rules on a device; other numbers than NumPy's for a seed."""
 
-    def __init__(self, device):
-        self.device = device
+    def __init__(self, device, dtype=None):
+        self.device, self.type = device, dtype or torch.bfloat16
+        self.dtype = {torch.bfloat16: "bf16", torch.float16: "f16"}[self.type]
 
     def normal(self, name, seed, shape, deviation):
         generator = torch.Generator(self.device).manual_seed(seed << 32 | zlib.crc32(name.encode()))
         values = torch.randn(shape, generator=generator, device=self.device)
-        return (values * deviation).to(torch.bfloat16)
+        return (values * deviation).to(self.type)
 
     def ones(self, shape):
-        return torch.ones(shape, dtype=torch.bfloat16, device=self.device)
+        return torch.ones(shape, dtype=self.type, device=self.device)
 
     def block(self, codes, rows, pack):
         height, width = codes.shape
@@ -81,10 +88,10 @@ class TorchMaker:
         return memoryview(codes.contiguous().view(torch.int16).cpu().numpy()).cast("B")
 
 
-def maker(device="cuda"):
+def maker(device="cuda", dtype="bf16"):
     if torch is not None and device == "cuda" and torch.cuda.is_available():
-        return TorchMaker("cuda")
-    return NumpyMaker()
+        return TorchMaker("cuda", {"bf16": torch.bfloat16, "f16": torch.float16}[dtype])
+    return NumpyMaker(dtype)
 
 
 class Weights:
@@ -103,8 +110,8 @@ class Weights:
     def stored(self, weight):
         """The bytes of a weight of a manifest."""
         name = weight["name"]
-        if weight["dtype"] != "bf16" or weight["format"] != "plain":
-            raise RuntimeError(f"weight '{name}': expected plain bf16, found "
+        if weight["dtype"] != self.make.dtype or weight["format"] != "plain":
+            raise RuntimeError(f"weight '{name}': expected plain {self.make.dtype}, found "
                                f"{weight['format']} {weight['dtype']}")
         # Copies for a target in another layout are named after both.
         codes = self.tensor(name.removesuffix(".nvptx"), weight["shape"])
@@ -148,11 +155,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--inspect", default="moe-inspect")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dtype", default="bf16", choices=["bf16", "f16"])
     parser.add_argument("artifacts", nargs="+", type=pathlib.Path)
     options = parser.parse_args()
     for artifact in options.artifacts:
         manifest = manifest_of(options.inspect, artifact)
-        for path in write(artifact, manifest, Weights(options.seed, maker())):
+        for path in write(artifact, manifest, Weights(options.seed, maker(dtype=options.dtype))):
             print(path)
 
 

@@ -45,10 +45,10 @@ struct SegmentTile {
 /// Tile `tile` of all tiles of `tileRows` rows, segment after segment; it is not
 /// there when there are fewer. Every warp finds it by itself; all its lanes take
 /// part. `segments` are the offsets of `count` segments; those of at most
-/// `fewRows` rows have no tiles.
+/// `fewRows` rows, and of more than `mostRows`, an i32, have no tiles.
 SegmentTile findSegmentTile(CodeBuilder &b, Value segments, Value count,
                             int64_t tileRows, Value tile,
-                            int64_t fewRows = 0);
+                            int64_t fewRows = 0, Value mostRows = {});
 /// As many tiles as `rows` rows in segments may need.
 Value countSegmentTiles(CodeBuilder &host, Value rows, int64_t experts,
                         int64_t tileRows);

@@ -40,7 +40,7 @@ void GemmFrame::bindWeights(Value expert) {
   for (int64_t i = 0; i < numWeights; ++i)
     matrices.push_back(find(next++));
   for (size_t i = 0; i < op.getBiases().size(); ++i)
-    biases.push_back(find(next++));
+    biases.push_back(asGlobal(b, find(next++)));
 }
 
 Value GemmFrame::buildOutput(ArrayRef<Value> sums, Value column) {

@@ -72,6 +72,9 @@ Value isInRange(CodeBuilder &host, Value rows, const GemmShape &shape,
 Value countRowTiles(CodeBuilder &host, Value rows, const GemmShape &shape,
                     int64_t tileRows);
 
+/// The kernels of products in 8-bit integers, where tensor cores can compute
+/// them.
+std::optional<Launches> integerGemmLaunches(const KernelRequest &request);
 /// Whether tcGemmLaunches() has tiles for a product that tensor cores compute.
 bool usesWarpRoles(const KernelRequest &request);
 /// The kernels with warps for copies and warps for products (sm_90a), for more

@@ -6,9 +6,9 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
-// for each column and eight contraction indices, which is a row of what ldmatrix
-// loads. So rows of weights are copied as they lie, and read without conflicts
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16
+// bytes for each column and eight contraction indices, which is a row of what
+// ldmatrix loads. So rows of weights are copied as they lie, and read without conflicts
 // of banks. All other weights, plain or with scales, go through registers like
 // rows of f32: read before the products of a stage, they are rounded to what
 // products are made of, bf16 or f16, and stored behind them.
@@ -17,10 +17,11 @@
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
 //
-// On sm_90a many rows go to wgmma, which reads both operands from shared memory:
-// rows with 128-byte swizzle, weights as they lie. Its products of one stage run
-// while the stage after the next is copied; a second block of the multiprocessor
-// fills the pause between stages.
+// On sm_90a what can be copied as it lies goes to warps with roles (TcGemm.cpp),
+// but for few rows. Many rows of the rest go to wgmma, which reads both operands
+// from shared memory: rows with 128-byte swizzle, weights as they lie. Its products
+// of one stage run while the stage after the next is copied; a second block of the
+// multiprocessor fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -601,6 +602,8 @@ static SmallVector<MmaTile> getTiles(const GemmShape &shape,
 
 std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (op.getCompute().isInteger(8))
+    return integerGemmLaunches(request);
   if (StringRef reason = whyNot(request); !reason.empty()) {
     // In f32 nothing else was asked for.
     if (!op.getCompute().isF32())
