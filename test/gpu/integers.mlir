@@ -1,4 +1,5 @@
-// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --tokens=5,40,200 --seeds=2 %s
+// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --tokens=5,40 --seeds=2 %s | FileCheck %s
+// CHECK: {{0.0e[+]00 +0.0e[+]00 100.00%}}
 // REQUIRES: numpy, avx2, emulator
 
 // Products in 8-bit integers, in groups that no --quantize makes: the largest, wide

@@ -96,7 +96,12 @@ private:
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
-  void fillStage(Value index, Value slot);
+  struct Loaded {
+    Values rows, weights;
+  };
+  Loaded loadStage(Value index);
+  void copyStage(Value index, Value slot);
+  void storeStage(const Loaded &loaded, Value index, Value slot);
   Values startRing();
   Value nextStage(Value offset);
   /// The walk by wgmma, and the products of the stage in `slot`.
@@ -342,17 +347,30 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
   commitProducts(b);
 }
 
-/// Fills a stage with the indices from `index` on.
-void MmaGemm::fillStage(Value index, Value slot) {
+/// What of the stage from `index` on is not copied, in registers.
+MmaGemm::Loaded MmaGemm::loadStage(Value index) {
+  Loaded loaded;
+  if (!copiesRows())
+    loaded.rows = loadRows(index);
+  if (!copiesWeights())
+    loaded.weights = loadWeights(index);
+  return loaded;
+}
+
+/// Starts the copies of a stage.
+void MmaGemm::copyStage(Value index, Value slot) {
   if (copiesWeights())
     copyWeights(index, slot);
-  else
-    storeWeights(loadWeights(index), index, slot);
   if (copiesRows())
     copyRows(index, slot);
-  else
-    storeRows(loadRows(index), slot);
   commitCopies(b);
+}
+
+void MmaGemm::storeStage(const Loaded &loaded, Value index, Value slot) {
+  if (!copiesRows())
+    storeRows(loaded.rows, slot);
+  if (!copiesWeights())
+    storeWeights(loaded.weights, index, slot);
 }
 
 /// Fills all stages but one. Returns the offsets of the stage that is multiplied
@@ -361,7 +379,10 @@ CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
   auto fill = [&](Value s) {
-    fillStage(b.mul(s, tile.depth), bytesFrom(shared, b.mul(s, stageBytes)));
+    Value index = b.mul(s, tile.depth);
+    Value slot = bytesFrom(shared, b.mul(s, stageBytes));
+    copyStage(index, slot);
+    storeStage(loadStage(index), index, slot);
   };
   // Decoding is much code, and nothing to keep several times in flight.
   if (!copiesWeights())
@@ -388,6 +409,9 @@ CodeBuilder::Values MmaGemm::walkAsync() {
   Values results = b.loop(
       b.i64(0), b.i64(depth), b.i64(tile.depth), init,
       [&](Value index, ValueRange carried) -> Values {
+        // On their way while products are waited for.
+        Value later = b.add(index, ahead * tile.depth);
+        Loaded loaded = loadStage(later);
         // The products of the stage before have been made, by all warps after
         // the barrier: it may be filled again.
         Values next = {nextStage(carried[0]), nextStage(carried[1])};
@@ -398,8 +422,9 @@ CodeBuilder::Values MmaGemm::walkAsync() {
         syncBlock(b);
         multiplyAsyncStage(bytesFrom(shared, carried[0]),
                            MutableArrayRef(next).drop_front(2));
-        fillStage(b.add(index, ahead * tile.depth),
-                  bytesFrom(shared, carried[1]));
+        Value filled = bytesFrom(shared, carried[1]);
+        copyStage(later, filled);
+        storeStage(loaded, later, filled);
         return next;
       });
   Values sums;
@@ -423,21 +448,10 @@ CodeBuilder::Values MmaGemm::walk() {
         Value slot = bytesFrom(shared, carried[0]);
         Value filled = bytesFrom(shared, carried[1]);
         Value later = b.add(index, ahead * tile.depth);
-        Values loaded, units;
-        if (copiesWeights())
-          copyWeights(later, filled);
-        else
-          units = loadWeights(later);
-        if (copiesRows())
-          copyRows(later, filled);
-        else
-          loaded = loadRows(later);
-        commitCopies(b);
+        copyStage(later, filled);
+        Loaded loaded = loadStage(later);
         Values next = multiply(slot, carried.drop_front(2));
-        if (!copiesRows())
-          storeRows(loaded, filled);
-        if (!copiesWeights())
-          storeWeights(units, later, filled);
+        storeStage(loaded, later, filled);
         next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
         return next;
       });
