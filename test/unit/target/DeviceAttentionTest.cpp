@@ -174,6 +174,15 @@ TEST_F(DeviceAttention, Widths) {
   check(c, {{530, 1}, {0, 70}}, 12);
 }
 
+/// Weights are sums of other numbers than in bf16.
+TEST_F(DeviceAttention, F16) {
+  Config c = bf16();
+  c.type = c.compute = "f16";
+  check(c, {{600, 1}, {0, 70}, {80, 2}}, 12);
+  EXPECT_TRUE(hasKernel("merge"));
+  EXPECT_TRUE(hasKernel("many"));
+}
+
 TEST_F(DeviceAttention, Prefill) {
   for (bool paged : {false, true}) {
     Config c = bf16();
