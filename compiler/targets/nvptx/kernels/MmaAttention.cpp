@@ -40,12 +40,16 @@ std::optional<MmaSizes> MmaSizes::many(const AttentionShape &shape) {
   sizes.valueParts = shape.valueWidth > kMostColumns ? 2 : 1;
   sizes.keyColumns = llvm::alignTo(shape.headWidth, 16);
   sizes.valueColumns = llvm::alignTo(shape.valueWidth, 16 * sizes.valueParts);
-  sizes.sharedBytes =
-      sizes.getQueryBytes() + sizes.getKeyBytes() + sizes.getValueBytes();
-  if (sizes.valueColumns > kMostColumns * sizes.valueParts ||
-      sizes.sharedBytes > kMaxSharedBytes)
+  if (sizes.valueColumns > kMostColumns * sizes.valueParts)
     return std::nullopt;
-  return sizes;
+  for (int64_t keys : {kBlockKeys, kBlockKeys / 2}) {
+    sizes.stepKeys = keys;
+    sizes.sharedBytes =
+        sizes.getQueryBytes() + sizes.getKeyBytes() + sizes.getValueBytes();
+    if (sizes.sharedBytes <= kMaxSharedBytes)
+      return sizes;
+  }
+  return std::nullopt;
 }
 
 std::optional<MmaSizes> MmaSizes::few(const AttentionShape &shape) {
@@ -579,45 +583,47 @@ void MmaAttention::buildMany(int64_t fewTokens) {
     startTile(warpRow);
     Value keysAt = b.field(queries, sizes.getQueryBytes());
     Value valuesAt = b.field(keysAt, sizes.getKeyBytes());
-    Value firstBlock = b.div(low, kBlockKeys);
-    copyKeys(keysAt, firstBlock);
+    Value firstStep = b.div(low, sizes.stepKeys);
+    copyKeys(keysAt, firstStep);
     commitCopies(b);
     Sums sums = startSums(columns / 8);
-    Values results = b.loop(
-        firstBlock, ceilDiv(b, high, kBlockKeys), b.i64(1), sums.pack(),
-        [&](Value block, ValueRange carried) -> Values {
-          Sums next = Sums::unpack(carried);
-          copyValues(valuesAt, block);
-          commitCopies(b);
-          waitCopies(b, 1);
-          syncBlock(b);
-          Values scores = multiplyKeys(keysAt, warpRow, b.i64(0), kBlockKeys);
-          // All have read the keys.
-          syncBlock(b);
-          copyKeys(keysAt, b.add(block, 1));
-          commitCopies(b);
-          Value maxima[2];
-          maskScores(scores, b.mul(block, kBlockKeys), maxima);
-          weigh(scores, next, maxima);
-          waitCopies(b, 1);
-          syncBlock(b);
-          auto weights = [&](int64_t key) {
-            WeightParts parts(sizes.weightParts);
-            for (int64_t i = 0; i < 4; ++i) {
-              // Rows g and g + 8 of 8 keys, then of the next 8.
-              Value *pair = scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
-              for (auto [part, value] :
-                   llvm::zip(parts, splitWeights(pair[0], pair[1])))
-                part.push_back(value);
-            }
-            return parts;
-          };
-          addValues(valuesAt, block, weights, warpRow, column, columns,
-                    next.values);
-          // All have read the values.
-          syncBlock(b);
-          return next.pack();
-        });
+    Values results =
+        b.loop(firstStep, ceilDiv(b, high, sizes.stepKeys), b.i64(1),
+               sums.pack(), [&](Value step, ValueRange carried) -> Values {
+                 Sums next = Sums::unpack(carried);
+                 copyValues(valuesAt, step);
+                 commitCopies(b);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 Values scores =
+                     multiplyKeys(keysAt, warpRow, b.i64(0), sizes.stepKeys);
+                 // All have read the keys.
+                 syncBlock(b);
+                 copyKeys(keysAt, b.add(step, 1));
+                 commitCopies(b);
+                 Value maxima[2];
+                 maskScores(scores, b.mul(step, sizes.stepKeys), maxima);
+                 weigh(scores, next, maxima);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 auto weights = [&](int64_t key) {
+                   WeightParts parts(sizes.weightParts);
+                   for (int64_t i = 0; i < 4; ++i) {
+                     // Rows g and g + 8 of 8 keys, then of the next 8.
+                     Value *pair =
+                         scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
+                     for (auto [part, value] :
+                          llvm::zip(parts, splitWeights(pair[0], pair[1])))
+                       part.push_back(value);
+                   }
+                   return parts;
+                 };
+                 addValues(valuesAt, step, weights, warpRow, column, columns,
+                           next.values);
+                 // All have read the values.
+                 syncBlock(b);
+                 return next.pack();
+               });
     waitCopies(b, 0);
     Sums all = Sums::unpack(results);
     unscale(all);

@@ -6,13 +6,13 @@
 // rounded that must not be. Some keys are copied asynchronously while others
 // are worked on.
 //
-// `many`: 64 rows, 16 for each warp, a warp has all keys of a block; wide
-// values are divided among two warps that compute the same weights. `few`, for
+// `many`: 64 rows, 16 for each warp, a warp has all keys of a step; wide values
+// are divided among two warps that compute the same weights. `few`, for
 // sequences of a few tokens, and for all where heads are too wide for `many`:
 // 16 rows, a warp has a quarter of the keys for the scores and a quarter of the
 // columns of the values; copies run further ahead, since reading is all that
 // costs. Long sequences are divided among several blocks of `few`, whose sums
-// `merge` adds.
+// `merge` adds. A step is a block of keys, or half of one where memory is short.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_KERNELS_MMAATTENTION_H

@@ -40,9 +40,13 @@ MmaAttention::Splits MmaAttention::countSplits(CodeBuilder &b,
   Splits result;
   // With `many`, a sequence has one tile; or there are no more tokens than
   // sequences. Otherwise each may end in a tile that is not full.
-  if (hasMany)
-    result.tiles = step.sequences;
-  else if (sizes.tokens == 1)
+  if (hasMany) {
+    // A sequence of many tokens that is alone leaves nothing to do.
+    Value isOther = b.create<arith::AndIOp>(
+        b.compare(arith::CmpIPredicate::eq, step.sequences, b.i64(1)),
+        b.lessThan(b.i64(sizes.tokens), step.rows));
+    result.tiles = b.select(isOther, b.i64(0), step.sequences);
+  } else if (sizes.tokens == 1)
     result.tiles = step.rows;
   else
     result.tiles =
