@@ -356,7 +356,7 @@ void Run::prepareGeneration() {
   routing.emplace(options, model, inputTokens());
   wanted.routers = routing->views();
   generator.emplace(model, session, wanted);
-  const moe_sampling_info sampling = sampling_info(session, wanted.sampling);
+  const moe_sampling_info sampling = sampling_info(session);
   if (*sampling.remark)
     remark(kTool, absl::StrCat("tokens are chosen on the processor: ",
                                sampling.remark));

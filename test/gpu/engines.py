@@ -277,21 +277,25 @@ class Shape:
     def on_device(self, x):
         return torch.as_tensor(x).to(self.bench.device, self.bench.dtype)
 
-    def exact(self, x):
-        """What the layer gives for these rows, and their experts: an expert after the
-        other, in f32, from operands as they are stored."""
+    def route(self, x):
+        """Of rows on the device, operands of the experts, ids and weights."""
         from torch_moe import route
-        router, w13, w2, slots = self.weights
-        x = self.on_device(x)
         f = torch.nn.functional.rms_norm(x, x.shape[1:], eps=layers.EPSILON)
-        ids, share = route(f, router, slots)
+        return f, *route(f, self.weights[0], self.weights[3])
+
+    def exact(self, x):
+        """What the layer gives for these rows: an expert after the other, in f32, from
+        operands as they are stored."""
+        _, w13, w2, _ = self.weights
+        x = self.on_device(x)
+        f, ids, share = self.route(x)
         out = x.float()
         for e in ids.unique().tolist():
             token, slot = torch.where(ids == e)
             gate, up = (f[token].float() @ w13[e].float().T).chunk(2, -1)
             h = (torch.nn.functional.silu(gate) * up).to(x.dtype).float()
             out.index_add_(0, token, share[token, slot, None] * (h @ w2[e].float().T))
-        return out.cpu().numpy(), ids.cpu().numpy()
+        return out.cpu().numpy()
 
     def engine(self, name, tokens, x):
         """Raises for what cannot be had here."""

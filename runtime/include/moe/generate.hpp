@@ -124,11 +124,10 @@ step_tokens(Session &session, const char *entry, const Item *items,
   return tokens;
 }
 
-/// Where a session chooses tokens with these options.
-inline moe_sampling_info sampling_info(const Session &session,
-                                       const moe_sampling_options &options) {
+/// Where a session chooses tokens.
+inline moe_sampling_info sampling_info(const Session &session) {
   auto result = detail::sized<moe_sampling_info>();
-  check(moe_session_get_sampling(session.get(), &options, &result));
+  check(moe_session_get_sampling(session.get(), &result));
   return result;
 }
 

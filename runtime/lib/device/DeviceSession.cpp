@@ -126,7 +126,7 @@ absl::Status DeviceSession::queueStep(const moe_variant_v1 &code, bool stamped,
   if (stamped)
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   const uint64_t bytes =
-      keepsOutputs ? staging.resultBytes() : staging.bytesBeforeOutputs();
+      keepsOutputs ? staging.bytesWithOutputs() : staging.bytesBeforeOutputs();
   if (stepStatus != MOE_STEP_OK || bytes == 0)
     return absl::OkStatus();
   return MOE_CUDA_CALL(device(), cuMemcpyDtoHAsync, hostResults.data(),

@@ -96,6 +96,8 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   places.sampling = cursor.place(given.choice ? sizeof(moe_sampling_v1) : 0);
   places.samplingRows = cursor.place(
       given.choice ? extents.logits_rows * sizeof(moe_sampling_row_v1) : 0);
+  places.history = cursor.place(
+      given.choice ? given.choice->history().size() * sizeof(int32_t) : 0);
   layOutInputs(cursor);
   places.end = cursor.end;
 
@@ -113,6 +115,9 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   for (const Output &output : given.function->outputs)
     results.outputs.push_back(
         result.place(extents.logits_rows * output.width * sizeof(float)));
+  results.afterOutputs = result.end;
+  results.saved = result.place(
+      given.choice ? given.choice->history().size() * sizeof(float) : 0);
   results.end = result.end;
 }
 
@@ -256,12 +261,15 @@ const moe_sampling_v1 *StepStaging::writeSampling(uint8_t *host,
   hostSampling.size = sizeof(hostSampling);
   hostSampling.width = given.function->outputs.front().width;
   hostSampling.unit_bits = given.choice->unitBits();
-  hostSampling.logits =
-      onDevice<const float>(at.results + results.outputs.front());
+  hostSampling.logits = onDevice<float>(at.results + results.outputs.front());
   hostSampling.rows =
       put(host, at.staging, places.samplingRows, given.choice->rows().data(),
           given.choice->rows().size());
   hostSampling.tokens = onDevice<int32_t>(at.results + results.tokens);
+  hostSampling.history =
+      put(host, at.staging, places.history, given.choice->history().data(),
+          given.choice->history().size());
+  hostSampling.saved = onDevice<float>(at.results + results.saved);
   return put(host, at.staging, places.sampling, &hostSampling, 1);
 }
 

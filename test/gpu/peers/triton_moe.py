@@ -22,7 +22,7 @@ import torch
 import triton
 import triton.language as tl
 
-CHUNK = 256  # rows that one program sorts
+CHUNK = 128  # rows that one program sorts
 
 
 @triton.jit
@@ -292,7 +292,7 @@ class TritonMoe:
         if self.chunks == 1:
             sort_kernel[(1,)](self.ids, self.sorted_rows, self.block_expert, self.rows,
                               self.experts, self.blocks, EXPERTS=self.bins, CHUNK=CHUNK, BM=bm,
-                              BLOCKS=16, num_warps=16)
+                              BLOCKS=16)
             return
         count_kernel[(self.chunks,)](self.ids, self.counts, self.rows, EXPERTS=self.bins,
                                      CHUNK=CHUNK)
@@ -306,7 +306,7 @@ class TritonMoe:
             self.totals, self.starts, self.block_expert, self.experts, EXPERTS=self.bins, BM=bm,
             BLOCKS=blocks)
         place_kernel[(self.chunks,)](self.ids, self.counts, self.starts, self.sorted_rows,
-                                     self.rows, EXPERTS=self.bins, CHUNK=CHUNK, num_warps=16)
+                                     self.rows, EXPERTS=self.bins, CHUNK=CHUNK)
 
     def multiply(self, f, w13, w2, residual):
         up, down = self.up, self.down

@@ -54,7 +54,10 @@ static_assert(kCopyRegisters + kConsumers * kProductRegisters <= 3 * 168);
 constexpr int64_t kMostColumns = 256;
 /// Shared memory of a block on sm_90, and multiprocessors.
 constexpr int64_t kSharedBytes = 227 * 1024, kMostBlocks = 132;
-constexpr int64_t kMostStages = 8;
+/// Of the ring. A stage is announced when half a ring after it has been
+/// started, and is free when the products of the next have: with two stages
+/// each side would wait for the other.
+constexpr int64_t kLeastStages = 3, kMostStages = 8;
 /// Tiles along the rows between which tiles along the columns come: together
 /// they read rows and weights of about the same size.
 constexpr int64_t kBandTiles = 16;
@@ -143,6 +146,7 @@ private:
   Value packOutputs(ArrayRef<Values> sums, Value column);
   void storeWords(Value row, Value isRow, Value column, Values words);
 
+  /// Stages that are started before one is announced.
   int64_t getAhead() const { return tile.stages / 2; }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value isEqual(Value x, Value y) {
@@ -661,9 +665,8 @@ static SmallVector<TcTile> getTiles(const GemmShape &shape) {
                 chooseColumns(shape, rows), shape.numWeights};
     if (!tile.columns)
       return {};
-    // A stage that is copied, one that is read.
     while (tile.getSharedBytes(shape.experts) > kSharedBytes)
-      if (--tile.stages < 2)
+      if (--tile.stages < kLeastStages)
         return {};
     tiles.push_back(tile);
   }
