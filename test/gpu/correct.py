@@ -31,7 +31,6 @@ import reference
 import results
 import runtime
 import safetensors_io
-import weights
 from driver import Driver, DriverError
 from instructions import Skipped
 
@@ -180,6 +179,7 @@ class Check:
 
     def layer(self, library, name, counts, dtype):
         shape = {**layers.LAYERS, **layers.SMALL}[name]
+        import weights  # here, for PyTorch takes seconds to load
         suffix = "" if dtype == "bf16" else f"-{dtype}"
         artifact = self.pack / "layers" / f"{name}{suffix}.so"
         make = weights.maker("cpu" if self.driver.is_emulator else "cuda", dtype)
@@ -193,7 +193,7 @@ class Check:
         copy = self.scratch / artifact.name
         shutil.copy(artifact, copy)
         files = weights.write(copy, weights.manifest_of(self.pack / "bin" / "moe-inspect", copy),
-                              numbers)
+                              numbers, "cuda")
         layer = runtime.Layer(library, copy)
         try:
             worst, changed = 0.0, 0
@@ -254,7 +254,7 @@ class Check:
                 raise Skipped(why)
             self.add("triton", "baseline", skip)
             return
-        torch = weights.torch
+        import torch
 
         def work(shape, config, dtype):
             if not interprets and not torch.cuda.is_available():

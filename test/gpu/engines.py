@@ -253,7 +253,7 @@ class Shape:
         artifact = bench.scratch / f"{self.name}.so"
         shutil.copy(bench.pack / "layers" / f"{self.name}{bench.suffix}.so", artifact)
         manifest = weights.manifest_of(bench.pack / "bin" / "moe-inspect", artifact)
-        self.files = weights.write(artifact, manifest, numbers)
+        self.files = weights.write(artifact, manifest, numbers, "cuda")
         self.layer = runtime.Layer(bench.library, artifact)
         self.level = self.layer.device().level.decode()
         variant = next(v for v in manifest["variants"]
