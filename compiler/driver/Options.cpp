@@ -382,6 +382,61 @@ static std::optional<int> setEntryOption(StringRef text,
   return std::nullopt;
 }
 
+/// What is said of devices needs a target that has some.
+static std::optional<int> checkDevices(const CommandLine &line) {
+  llvm::SmallVector<StringRef> archs;
+  for (const std::string &name : line.targets)
+    if (const TargetBackend *target = lookupTargetBackend(name);
+        target->getModel().isDevice())
+      for (const target::IsaLevel &level :
+           target->getKernelEmitter().getLevels())
+        archs.push_back(level.name);
+  std::pair<StringRef, bool> options[] = {
+      {"--gpu-arch", !line.gpuArchs.empty()},
+      {"-femit-kernel-ir", line.kernelIr},
+      {"--ptxas", line.ptxas.getNumOccurrences() != 0}};
+  for (auto [name, isGiven] : options)
+    if (isGiven && archs.empty())
+      return usage(name + ": expected a target for devices, such as nvptx, " +
+                   "found " +
+                   (line.targets.empty()
+                        ? "no --target"
+                        : "--target=" + llvm::join(line.targets, ",")));
+  for (const std::string &arch : line.gpuArchs)
+    if (!llvm::is_contained(archs, arch))
+      return usage("--gpu-arch: expected some of " + llvm::join(archs, ", ") +
+                   ", found '" + arch + "'");
+  return std::nullopt;
+}
+
+static std::optional<int> setTargets(const CommandLine &line,
+                                     DriverOptions &options) {
+  std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
+  for (const std::string &name : line.targets) {
+    if (lookupTargetBackend(name))
+      continue;
+    std::string known = llvm::join(
+        llvm::map_range(
+            getTargetBackends(),
+            [](const TargetBackend *target) { return target->getName(); }),
+        ", ");
+    return usage("--target: expected some of " + known + ", found '" + name +
+                 "'");
+  }
+  if (!line.targets.empty()) {
+    std::string names = "target=" + llvm::join(line.targets, ",");
+    lowering += names + " ";
+    options.pipeline.passOptions["assign-layouts"] = names;
+  }
+  if (auto code = checkDevices(line))
+    return code;
+  std::vector<std::string> levels(line.levels.begin(), line.levels.end());
+  levels.insert(levels.end(), line.gpuArchs.begin(), line.gpuArchs.end());
+  if (!levels.empty())
+    lowering += "levels=" + llvm::join(levels, ",");
+  return std::nullopt;
+}
+
 static std::optional<int> setCode(const CommandLine &line,
                                   DriverOptions &options) {
   if (line.optLevel > 3)
@@ -411,27 +466,8 @@ static std::optional<int> setCode(const CommandLine &line,
                  line.activations + "'");
   if (!line.activations.empty())
     formats += "activations=" + line.activations;
-  std::string &lowering = options.pipeline.passOptions["lower-to-llvm"];
-  for (const std::string &name : line.targets) {
-    if (lookupTargetBackend(name))
-      continue;
-    std::string known = llvm::join(
-        llvm::map_range(
-            getTargetBackends(),
-            [](const TargetBackend *target) { return target->getName(); }),
-        ", ");
-    return usage("--target: expected some of " + known + ", found '" + name +
-                 "'");
-  }
-  if (!line.targets.empty()) {
-    std::string names = "target=" + llvm::join(line.targets, ",");
-    lowering += names + " ";
-    options.pipeline.passOptions["assign-layouts"] = names;
-  }
-  std::vector<std::string> levels(line.levels.begin(), line.levels.end());
-  levels.insert(levels.end(), line.gpuArchs.begin(), line.gpuArchs.end());
-  if (!levels.empty())
-    lowering += "levels=" + llvm::join(levels, ",");
+  if (auto code = setTargets(line, options))
+    return code;
   options.artifact.device.kernelIr = line.kernelIr;
   if (line.ptxas.getNumOccurrences()) {
     std::string name = line.ptxas.empty() ? "ptxas" : line.ptxas.getValue();

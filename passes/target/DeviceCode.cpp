@@ -23,7 +23,8 @@ DeviceCode::DeviceCode(ModuleOp model, const KernelEmitter &emitter,
       functions(module, level) {}
 
 /// The parameters of a kernel: the step on the device, the rows, and one
-/// address per operand; of the weights of experts that of their ordinals.
+/// address per operand, of the weights of experts that of their ordinals; then
+/// that of the operation's scratch, if it has any.
 static KernelArguments
 readArguments(CodeBuilder &b, const KernelRequest &request, Block &entry) {
   KernelArguments arguments;
@@ -36,6 +37,9 @@ readArguments(CodeBuilder &b, const KernelRequest &request, Block &entry) {
                                            : argument);
     arguments.ordinals.push_back(isExperts ? argument : Value());
   }
+  unsigned last = 2 + request.operands.size();
+  if (last < entry.getNumArguments())
+    arguments.scratch = entry.getArgument(last);
   return arguments;
 }
 
@@ -71,33 +75,38 @@ DeviceCode::addKernel(Location loc, const DeviceLaunch &part, StringRef name,
   facts.set("name", attributes.getStringAttr(full));
   facts.set("threads", attributes.getI64IntegerAttr(part.threads));
   facts.set("shared_bytes", attributes.getI64IntegerAttr(part.sharedBytes));
-  auto grid = part.sequenceGrid;
+  auto grid = part.stepGrid;
   if (!grid)
-    grid = [rowGrid = part.grid](CodeBuilder &host, Value rows, Value) {
-      return rowGrid(host, rows);
+    grid = [rowGrid = part.grid](CodeBuilder &host, const StepSizes &sizes) {
+      return rowGrid(host, sizes.rows);
     };
   auto ordinal = static_cast<unsigned>(kernels.size());
   kernels.push_back(facts.getDictionary(context));
   return Launch{ordinal, part.sharedBytes, grid};
 }
 
-FailureOr<SmallVector<DeviceCode::Launch>>
+FailureOr<DeviceCode::Launches>
 DeviceCode::addKernels(const KernelRequest &request, StringRef name) {
   FailureOr<SmallVector<DeviceLaunch>> parts = emitter.getLaunches(request);
   if (failed(parts))
     return failure();
-  SmallVector<Launch> launches;
+  Launches result;
+  for (const DeviceLaunch &part : *parts)
+    result.scratchBytes = std::max(
+        result.scratchBytes,
+        static_cast<int64_t>(llvm::alignTo(part.scratchBytes, MOE_ALIGNMENT)));
+  size_t pointers = request.operands.size() + (result.scratchBytes ? 1 : 0);
   for (const DeviceLaunch &part : *parts) {
     FailureOr<Launch> launch = addKernel(
-        request.op->getLoc(), part, name, request.operands.size(),
+        request.op->getLoc(), part, name, pointers,
         [&](CodeBuilder &b, Block &entry) {
           return readArguments(b, request, entry);
         });
     if (failed(launch))
       return failure();
-    launches.push_back(*launch);
+    result.launches.push_back(*launch);
   }
-  return launches;
+  return result;
 }
 
 FailureOr<SmallVector<DeviceCode::Launch>>
@@ -169,8 +178,9 @@ void LaunchBuilder::launch(const DeviceCode::Launch &launch, Value rows,
   set(b.i64(sizeof(moe_launch_v1)), offsetof(moe_launch_v1, size));
   set(b.i32(launch.kernel), offsetof(moe_launch_v1, kernel));
   set(b.i32(launch.sharedBytes), offsetof(moe_launch_v1, shared_bytes));
-  Value sequences = Extents::ofStep(b, step).getSequences();
-  for (auto [i, blocks] : llvm::enumerate(launch.grid(b, rows, sequences)))
+  StepSizes sizes = {rows, Extents::ofStep(b, step).getSequences(),
+                     abi::getPagesPerSequence(b, abi::getBatch(b, step))};
+  for (auto [i, blocks] : llvm::enumerate(launch.grid(b, sizes)))
     set(b.createOrFold<arith::TruncIOp>(i32, blocks),
         offsetof(moe_launch_v1, grid) + i * sizeof(uint32_t));
   set(b.i32(1 + operands.size()), offsetof(moe_launch_v1, num_args));

@@ -28,15 +28,17 @@ public:
   struct Launch {
     unsigned kernel;
     int64_t sharedBytes;
-    /// The grid from the numbers of rows and of sequences.
-    std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows,
-                             mlir::Value sequences)>
-        grid;
+    std::function<DeviceGrid(CodeBuilder &host, const StepSizes &sizes)> grid;
+  };
+  /// The launches of an operation, and the scratch that they share.
+  struct Launches {
+    llvm::SmallVector<Launch> launches;
+    int64_t scratchBytes = 0;
   };
 
   /// Builds the kernels of an operation.
-  mlir::FailureOr<llvm::SmallVector<Launch>>
-  addKernels(const KernelRequest &request, llvm::StringRef name);
+  mlir::FailureOr<Launches> addKernels(const KernelRequest &request,
+                                       llvm::StringRef name);
 
   /// Builds the kernels that choose tokens; none where the target has none.
   /// `function` is host code that launches them, which the model's table names.
@@ -73,7 +75,8 @@ public:
   /// `most` arguments of a launch.
   LaunchBuilder(CodeBuilder &host, mlir::Value step, int64_t most);
 
-  /// Launches a kernel on rows and operands' addresses.
+  /// Launches a kernel on rows, operands' addresses and, if the operation has
+  /// any, that of its scratch.
   void launch(const DeviceCode::Launch &launch, mlir::Value rows,
               mlir::ValueRange operands);
   /// 0, or what launches that failed have returned, an i32.

@@ -12,7 +12,9 @@
 // the row count of the operation: its `rows` map, or the tokens of the step.
 // Then follows one pointer per operand, and per state: to the memory of a
 // buffer, weight or state; for the weights of all experts two pointers, to the
-// step's array of weights and to one i32 per expert that indexes it.
+// step's array of weights and to one i32 per expert that indexes it. Kernels of
+// devices have no `worker`, of the weights of experts only the second pointer,
+// and last a pointer to the operation's scratch, if it has any.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_PASSES_TARGET_KERNELEMITTER_H
@@ -117,6 +119,9 @@ private:
 /// moe_step_v1.on_device, and there is no worker.
 struct KernelArguments {
   mlir::Value step, worker, rows;
+  /// Of a device kernel: the operation's DeviceLaunch.scratchBytes, aligned to
+  /// MOE_ALIGNMENT; null where no launch of it has any.
+  mlir::Value scratch;
   /// One per operand of the request.
   llvm::SmallVector<mlir::Value> pointers;
   /// The indices into `pointers[i]` where operand i is Experts, else null.
@@ -125,6 +130,14 @@ struct KernelArguments {
 
 /// Blocks of a launch along x, y and z, as i64.
 using DeviceGrid = std::array<mlir::Value, 3>;
+
+/// What a host knows of a step: nothing of these has to be read from a device,
+/// and steps of equal sizes may be one graph.
+struct StepSizes {
+  /// i64: the operation's rows, the sequences of the step, and the pages of a
+  /// sequence in the page table, 0 without one.
+  mlir::Value rows, sequences, pages;
+};
 
 /// One launch of a kernel operation on a device. What follows it sees what it
 /// wrote.
@@ -138,10 +151,12 @@ struct DeviceLaunch {
   int64_t sharedBytes = 0;
   /// Builds host code: the grid for the operation's row count, an i64.
   std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows)> grid;
-  /// The same from the number of sequences of the step, too; instead of `grid`.
-  std::function<DeviceGrid(CodeBuilder &host, mlir::Value rows,
-                           mlir::Value sequences)>
-      sequenceGrid;
+  /// The same from all sizes of the step; instead of `grid`.
+  std::function<DeviceGrid(CodeBuilder &host, const StepSizes &sizes)> stepGrid;
+  /// Memory in which the launches of an operation hand results to each other.
+  /// It lies behind the buffers in the step's scratch, and is that of the next
+  /// operation afterwards.
+  int64_t scratchBytes = 0;
   /// Builds the body of the kernel, up to and without the return.
   std::function<mlir::LogicalResult(const KernelArguments &arguments,
                                     CodeBuilder &builder,

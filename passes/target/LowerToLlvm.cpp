@@ -65,6 +65,9 @@ public:
     // it writes.
     for (Value operand : request.op->getOperands())
       os << " " << number(operand);
+    // As it does of states.
+    if (Attribute keys = request.op->getAttr("key_state"))
+      os << (keys == request.op->getAttr("value_state") ? " one state" : "");
     for (Region &region : request.op->getRegions())
       printRegion(region);
   }
@@ -146,6 +149,10 @@ public:
     return ordinals;
   }
 
+  /// Scratch of the step function lowered last: its buffers', and behind them
+  /// that of device kernels.
+  AffineMap getScratch() const { return scratch; }
+
   /// The kernels of the step function lowered last.
   KernelTable takeKernelTable() {
     return std::exchange(table,
@@ -196,7 +203,8 @@ private:
   LogicalResult lowerKernel(Operation *op, CodeBuilder &b, Value step,
                             Value worker, Extents &extents);
   FailureOr<SharedKernel> getKernel(const KernelRequest &request);
-  LogicalResult launchKernels(const KernelRequest &request, Value rows,
+  LogicalResult launchKernels(const KernelRequest &request, CodeBuilder &b,
+                              Value step, Extents &extents, Value rows,
                               ValueRange operands);
   FailureOr<std::string> getName(const KernelRequest &request,
                                  StringRef structure);
@@ -208,9 +216,12 @@ private:
   KernelModule functions;
   /// Of a device level; the functions are then its host code.
   std::optional<DeviceCode> device;
-  llvm::StringMap<SmallVector<DeviceCode::Launch>> launches;
-  /// Of the present step function.
+  llvm::StringMap<DeviceCode::Launches> launches;
+  /// Of the present step function; `kernelScratch` is what kernels need of
+  /// scratch, from the end of the buffers on.
   std::optional<LaunchBuilder> launcher;
+  AffineMap scratch;
+  int64_t kernelScratch = 0;
   KernelTable table;
   llvm::StringMap<SharedKernel> kernels;
   llvm::StringMap<unsigned> kernelNames;
@@ -222,16 +233,16 @@ private:
 
 LogicalResult LevelLowering::lower(func::FuncOp step) {
   MLIRContext *context = step.getContext();
-  auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
-  if (!scratch)
+  auto bytes = step->getAttrOfType<AffineMapAttr>("moex.scratch");
+  if (!bytes)
     return step.emitOpError("has no 'moex.scratch': expected the form after "
                             "phase schedule");
-  AffineMap map = scratch.getValue();
+  AffineMap map = bytes.getValue();
   if (map.getNumDims() != moex::kNumExtents || map.getNumSymbols() != 0 ||
       map.getNumResults() != 1)
     return step.emitOpError("expected 'moex.scratch' to map 11 extents to one "
                             "number, found ")
-           << scratch;
+           << bytes;
   Block &block = step.getBody().front();
   auto parallel = dyn_cast<moex::ParallelOp>(block.front());
   if (!step.getBody().hasOneBlock() || !parallel ||
@@ -240,14 +251,25 @@ LogicalResult LevelLowering::lower(func::FuncOp step) {
     return step.emitOpError("expected one moex.parallel and a return: the form "
                             "after phase schedule");
 
+  scratch = map;
+  kernelScratch = 0;
+  // plan-arena makes it a multiple.
+  if (device && !map.getResult(0).isMultipleOf(MOE_ALIGNMENT))
+    scratch = AffineMap::get(map.getNumDims(), 0,
+                             map.getResult(0).ceilDiv(MOE_ALIGNMENT) *
+                                 MOE_ALIGNMENT);
   if (failed(device ? lowerToLaunches(step, parallel)
                     : lowerToTeam(step, parallel)))
     return failure();
+  scratch = kernelScratch
+                ? AffineMap::get(map.getNumDims(), 0,
+                                 scratch.getResult(0) + kernelScratch)
+                : map;
   LLVM::LLVMFuncOp size =
       createHostFunction(step, "scratch", IntegerType::get(context, 64),
                          {LLVM::LLVMPointerType::get(context)});
   size.setLinkage(LLVM::Linkage::External);
-  buildScratchFunction(size, map);
+  buildScratchFunction(size, scratch);
   return success();
 }
 
@@ -292,10 +314,10 @@ LogicalResult LevelLowering::lowerToLaunches(func::FuncOp step,
   function.setLinkage(LLVM::Linkage::External);
   Block &entry = function.getBody().front();
   CodeBuilder b(parallel.getLoc(), &entry);
-  // Operands, and the states that attributes name.
+  // Operands, the states that attributes name, and scratch.
   unsigned most = 0;
   for (Operation &op : parallel.getBody().front())
-    most = std::max(most, op.getNumOperands() + 2);
+    most = std::max(most, op.getNumOperands() + 3);
   launcher.emplace(b, entry.getArgument(0), most);
   if (mlir::failed(lowerBody(parallel, b, entry.getArgument(0), Value())))
     return failure();
@@ -528,7 +550,7 @@ LogicalResult LevelLowering::lowerKernel(Operation *op, CodeBuilder &b,
   auto rows = op->getAttrOfType<AffineMapAttr>("rows");
   arguments[2] = rows ? extents.evaluate(rows.getValue()) : extents.getTokens();
   if (device)
-    return launchKernels(request, arguments[2],
+    return launchKernels(request, b, step, extents, arguments[2],
                          ArrayRef<Value>(arguments).drop_front(3));
   FailureOr<SharedKernel> kernel = getKernel(request);
   if (failed(kernel))
@@ -559,25 +581,34 @@ static std::string printStructure(const KernelRequest &request) {
 }
 
 LogicalResult LevelLowering::launchKernels(const KernelRequest &request,
-                                           Value rows, ValueRange operands) {
+                                           CodeBuilder &b, Value step,
+                                           Extents &extents, Value rows,
+                                           ValueRange operands) {
   std::string structure = printStructure(request);
   auto known = launches.find(structure);
   if (known == launches.end()) {
     FailureOr<std::string> name = getName(request, structure);
     if (failed(name))
       return failure();
-    FailureOr<SmallVector<DeviceCode::Launch>> added =
-        device->addKernels(request, *name);
+    FailureOr<DeviceCode::Launches> added = device->addKernels(request, *name);
     if (failed(added))
       return failure();
-    numKernels += added->size();
+    numKernels += added->launches.size();
     known = launches.try_emplace(structure, std::move(*added)).first;
   } else {
     ++numShared;
   }
-  for (const DeviceCode::Launch &launch : known->second)
-    launcher->launch(launch, rows, operands);
-  table.addLaunches(request.op, known->second.size());
+  const DeviceCode::Launches &added = known->second;
+  SmallVector<Value> addresses(operands);
+  if (added.scratchBytes) {
+    // Launches run one after the other: all operations use the same memory.
+    kernelScratch = std::max(kernelScratch, added.scratchBytes);
+    addresses.push_back(b.element(abi::getScratch(b, step),
+                                  extents.evaluate(scratch), b.getI8Type()));
+  }
+  for (const DeviceCode::Launch &launch : added.launches)
+    launcher->launch(launch, rows, addresses);
+  table.addLaunches(request.op, added.launches.size());
   return success();
 }
 
@@ -697,12 +728,14 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
     DenseMap<std::pair<Operation *, const IsaLevel *>, SmallVector<int64_t>>
         usedWeights;
     DenseMap<std::pair<Operation *, const IsaLevel *>, NamedAttrList> tables;
+    DenseMap<std::pair<Operation *, const IsaLevel *>, AffineMap> scratch;
     for (auto [emitter, level] : chosen) {
       LevelLowering lowering(module, declarations, *emitter, *level);
       for (func::FuncOp step : steps) {
         if (!step.isExternal() && failed(lowering.lower(step)))
           return failure();
         usedWeights[{step, level}] = lowering.takeUsedWeights();
+        scratch[{step, level}] = lowering.getScratch();
         KernelTable table = lowering.takeKernelTable();
         NamedAttrList &facts = tables[{step, level}];
         facts.set("intervals", IntegerAttr::get(IntegerType::get(&getContext(), 64),
@@ -720,7 +753,6 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
       for (auto [emitter, level] : chosen) {
         if (step.isExternal())
           continue;
-        auto scratch = step->getAttrOfType<AffineMapAttr>("moex.scratch");
         NamedAttrList variant;
         variant.set("function", b.getStringAttr(step.getSymName()));
         // A variant of another function has code of its own and serves batches
@@ -739,8 +771,8 @@ struct LowerToLlvm : target::impl::LowerToLlvmBase<LowerToLlvm> {
         variant.set("features", level->isDevice()
                                     ? b.getStrArrayAttr({})
                                     : b.getStrArrayAttr(level->features));
-        variant.set("scratch", b.getStringAttr(
-                                   printExtentsFormula(scratch.getValue())));
+        variant.set("scratch", b.getStringAttr(printExtentsFormula(
+                                   scratch[{step, level}])));
         variant.set("weights", b.getDenseI64ArrayAttr(usedWeights[{step, level}]));
         variant.append(tables[{step, level}]);
         variants.push_back(variant.getDictionary(&getContext()));

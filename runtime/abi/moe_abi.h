@@ -189,12 +189,17 @@ typedef struct moe_batch_v1 {
  * by the operations of runtime/lib/sample/Weight.h, the power by the polynomial
  * of moe_exp2.def; in sums it is rounded to a whole number. */
 typedef struct moe_sampling_row_v1 {
+  uint64_t size;     /* the same in all rows */
   double scale;      /* log2(e) / temperature; 0: the largest logit, of equal
                         ones the lowest id, and nothing else counts */
   double top_p;      /* 1: all */
   double min_weight; /* tokens of less weight, not rounded, go */
   uint64_t random;   /* the first 64 bits of the random number in [0, 1) */
   uint64_t top_k;    /* 0: all */
+  double penalty;    /* positive logits of tokens in the history are divided by
+                        it, others multiplied, and rounded to f32 */
+  uint64_t history_begin; /* in moe_sampling_v1.history; */
+  uint64_t history_count; /* 0: there is no penalty */
 } moe_sampling_row_v1;
 
 /* What moe_device_level_v1.sample works on: the tokens behind all rows of a
@@ -203,10 +208,12 @@ typedef struct moe_sampling_v1 {
   uint64_t size;
   uint64_t width;                  /* of a row, below 2^31 */
   uint64_t unit_bits;              /* width * 2^unit_bits is at most 2^62 */
-  const float *logits;             /* [R, width] */
+  float *logits;                   /* [R, width] as they were, afterwards */
   const moe_sampling_row_v1 *rows; /* [R] */
   int32_t *tokens; /* [R] what was chosen; -1: a logit is NaN or +infinity, or
-                      none is finite */
+                      none is finite, or a penalty leads out of f32 */
+  const int32_t *history; /* tokens of all rows, repeated or not */
+  float *saved;           /* room for as many floats */
 } moe_sampling_v1;
 
 /* What one step works on. The arrays are indexed by the ordinals of the
@@ -330,9 +337,9 @@ MOE_ABI_ASSERT(sizeof(moe_host_v1) == 48, "layout of moe_host_v1");
 MOE_ABI_ASSERT(sizeof(moe_extents_v1) == 96, "layout of moe_extents_v1");
 MOE_ABI_ASSERT(sizeof(moe_routing_io_v1) == 64, "layout of moe_routing_io_v1");
 MOE_ABI_ASSERT(sizeof(moe_batch_v1) == 240, "layout of moe_batch_v1");
-MOE_ABI_ASSERT(sizeof(moe_sampling_row_v1) == 40,
+MOE_ABI_ASSERT(sizeof(moe_sampling_row_v1) == 72,
                "layout of moe_sampling_row_v1");
-MOE_ABI_ASSERT(sizeof(moe_sampling_v1) == 48, "layout of moe_sampling_v1");
+MOE_ABI_ASSERT(sizeof(moe_sampling_v1) == 64, "layout of moe_sampling_v1");
 MOE_ABI_ASSERT(sizeof(moe_step_v1) == 88, "layout of moe_step_v1");
 MOE_ABI_ASSERT(sizeof(moe_variant_v1) == 24, "layout of moe_variant_v1");
 MOE_ABI_ASSERT(sizeof(moe_segment_v1) == 24, "layout of moe_segment_v1");

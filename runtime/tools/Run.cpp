@@ -132,6 +132,7 @@ private:
   std::vector<RunInputs> prompts;
   Session session;
   std::vector<Sequence> sequences; // of the prompts; empty without a cache
+  std::optional<RunRouting> routing; // of all steps that generate
   std::optional<Generator> generator;
   std::optional<Array> reference;
   std::vector<Choice> choices;
@@ -352,8 +353,10 @@ void Run::prepareGeneration() {
     if (*options.stop != "none")
       *wanted.stop = parseIds(*options.stop, "--stop-ids");
   }
+  routing.emplace(options, model, inputTokens());
+  wanted.routers = routing->views();
   generator.emplace(model, session, wanted);
-  const moe_sampling_info sampling = sampling_info(session, wanted.sampling);
+  const moe_sampling_info sampling = sampling_info(session);
   if (*sampling.remark)
     remark(kTool, absl::StrCat("tokens are chosen on the processor: ",
                                sampling.remark));

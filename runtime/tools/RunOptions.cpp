@@ -244,10 +244,13 @@ absl::StatusOr<RunOptions> moe::tools::parseRunOptions(int argc, char **argv,
                  "--max-tokens");
   if (!options.replayWeights.empty() && options.replayIds.empty())
     return wrong("--replay-weights needs --replay-ids");
-  if (options.givesRouting() && (options.maxTokens || !options.choices.empty()))
+  if (!options.replayIds.empty() && options.maxTokens)
+    return wrong("--replay-ids is for the inputs alone: expected no "
+                 "--max-tokens");
+  if (options.givesRouting() && !options.choices.empty())
     return wrong("--replay-ids, --expert-mask, --router-bias and "
-                 "--experts-per-token are for the inputs alone: expected no "
-                 "--max-tokens or --choices");
+                 "--experts-per-token are not for choices: expected no "
+                 "--choices");
   if (toleranceGiven && options.check.empty())
     return wrong("--tolerance needs --check");
   return options;

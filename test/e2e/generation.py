@@ -17,8 +17,8 @@ TOKENS = 7
 
 
 class Model:
-    def __init__(self, options):
-        self.command = [options.run, options.artifact]
+    def __init__(self, options, artifact, *words):
+        self.command = [options.run, artifact, *words]
         self.output = options.work / "logits.npy"
 
     def run(self, *arguments):
@@ -60,8 +60,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True)
     parser.add_argument("--work", required=True, type=pathlib.Path)
+    parser.add_argument("--steered", help="with expert_mask, router_bias, k_override")
     parser.add_argument("artifact")
-    model = Model(parser.parse_args())
+    options = parser.parse_args()
+    model = Model(options, options.artifact)
     limit = f"--max-tokens={TOKENS}"
 
     greedy = [expected(model, p, i, 0, temperature=0) for i, p in enumerate(PROMPTS)]
@@ -83,6 +85,16 @@ def main():
     ended = [text[: text.index(stop) + 1] if stop in text else text for text in drawn]
     assert ended != drawn
     assert model.texts(limit, *draws, f"--stop-ids={stop}") == ended
+
+    # What is given to routers holds for every step.
+    for name, numbers in (("expert-mask", np.array([[0, 1, 1, 0]], np.uint8)),
+                          ("router-bias", np.array([[9, 0, 0, 5]], np.float32))):
+        np.save(options.work / name, numbers)
+        steered = Model(options, options.steered, f"--{name}={options.work / name}.npy",
+                        "--experts-per-token=1")
+        texts = [expected(steered, p, i, 0, temperature=0) for i, p in enumerate(PROMPTS)]
+        assert texts != greedy
+        assert steered.texts(limit) == texts
     print("texts agree")
 
 

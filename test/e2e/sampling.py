@@ -89,7 +89,7 @@ def reference(logits, history=(), temperature=1.0, top_k=0, top_p=1.0, min_p=0.0
     # RepetitionPenaltyLogitsProcessor
     seen = np.unique(np.asarray(history, np.int64))
     scores[seen] = np.where(scores[seen] < 0, scores[seen] * repetition_penalty,
-                            scores[seen] / repetition_penalty)
+                            scores[seen] / repetition_penalty).astype(np.float32)
     if temperature == 0:
         return np.eye(len(scores))[scores.argmax()]
     scores = scores / temperature  # TemperatureLogitsWarper

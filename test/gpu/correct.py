@@ -39,7 +39,8 @@ PREFILL = 33  # tokens of a golden's prefill
 # Errors in norm. A device may sum and take powers in another way than a processor.
 GOLDEN = {"f32": 1e-4, "bf16": 2e-2}
 PROCESSOR = {"f32": 1e-4, "bf16": 2e-2}
-LAYER = {"bf16": 5e-3, "f16": 1e-3}
+LAYER = {"bf16": 5e-3, "f16": 1e-3, "nf4": 5e-3, "int4": 5e-3}
+FORMATS = ("nf4", "int4")  # of weights, of a layer in bf16
 LONG = {"bf16": "bfloat16", "f16": "float16"}  # in PyTorch
 GROUPS = ("instructions", "layers", "goldens", "models", "triton", "sanitizer")
 STALLED = 60  # seconds in which no check begins or ends
@@ -190,23 +191,27 @@ class Check:
 
     # ---- layers ------------------------------------------------------------
 
-    def layer(self, library, name, counts, dtype):
-        shape = {**layers.LAYERS, **layers.SMALL}[name]
-        import weights  # here, for PyTorch takes seconds to load
-        suffix = "" if dtype == "bf16" else f"-{dtype}"
+    def layer(self, library, name, counts, kind):
+        shape = layers.ALL[name]
+        import coded  # here, for PyTorch takes seconds to load
+        import weights
+        suffix = "" if kind == "bf16" else f"-{kind}"
+        dtype = "bf16" if kind in FORMATS else kind
         artifact = self.pack / "layers" / f"{name}{suffix}.so"
         make = weights.maker("cpu" if self.driver.is_emulator else "cuda", dtype)
         if self.options.interpret:
             make = weights.TorchMaker("cpu", getattr(weights.torch, LONG[dtype]))
-        numbers = weights.Weights(1, make)
         math = reference.NumpyMath(dtype)
         if isinstance(make, weights.TorchMaker):
             math = reference.TorchMath(weights.torch, make.device, dtype)
         # Side files lie beside the artifact.
         copy = self.scratch / artifact.name
         shutil.copy(artifact, copy)
-        files = weights.write(copy, weights.manifest_of(self.pack / "bin" / "moe-inspect", copy),
-                              numbers, "cuda")
+        manifest = weights.manifest_of(self.pack / "bin" / "moe-inspect", copy)
+        numbers = weights.Weights(1, make)
+        if kind in FORMATS:
+            numbers = coded.Weights(1, make, manifest)
+        files = weights.write(copy, manifest, numbers, "cuda")
         layer = runtime.Layer(library, copy)
         try:
             worst, changed = 0.0, 0
@@ -232,7 +237,7 @@ class Check:
             layer.close()
             for file in files:
                 file.unlink()
-        limit = LAYER[dtype]
+        limit = LAYER[kind]
         fault = "" if worst <= limit else f"at most {limit:.0e}"
         return f"error {worst:.1e}, {changed} ties broken otherwise", fault
 
@@ -241,13 +246,14 @@ class Check:
         small, counts = ("small", "odd"), (1, 37)
         if not self.driver.is_emulator:
             small, counts = tuple(layers.SMALL), (1, 37, 700)
-        plan = [(name, dtype, counts) for name in small for dtype in LAYER]
+        plan = [(name, dtype, counts) for name in small for dtype in LONG]
+        plan += [("coded", kind, counts) for kind in FORMATS]
         if not self.driver.is_emulator:
             plan += [(name, dtype, (1, 8, 130, 1024)) for name, dtype in (
                 ("qwen3-30b-a3b", "bf16"), ("olmoe", "f16"), ("gpt-oss-20b", "bf16"))]
-        for name, dtype, counts in plan:
-            self.add("float64", f"layer {name}, {dtype}", lambda n=name, c=counts, d=dtype:
-                     self.layer(library, n, c, d))
+        for name, kind, counts in plan:
+            self.add("float64", f"layer {name}, {kind}", lambda n=name, c=counts, k=kind:
+                     self.layer(library, n, c, k))
 
     # ---- others ------------------------------------------------------------
 

@@ -2,24 +2,26 @@
 
     python3 test/gpu/emulator.py --build=build --work=W [--compute=f32,bf16,f16]
         [--arch=sm_80] [--seeds=1] [--quantize=FORMAT] [--activations=float]
-        [--tokens=12,..] [--length=N] [--stored] [--exact] [--plugin=FILE] [MODEL..]
+        [--tokens=12,..] [--decode=N] [--length=N] [--stored] [--exact]
+        [--plugin=FILE] [MODEL..]
 
 A MODEL is a .moe source, IR in the form of phase `experts`, or the folder of a golden
 checkpoint (test/importers/golden).
 Each is compiled once for both, with the IR of its kernels, and runs through the same
 runtime: on the processor, at level avx2, and on the device that libmoe-cuda-emu.so
 emulates. Sources with random weights score sequences of the lengths of --tokens, of
-every modality that they have; goldens take a prefill of 33 tokens, 8 decode steps and
-a scoring of all. In bf16 the weights of a golden are rounded to bf16 first, for both,
+every modality that they have, or, with --decode, take a prefill of N tokens, 3 decode
+steps and a scoring of all; goldens take a prefill of 33 tokens, 8 decode steps and a
+scoring of all. In bf16 the weights of a golden are rounded to bf16 first, for both,
 so that its products run on tensor cores (--stored leaves them as they are). `plain`
-counts the kernels that do without ("heads are not a multiple of 16 elements", say).
+counts the kernels that do without ("rows are not a multiple of 8 elements", say).
 --length=N repeats a golden's tokens to as many, with as wide a context, so that it takes
 larger tiles.
 
 Kernels for the plain arithmetic of both do the same operations in the same order, so
 that gives equal bits; tensor cores sum in another order. What is judged is the error in
-norm over all results: 2e-5 in f32, 1e-3 in bf16, 1.5e-3 in f16; `row` is that of the worst row. A sum
-in another order may send a token to other experts: in bf16 both replay the experts that
+norm over all results: 2e-5 in f32, 1e-3 in bf16, 1.5e-3 in f16; `row` is that of the worst
+row. A sum in another order may send a token to other experts: in bf16 both replay the experts that
 the processor chose, and tokens for which the device alone would have chosen others are
 counted (`flips`). --seeds=N runs N schedules of threads and asks for the same bits from
 each.
@@ -98,7 +100,8 @@ class Golden:
         self.original = self.model = folder
         self.options = options
         reference, _ = safetensors_io.read(folder / "logits.safetensors")
-        self.width = reference["logits"].shape[1]
+        self.shape = -1, reference["logits"].shape[1]
+        self.decoded = DECODED
         self.tokens, self.features = reference["tokens"], reference.get("features")
         self.counts = [options.length or len(self.tokens)]  # rows of each sequence
         if options.length:
@@ -138,7 +141,7 @@ class Golden:
         looks itself for routers that need their weights."""
         output = artifact.with_suffix(".f32")
         words = [self.options.build / "test" / "importers" / "golden-steps", artifact,
-                 len(self.tokens) - DECODED, ",".join(map(str, self.tokens)), output]
+                 len(self.tokens) - self.decoded, ",".join(map(str, self.tokens)), output]
         if choices:
             words.append(f"--{choices}={artifact.with_suffix(of)}")
         if self.features is not None:
@@ -146,7 +149,7 @@ class Golden:
             self.features.astype(np.float32).tofile(rows)
             words.append(f"--rows={rows}")
         command(words, **environment)
-        return np.fromfile(output, np.float32).reshape(-1, self.width)
+        return np.fromfile(output, np.float32).reshape(self.shape)
 
     def routing(self, artifact, of, slots):
         """Of each sequence, of each router ids and weights [tokens, slots]."""
@@ -176,6 +179,17 @@ class Golden:
                 words.append("--ids=" + ",".join(map(str, ids[at:end])))
             at = end
         return [words]
+
+
+class Steps(Golden):
+    """A .moe file with random weights that is run in steps, and scored."""
+
+    def __init__(self, path, options):
+        self.original = self.model = path
+        self.options, self.features, self.decoded = options, None, 3
+        count = options.decode + self.decoded
+        self.tokens = [1 + i * 7 % 60 for i in range(count)]
+        self.counts, self.shape = [count], (1 + self.decoded + count, -1)
 
 
 class Source:
@@ -262,13 +276,13 @@ class Runner:
             words.append(f"--activations={self.options.activations}")
         if self.options.plugin:
             words.insert(1, f"--load-plugin={self.options.plugin}")
-        if compute == "bf16":
+        if compute == "bf16" and case.model.suffix != ".mlir":  # which has its entries
             words.append("--with=routing_in,routing_out")
         return words + self.weights(case)
 
     @staticmethod
     def weights(case):
-        is_random = isinstance(case, Source) and not case.own
+        is_random = isinstance(case, Steps) or isinstance(case, Source) and not case.own
         return ["--weights=synthetic:1"] if is_random else []
 
     def compile(self, words, artifact):
@@ -285,7 +299,7 @@ class Runner:
         result = Result(model.stem, compute)
         try:
             case = (Golden(model, compute, self.options) if model.is_dir()
-                    else Source(model, self.options))
+                    else (Steps if self.options.decode else Source)(model, self.options))
             try:
                 self.judge(case, result)
             finally:
@@ -302,7 +316,7 @@ class Runner:
         slots = [router["slots"] for router in routers]
         weights = not all(router["weighs_any"] for router in routers)
         replay = ()
-        if result.compute == "bf16" and slots:
+        if result.compute == "bf16" and slots and case.model.suffix != ".mlir":
             case.run(artifact, "export", ".cpu", MOE_DEVICE="cpu")
             case.run(artifact, "export", ".cuda", **self.device())
             result.flips = count_flips(*(case.routing(artifact, of, slots)
@@ -393,6 +407,7 @@ def main():
     parser.add_argument("--activations")
     parser.add_argument("--tokens", default=[12],
                         type=lambda text: [int(word) for word in text.split(",")])
+    parser.add_argument("--decode", type=int)
     parser.add_argument("--length", type=int)
     parser.add_argument("--stored", action="store_true")
     parser.add_argument("--exact", action="store_true")

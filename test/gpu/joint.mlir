@@ -1,5 +1,5 @@
-// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --tokens=5,40,200 --seeds=2 %s
-// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --arch=sm_90a --tokens=200 --seeds=2 %s
+// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --tokens=5,40,200 %s
+// RUN: %python %S/emulator.py --build=%build --work=%t --compute=bf16 --arch=sm_90a --tokens=200 %s
 // REQUIRES: numpy, avx2, emulator
 
 // Three and four matrices that share an epilogue, which no source of the language

@@ -29,11 +29,14 @@ SMALL = {
     "odd": (72, 40, 12, 3),
     "middle": (256, 384, 16, 4),
 }
+# For formats with scales: groups of columns that are not full.
+CODED = {"coded": (136, 104, 12, 3)}
+ALL = {**LAYERS, **SMALL, **CODED}
 EPSILON = 1e-6
 
 
 def source(name, vectors=False, dtype="bf16"):
-    hidden, width, experts, chosen = {**LAYERS, **SMALL}[name]
+    hidden, width, experts, chosen = ALL[name]
     modality = 'text(ids: token[vocab]) = embed(ids, "embed.weight", to = hidden)'
     result, inputs, options = 'linear(y, "head.weight", to = vocab)', "text", ""
     if vectors:
@@ -69,6 +72,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--vectors", action="store_true")
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "f16"])
-    parser.add_argument("name", choices=sorted(LAYERS | SMALL))
+    parser.add_argument("name", choices=sorted(ALL))
     arguments = parser.parse_args()
     print(source(arguments.name, arguments.vectors, arguments.dtype), end="")

@@ -79,7 +79,7 @@ ldd "$out/lib/libmoert.so.0" | sed -n 's/.*libabsl.* => \([^ ]*\).*/\1/p' |
 # ---- checks ---------------------------------------------------------------
 mkdir -p "$out/peers"
 cp "$here"/{check.sh,unpack.py,instructions.ll} "$out/"
-cp "$here"/{bench,correct,driver,engines,instructions,layers,reference,results,runtime}.py \
+cp "$here"/{bench,coded,correct,driver,engines,instructions,layers,reference,results,runtime}.py \
   "$here"/{weights,wgmma}.py "$out/"
 cp "$here"/peers/*.py "$out/peers/"
 cp "$root/examples/fashion/safetensors_io.py" "$out/"
@@ -136,6 +136,12 @@ vectors() { # name: in bf16, and in f16 with a suffix
 for layer in small odd middle; do
   vectors $layer
 done
+/usr/bin/python3 "$here/layers.py" --vectors coded >"$out/coded.moe"
+for format in nf4 int4; do
+  compile "$out/coded.moe" "$out/layers/coded-$format.so" --weights=none,synthetic:1 \
+    --quantize=$format
+done
+rm "$out/coded.moe"
 if [ -z "$small" ]; then
   for layer in $(/usr/bin/python3 -c "
 import sys; sys.path.insert(0, '$here'); import layers; print(*layers.LAYERS)"); do

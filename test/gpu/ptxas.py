@@ -86,6 +86,7 @@ def main():
             start = time.monotonic()
             subprocess.run([moec, model, "--target=nvptx", f"--gpu-arch={arch}",
                             "--weights=synthetic:1", "--emit=ptx", "-o", path,
+                            *(["--compile-from=buffers"] if model.endswith(".mlir") else []),
                             "--no-remarks", *options.options.split()], check=True)
             compiled = time.monotonic()
             run = subprocess.run([ptxas, f"-arch={arch}", "-v", path, "-o",

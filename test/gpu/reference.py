@@ -18,6 +18,8 @@ class NumpyMath:
         self.is_half = dtype == "f16"
 
     def wide(self, codes):
+        if codes.dtype == np.float64:  # numbers already
+            return codes
         values = codes.view(np.float16) if self.is_half else from_bf16(codes)
         return values.astype(np.float64)
 
@@ -25,6 +27,17 @@ class NumpyMath:
         if self.is_half:
             return values.astype(np.float16).astype(np.float64)
         return from_bf16(to_bf16(values)).astype(np.float64)
+
+    def integers(self, values, group):
+        """The largest magnitude of each group of columns becomes 127, in f32."""
+        result = np.zeros_like(values)
+        for first in range(0, values.shape[1], group):
+            part = values[:, first:first + group].astype(np.float32)
+            largest = np.abs(part).max(1, keepdims=True)
+            inverse = np.float32(127) / np.where(largest == 0, np.float32(1), largest)
+            result[:, first:first + group] = (
+                np.rint(part * inverse) * (largest / np.float32(127)).astype(np.float64))
+        return result
 
     exp = staticmethod(np.exp)
     sqrt = staticmethod(np.sqrt)
@@ -50,10 +63,22 @@ class TorchMath:
         self.zeros_like = torch.zeros_like
 
     def wide(self, values):
+        if isinstance(values, np.ndarray):  # numbers already
+            return self.number(values)
         return values.to(self.torch.float64)
 
     def round(self, values):
         return values.to(self.dtype).to(self.torch.float64)
+
+    def integers(self, values, group):
+        result = self.torch.zeros_like(values)
+        for first in range(0, values.shape[1], group):
+            part = values[:, first:first + group].to(self.torch.float32)
+            largest = part.abs().amax(1, keepdim=True)
+            inverse = 127 / self.torch.where(largest == 0, 1, largest)
+            result[:, first:first + group] = (
+                (part * inverse).round() * (largest / 127).to(self.torch.float64))
+        return result
 
     def number(self, array):
         return self.torch.as_tensor(np.asarray(array)).to(self.device, self.torch.float64)
@@ -80,6 +105,10 @@ def layer(x, weights, shape, ids, math):
     hidden, width, experts, _ = shape
     x, f, score = scores(x, weights, shape, math)
     result = math.zeros_like(x)
+
+    def operand(rows):
+        return math.integers(rows, weights.group) if weights.group else rows
+
     chosen = np.zeros((len(ids), experts), bool)
     np.put_along_axis(chosen, ids.astype(np.int64), True, 1)
     total = (score * math.number(chosen)).sum(-1)
@@ -91,10 +120,10 @@ def layer(x, weights, shape, ids, math):
             math.wide(weights.tensor(f"experts.{e}.{name}.weight", size))
             for name, size in (("gate", (width, hidden)), ("up", (width, hidden)),
                                ("down", (hidden, width))))
-        g = math.round(f[tokens] @ gate.T)
-        u = math.round(f[tokens] @ up.T)
+        g = math.round(operand(f[tokens]) @ gate.T)
+        u = math.round(operand(f[tokens]) @ up.T)
         h = math.round(g / (1 + math.exp(-g)) * u)
-        result[tokens] += (score[tokens, e] / total[tokens])[:, None] * (h @ down.T)
+        result[tokens] += (score[tokens, e] / total[tokens])[:, None] * (operand(h) @ down.T)
     return x + result
 
 

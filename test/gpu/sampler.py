@@ -26,7 +26,7 @@ from runtime import Library, Struct  # noqa: E402
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 PTX, LLVM_IR = 1, 3
 # Offsets and sizes of runtime/abi/moe_abi.h.
-STEP_BYTES, STEP_SAMPLING, SAMPLING_BYTES, ROW_BYTES = 88, 80, 48, 40
+STEP_BYTES, STEP_SAMPLING, SAMPLING_BYTES, ROW_BYTES = 88, 80, 64, 72
 
 
 class Image(ctypes.Structure):
@@ -74,18 +74,25 @@ class DeviceSampler:
         self.device.call("cuMemcpyHtoD_v2", address, data, ctypes.c_size_t(len(data)))
         return address
 
-    def choose(self, logits, rows):
-        """A token for each row of `logits`; `rows` are moe_sampling_row_v1 packed."""
+    def choose(self, logits, rows, histories):
+        """A token for each row of `logits`; `rows` are moe_sampling_row_v1 packed, but
+        for the places of their histories."""
         count, width = logits.shape
+        starts = np.cumsum([0] + [len(history) for history in histories])
+        rows = [row + struct.pack("QQ", start, len(history))
+                for row, start, history in zip(rows, starts, histories)]
+        assert all(len(row) == ROW_BYTES for row in rows)
+        history = np.concatenate([*histories, np.zeros(1)]).astype(np.int32)
         memory = [self.upload(logits.tobytes()), self.upload(b"".join(rows)),
-                  self.allocate(4 * count)]
+                  self.allocate(4 * count), self.upload(history.tobytes()),
+                  self.allocate(history.nbytes)]
         memory.append(self.upload(struct.pack(
-            "QQQQQQ", SAMPLING_BYTES, width, unit_bits(width), *(m.value for m in memory))))
+            "8Q", SAMPLING_BYTES, width, unit_bits(width), *(m.value for m in memory))))
         step = bytearray(STEP_BYTES)
         struct.pack_into("Q", step, 0, STEP_BYTES)
-        struct.pack_into("Q", step, STEP_SAMPLING, memory[3].value)
+        struct.pack_into("Q", step, STEP_SAMPLING, memory[-1].value)
         memory.append(self.upload(bytes(step)))
-        values = [memory[4], ctypes.c_uint64(count)]
+        values = [memory[-1], ctypes.c_uint64(count)]
         arguments = (ctypes.c_void_p * 2)(
             *(ctypes.cast(ctypes.byref(v), ctypes.c_void_p) for v in values))
         self.device.call("cuLaunchKernel", self.function, count, 1, 1, self.kernel.threads,
@@ -94,6 +101,10 @@ class DeviceSampler:
         tokens = np.zeros(count, np.int32)
         self.device.call("cuMemcpyDtoH_v2", driver.pointer(tokens), memory[2],
                          ctypes.c_size_t(tokens.nbytes))
+        after = np.empty_like(logits)
+        self.device.call("cuMemcpyDtoH_v2", driver.pointer(after), memory[0],
+                         ctypes.c_size_t(after.nbytes))
+        assert after.tobytes() == logits.tobytes(), "logits are not what they were"
         for address in memory:
             self.device.call("cuMemFree_v2", address)
         return tokens
@@ -113,8 +124,8 @@ def pack(options, width, seed, stream, position):
         with np.errstate(over="ignore"):
             scale = min(float(np.float64(LOG2_E) / temperature), sys.float_info.max)
     least = options.get("min_p", 0.0) * 2.0 ** unit_bits(width)
-    return struct.pack("dddQQ", scale, options.get("top_p", 1.0), least, random,
-                       options.get("top_k", 0))
+    return struct.pack("QdddQQd", ROW_BYTES, scale, options.get("top_p", 1.0), least, random,
+                       options.get("top_k", 0), options.get("repetition_penalty", 1.0))
 
 
 def rows(random, width):
@@ -140,12 +151,21 @@ def broken(random, width):
 
 
 def cases(random):
-    """Options but those for which a history is needed."""
-    for options in sampling.cases(random):
-        yield {**options, "repetition_penalty": 1.0}
+    yield from sampling.cases(random)
+    yield {"temperature": 0.0, "repetition_penalty": 1.5}
     yield {"temperature": 5e-324}
     yield {"temperature": 1.7e308, "top_k": 3}
     yield {"temperature": 1e-3, "top_p": 1e-300}
+
+
+def choose_on_host(library, row, options, seed, history, stream, position):
+    """-1 where a penalty leads out of f32."""
+    try:
+        return sampling.Sampler(library.c, seed=seed, **options).choose(
+            row, history, stream, position)
+    except AssertionError as refusal:
+        assert b"after the penalty" in refusal.args[0], refusal
+        return -1
 
 
 def compare(device, library, widths, seed):
@@ -153,22 +173,27 @@ def compare(device, library, widths, seed):
     compared = 0
     options = list(cases(random))
     for width in widths:
-        logits, packed, expected = [], [], []
+        logits, packed, expected, histories = [], [], [], []
         # All kinds of rows meet all options over the widths, not within one.
         for number, row in enumerate(rows(random, width) * 4):
             chosen = options[(number * 7 + width) % len(options)]
             key = int(random.integers(0, 2**63))
             stream, position = int(random.integers(0, 2**40)), int(random.integers(0, 2**33))
+            history = ()
+            if chosen.get("repetition_penalty", 1.0) != 1.0:  # some tokens several times
+                history = random.integers(0, width, int(random.integers(0, 700)))
             logits.append(row)
+            histories.append(history)
             packed.append(pack(chosen, width, key, stream, position))
-            expected.append(sampling.Sampler(library.c, seed=key, **chosen).choose(
-                row, (), stream, position))
+            expected.append(choose_on_host(library, row, chosen, key, history, stream,
+                                           position))
         for row in broken(random, width):
             for chosen in ({}, {"temperature": 1.0, "top_p": 0.5}):
                 logits.append(row)
+                histories.append([width - 1])
                 packed.append(pack(chosen, width, 1, 2, 3))
                 expected.append(-1)
-        found = device.choose(np.stack(logits), packed)
+        found = device.choose(np.stack(logits), packed, histories)
         wrong = np.flatnonzero(found != expected)
         assert not wrong.size, (width, wrong, found[wrong], np.array(expected)[wrong])
         compared += len(found)

@@ -95,7 +95,10 @@ def maker(device="cuda", dtype="bf16"):
 
 
 class Weights:
-    """The logical tensors of a layer, by name."""
+    """The logical tensors of a layer, by name. `group`: of what rows are rounded to
+    8-bit integers in, or 0."""
+
+    group = 0
 
     def __init__(self, seed, make):
         self.seed, self.make = seed, make

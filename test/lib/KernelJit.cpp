@@ -1,6 +1,7 @@
 //===- KernelJit.cpp - Runs lowered step functions in tests ---------------===//
 #include "test/lib/KernelJit.h"
 
+#include "compiler/artifact/DeviceImages.h"
 #include "dialects/moe/MoeDialect.h"
 #include "dialects/moeq/MoeqDialect.h"
 #include "dialects/moex/MoexDialect.h"
@@ -99,9 +100,31 @@ std::unique_ptr<KernelJit> KernelJit::compile(const std::string &text,
   PassManager passes(context.get());
   target::LowerToLlvmOptions options;
   options.levels.push_back(level);
+  bool isDevice = level.compare(0, 3, "sm_") == 0;
+  if (isDevice)
+    options.targets.push_back("nvptx");
   passes.addPass(target::createLowerToLlvm(options));
   if (failed(passes.run(*module)))
     return nullptr;
+  std::unique_ptr<KernelJit> result(new KernelJit());
+  result->level = level;
+  if (isDevice) {
+    DeviceOptions device;
+    device.kernelIr = true;
+    FailureOr<std::vector<DeviceLevelCode>> levels =
+        emitDeviceLevels(*module, device);
+    if (failed(levels))
+      return nullptr;
+    const DeviceLevelCode &code = levels->front();
+    result->kernels = std::make_unique<JitKernels>();
+    for (const DeviceKernel &kernel : code.kernels)
+      result->kernels->kernels.push_back(
+          {kernel.name, kernel.threads, kernel.sharedBytes});
+    for (const DeviceImage &image : code.images)
+      if (image.kind == MOE_IMAGE_LLVM_IR)
+        result->kernels->ir = image.bytes;
+    result->kernels->constants = code.constants;
+  }
   // Declarations are for the rest of the compiler.
   for (Operation &op : llvm::make_early_inc_range(*module->getBody()))
     if (!isa<LLVM::LLVMDialect>(op.getDialect()))
@@ -134,8 +157,6 @@ std::unique_ptr<KernelJit> KernelJit::compile(const std::string &text,
   llvmModule->setTargetTriple((*machine)->getTargetTriple());
   optimize(*llvmModule, **machine);
 
-  std::unique_ptr<KernelJit> result(new KernelJit());
-  result->level = level;
   llvm::raw_string_ostream(result->ir) << *llvmModule;
   auto jit = llvm::orc::LLJITBuilder()
                  .setJITTargetMachineBuilder(*machineBuilder)

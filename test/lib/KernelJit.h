@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace llvm::orc {
 class LLJIT;
@@ -22,6 +23,17 @@ class MLIRContext;
 } // namespace mlir
 
 namespace moec::test {
+
+/// The kernels of a level of a device, as LLVM IR.
+struct JitKernels {
+  struct Kernel {
+    std::string name;
+    uint32_t threads, sharedBytes;
+  };
+  std::vector<Kernel> kernels;
+  std::string ir;
+  std::vector<int32_t> constants;
+};
 
 /// A context with all dialects that step functions use.
 std::unique_ptr<mlir::MLIRContext> createContext();
@@ -45,6 +57,10 @@ public:
   StepFunction getStep(const std::string &function);
   ScratchFunction getScratch(const std::string &function);
 
+  /// The kernels of a level of target `nvptx`, or null. The step function is
+  /// then host code (test/lib/KernelDevice.h).
+  const JitKernels *getKernels() const { return kernels.get(); }
+
   /// Runs a step on a team of `threads`; sets `step.host`.
   int32_t run(const std::string &function, moe_step_v1 step, unsigned threads);
 
@@ -56,6 +72,7 @@ private:
   void *lookup(const std::string &name);
 
   std::unique_ptr<llvm::orc::LLJIT> jit;
+  std::unique_ptr<JitKernels> kernels;
   std::string level, ir;
 };
 

@@ -140,15 +140,44 @@ moe_step_v1 StepProgram::prepare() {
   return step;
 }
 
+StepProgram::Memory StepProgram::getMemory() {
+  Memory memory;
+  memory.scratch = {scratchMemory[0].data(), scratchBytes};
+  memory.output = {outputMemory[0].data(), logitsRows * outputRowBytes};
+  for (size_t i = 0; i < states.size(); ++i)
+    memory.states.push_back({stateMemory[i].data(), states[i].second.size()});
+  for (Aligned &weight : weights)
+    memory.weights.push_back(
+        {weight.data(), weight.storage.size() - MOE_ALIGNMENT});
+  auto add = [&](auto &values) {
+    if (!values.empty())
+      memory.batch.push_back({reinterpret_cast<char *>(values.data()),
+                              values.size() * sizeof(values[0])});
+  };
+  add(ids);
+  add(kinds);
+  add(positions);
+  add(cuSeqlens);
+  add(pageTable);
+  add(logitsRowIndices);
+  for (auto &[modality, input] : raw)
+    add(input.second);
+  return memory;
+}
+
 std::string StepProgram::run(const std::string &level, unsigned threads) {
   std::string error;
   KernelJit *jit = compile(level, error);
   if (!jit)
     return error + getText();
   moe_step_v1 step = prepare();
-  int32_t status = jit->run("f", step, threads);
-  if (status != MOE_STEP_OK)
+  if (runner) {
+    if (error = runner(*jit, step, getMemory()); !error.empty())
+      return error;
+  } else if (int32_t status = jit->run("f", step, threads);
+             status != MOE_STEP_OK) {
     return "status " + std::to_string(status);
+  }
   results.clear();
   for (const Buffer &buffer : buffers) {
     const char *data = scratchMemory[0].data() + buffer.offset;

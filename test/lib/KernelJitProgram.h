@@ -22,6 +22,7 @@
 #include "test/lib/KernelJit.h"
 
 #include <cstring>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -92,6 +93,20 @@ public:
   /// The text of `moex.scratch`; all buffers by default.
   std::string scratch;
 
+  /// The memory of a step.
+  struct Region {
+    char *data;
+    size_t bytes;
+  };
+  struct Memory {
+    Region scratch, output;
+    std::vector<Region> weights, states, batch;
+  };
+  /// Runs a step in place of a team of threads; returns what went wrong.
+  std::function<std::string(KernelJit &jit, const moe_step_v1 &step,
+                            const Memory &memory)>
+      runner;
+
   /// Runs the step with fresh memory. Returns what went wrong, or nothing.
   std::string run(const std::string &level, unsigned threads);
   /// The buffer, state, or, named "output", result 0 after the last run.
@@ -124,6 +139,7 @@ private:
   void addState(const std::string &name, const std::string &row, Bytes pool);
   void fillBytes(const std::string &name, const Bytes &bytes);
   std::string substitute(const std::string &text) const;
+  Memory getMemory();
 
   /// Memory as the ABI wants it: aligned.
   struct Aligned {

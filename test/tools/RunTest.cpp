@@ -466,6 +466,10 @@ TEST_F(MoeRun, Usage) {
               "expected a number, found 'warm'");
   expectError({"--text", "a", "--max-tokens", "1", "--choices", "x"}, 2,
               "exclude each other");
+  expectError({"--text", "a", "--max-tokens", "1", "--replay-ids", "x"}, 2,
+              "--replay-ids is for the inputs alone");
+  expectError({"--text", "a", "--choices", "x", "--experts-per-token", "1"}, 2,
+              "are not for choices");
   expectError({"--text", "a", "--threads", "0"}, 2, "expected at least 1");
   EXPECT_EQ(runTool(MOE_RUN, {"--help"}).exitCode, 0);
   const ScopedEnvironment environment("MOE_THREADS", "zero");

@@ -45,16 +45,16 @@ struct SegmentTile {
 /// Tile `tile` of all tiles of `tileRows` rows, segment after segment; it is not
 /// there when there are fewer. Every warp finds it by itself; all its lanes take
 /// part. `segments` are the offsets of `count` segments; those of at most
-/// `fewRows` rows have no tiles.
+/// `fewRows` rows, and of more than `mostRows`, an i32, have no tiles.
 SegmentTile findSegmentTile(CodeBuilder &b, Value segments, Value count,
                             int64_t tileRows, Value tile,
-                            int64_t fewRows = 0);
+                            int64_t fewRows = 0, Value mostRows = {});
 /// As many tiles as `rows` rows in segments may need.
 Value countSegmentTiles(CodeBuilder &host, Value rows, int64_t experts,
                         int64_t tileRows);
 
-/// What one output of a product becomes: biases, the epilogue, rounding to the
-/// out's type. `sums` has one f32 per weight.
+/// What one output of a product becomes, before it is rounded to the out's type:
+/// biases, the epilogue. `sums` has one f32 per weight.
 mlir::FailureOr<Value> buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
                                      const KernelRequest &request,
                                      llvm::ArrayRef<Value> sums,

@@ -60,6 +60,15 @@ CodeBuilder::Values nvptx::multiplyTiles(CodeBuilder &b, ValueRange a,
       b, intrinsic(b, name, structOf(b.getF32Type(), 4), operands));
 }
 
+CodeBuilder::Values nvptx::multiplyIntegers(CodeBuilder &b, ValueRange a,
+                                            ValueRange pair, ValueRange c) {
+  SmallVector<Value> operands(a);
+  operands.append(pair.begin(), pair.end());
+  operands.append(c.begin(), c.end());
+  return unpackStruct(b, intrinsic(b, "mma.m16n8k32.row.col.s8",
+                                   structOf(b.getI32Type(), 4), operands));
+}
+
 Value nvptx::packBf16(CodeBuilder &b, Value low, Value high) {
   Value pair =
       intrinsic(b, "ff2bf16x2.rn", b.vectorOf(b.getBF16Type(), 2), {high, low});

@@ -36,6 +36,12 @@ CodeBuilder::Values multiplyTiles(CodeBuilder &b, mlir::ValueRange a,
                                   mlir::ValueRange pair, mlir::ValueRange c,
                                   Type element = {});
 
+/// The same of 32 8-bit integers: pairs of columns are four columns of bytes, and
+/// sums are exact.
+CodeBuilder::Values multiplyIntegers(CodeBuilder &b, mlir::ValueRange a,
+                                     mlir::ValueRange pair,
+                                     mlir::ValueRange c);
+
 /// Makes what this thread wrote to shared memory visible to wgmma, once a
 /// barrier has followed.
 void fenceShared(CodeBuilder &b);

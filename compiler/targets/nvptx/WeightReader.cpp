@@ -7,8 +7,8 @@ using namespace moec::nvptx;
 
 /// Rows of a block of #moeq.group_blocks, bytes of one of its lines.
 static constexpr int64_t kBlockRows = 16, kLineBytes = 64;
-/// Columns of loadUnit().
-static constexpr int64_t kUnitColumns = 8;
+/// Columns of loadUnit(), and of loadCodes().
+static constexpr int64_t kUnitColumns = 8, kCodes = 16;
 
 WeightReader::WeightReader(const KernelOperand &operand, int64_t columns,
                            Type compute)
@@ -219,4 +219,37 @@ void WeightReader::fillTable(CodeBuilder &b, Value thread, Value table) const {
                               b.constant(b.vectorOf(b.getF32Type(), 1), 1.0));
     b.store(b.extract(number, 0), table, thread);
   });
+}
+
+CodeBuilder::Values WeightReader::loadCodes(CodeBuilder &b, Value matrix,
+                                            Value row, Value column) const {
+  Value first = wordPointer(b, matrix, row, column);
+  CodeBuilder::Values words;
+  for (int64_t i = 0; i < kCodes * format.getCodeBits() / 32; ++i)
+    words.push_back(b.load(b.field(first, i * kLineBytes), b.getI32Type()));
+  return words;
+}
+
+Value WeightReader::decodeCodes(CodeBuilder &b, ValueRange words) const {
+  Value bytes = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
+  auto xorBits = [&](Value x, int64_t bits) -> Value {
+    return b.create<arith::XOrIOp>(x, b.i32(static_cast<int32_t>(bits)));
+  };
+  for (int64_t i = 0; i < 4; ++i) {
+    Value word = words[i * format.getCodeBits() / 8];
+    if (format.getCodeBits() == 8) {
+      // Codes are stored with an offset of 128.
+      word = xorBits(word, 0x80808080);
+    } else {
+      // The upper halves of bytes are the columns from the fifth on; 8 is taken
+      // from each byte without borrowing from the next.
+      if (i % 2 == 1)
+        word = b.create<arith::ShRUIOp>(word, b.i32(4));
+      word = b.create<arith::AndIOp>(word, b.i32(0x0f0f0f0f));
+      word = xorBits(b.sub(xorBits(word, 0x80808080), b.i32(0x08080808)),
+                     0x80808080);
+    }
+    bytes = b.create<LLVM::InsertElementOp>(bytes, word, b.i32(i));
+  }
+  return bytes;
 }

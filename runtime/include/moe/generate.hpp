@@ -109,8 +109,11 @@ inline TokenRequest token_request(const moe_sampling_options &options,
 /// output. See moe_step_tokens.
 inline std::vector<std::int32_t>
 step_tokens(Session &session, const char *entry, const Item *items,
-            std::size_t count, const std::vector<TokenRequest> &requests) {
+            std::size_t count, const std::vector<TokenRequest> &requests,
+            const std::vector<RouterInput> &routers = {}) {
   auto batch = detail::sized<moe_batch>();
+  batch.routers = routers.data();
+  batch.num_routers = routers.size();
   batch.items = items;
   batch.num_items = count;
   // Never empty, so that it has an address.
@@ -121,11 +124,10 @@ step_tokens(Session &session, const char *entry, const Item *items,
   return tokens;
 }
 
-/// Where a session chooses tokens with these options.
-inline moe_sampling_info sampling_info(const Session &session,
-                                       const moe_sampling_options &options) {
+/// Where a session chooses tokens.
+inline moe_sampling_info sampling_info(const Session &session) {
   auto result = detail::sized<moe_sampling_info>();
-  check(moe_session_get_sampling(session.get(), &options, &result));
+  check(moe_session_get_sampling(session.get(), &result));
   return result;
 }
 
@@ -138,6 +140,9 @@ struct GenerateOptions {
   moe_sampling_options sampling = sampling_options();
   /// Most prompts in a batch; the others wait. 0: no limit.
   std::size_t atOnce = 0;
+  /// What every step gives to its routers: count, bias and expert_mask, whose
+  /// arrays must outlive the generator; ids are of single steps.
+  std::vector<RouterInput> routers;
 };
 
 /// What came of a prompt.
@@ -290,6 +295,11 @@ inline Generator::Generator(const Model &model, Session &session,
   else
     stop.assign(model.info().stop_tokens,
                 model.info().stop_tokens + model.info().num_stop_tokens);
+  for (const RouterInput &router : options.routers)
+    if (router.ids || router.weights)
+      detail::refuse("expected no ids or weights for routers, which belong to "
+                     "a single step, found some for router " +
+                     std::to_string(router.router));
   for (const std::int32_t id : stop)
     if (id < 0 || static_cast<std::uint32_t>(id) >= modality.vocab)
       detail::refuse("expected stop tokens below " +
@@ -426,7 +436,7 @@ inline bool Generator::step() {
   }
   const std::vector<std::int32_t> chosen =
       step_tokens(session, anyNew ? prefill.name : decode.name, items.data(),
-                  items.size(), requests);
+                  items.size(), requests, options.routers);
   for (std::size_t i = 0; i < stepped.size(); ++i)
     accept(*stepped[i], chosen[i]);
   active.erase(

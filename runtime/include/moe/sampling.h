@@ -8,7 +8,8 @@
  * of Hugging Face transformers define it:
  *
  *   repetition_penalty  tokens of the history: a logit that is positive is
- *                       divided by it, another one multiplied
+ *                       divided by it, another one multiplied; the result
+ *                       is rounded to f32, as logits are
  *   temperature         all logits are divided by it
  *   top_k               tokens below the k-th largest logit go; those equal to
  *                       it stay, even if there are more than k
@@ -118,7 +119,7 @@ typedef struct moe_token_request {
  * request, the token that moe_sampler_choose would choose, into
  * tokens[num_requests].
  *
- * In a session on a device tokens are chosen there, as far as it can
+ * In a session on a device tokens are chosen there, if it can
  * (moe_session_get_sampling). Nothing but tokens, and what routers chose where
  * that is asked for, is copied to the host when num_outputs is 0; the step then
  * has no outputs for moe_session_get_output.
@@ -131,7 +132,7 @@ MOE_API moe_status moe_step_tokens(moe_session *session, const char *entry,
                                    uint64_t num_requests, int32_t *tokens,
                                    moe_output *outputs, uint64_t num_outputs);
 
-/* Where moe_step_tokens chooses with these options. */
+/* Where moe_step_tokens chooses. */
 typedef struct moe_sampling_info {
   uint64_t size;
   uint32_t on_device;
@@ -141,7 +142,6 @@ typedef struct moe_sampling_info {
 } moe_sampling_info;
 
 MOE_API moe_status moe_session_get_sampling(moe_session *session,
-                                            const moe_sampling_options *options,
                                             moe_sampling_info *info);
 
 #ifdef __cplusplus

@@ -545,14 +545,10 @@ moe_status moe_step_tokens(moe_session *session, const char *entry,
 }
 
 moe_status moe_session_get_sampling(moe_session *session,
-                                    const moe_sampling_options *options,
                                     moe_sampling_info *info) {
   return guarded([&]() -> absl::Status {
     MOE_RETURN_IF_ERROR(needs(session, "session"));
-    const auto given = readSamplingOptions(options);
-    if (!given.ok())
-      return given.status();
-    return session->session->samplingInfo(*given, info);
+    return session->session->samplingInfo(info);
   });
 }
 

@@ -121,13 +121,12 @@ absl::Status DeviceSession::queueStep(const moe_variant_v1 &code, bool stamped,
     stamps.begin();
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   }
-  MOE_RETURN_IF_ERROR(usesGraphs && !tracing && !staging.steersRouters()
-                          ? launchGraph(code, stepStatus)
-                          : launchAll(code, stepStatus));
+  MOE_RETURN_IF_ERROR(usesGraphs && !tracing ? launchGraph(code, stepStatus)
+                                             : launchAll(code, stepStatus));
   if (stamped)
     MOE_RETURN_IF_ERROR(stamps.mark(stream.get()));
   const uint64_t bytes =
-      keepsOutputs ? staging.resultBytes() : staging.bytesBeforeOutputs();
+      keepsOutputs ? staging.bytesWithOutputs() : staging.bytesBeforeOutputs();
   if (stepStatus != MOE_STEP_OK || bytes == 0)
     return absl::OkStatus();
   return MOE_CUDA_CALL(device(), cuMemcpyDtoHAsync, hostResults.data(),
@@ -177,7 +176,7 @@ GraphKey DeviceSession::graphKey(const moe_variant_v1 &code) const {
   if (staging.batch().choice)
     options |= kChoosesTokens;
   return {&code, staging.batch().batch->extents, staging.batch().pageColumns,
-          options};
+          options, staging.operands()};
 }
 
 absl::Status DeviceSession::launchGraph(const moe_variant_v1 &code,

@@ -7,11 +7,17 @@
 
 using namespace moe::rt;
 
-GraphCache::Entry &GraphCache::find(const GraphKey &key) {
+bool GraphKey::operator==(const GraphKey &other) const {
+  return variant == other.variant &&
+         std::memcmp(&extents, &other.extents, sizeof(extents)) == 0 &&
+         pageColumns == other.pageColumns && options == other.options &&
+         operands == other.operands;
+}
+
+GraphCache::Entry &GraphCache::find(GraphKey key) {
   const auto found =
-      std::find_if(entries.begin(), entries.end(), [&](const Entry &entry) {
-        return std::memcmp(&entry.key, &key, sizeof(key)) == 0;
-      });
+      std::find_if(entries.begin(), entries.end(),
+                   [&](const Entry &entry) { return entry.key == key; });
   if (found != entries.end()) {
     entries.splice(entries.begin(), entries, found);
     return entries.front();
@@ -21,7 +27,7 @@ GraphCache::Entry &GraphCache::find(const GraphKey &key) {
     entries.pop_back();
   }
   entries.emplace_front();
-  entries.front().key = key;
+  entries.front().key = std::move(key);
   return entries.front();
 }
 

@@ -6,8 +6,12 @@
 #include "runtime/lib/device/CudaDevice.h"
 
 #include <list>
+#include <vector>
 
 namespace moe::rt {
+
+/// Options of a step, bits of GraphKey::options.
+enum : uint64_t { kKeepsRouting = 1, kChoosesTokens = 2 };
 
 /// What decides the launches of a step, beside the addresses of the session's
 /// memory.
@@ -15,11 +19,11 @@ struct GraphKey {
   const moe_variant_v1 *variant;
   moe_extents_v1 extents;
   uint64_t pageColumns;
-  uint64_t options; // kKeepsRouting, ..
+  uint64_t options;
+  std::vector<uint64_t> operands; // of routers: which there are
+
+  bool operator==(const GraphKey &other) const;
 };
-enum : uint64_t { kKeepsRouting = 1, kChoosesTokens = 2 };
-static_assert(sizeof(GraphKey) == sizeof(moe_extents_v1) + 3 * sizeof(uint64_t),
-              "compared byte by byte");
 
 /// The graphs of a session, the one that was used last in front; the last ones
 /// go when there are too many. One thread at a time; nothing runs when one
@@ -40,7 +44,7 @@ public:
   };
 
   /// The entry of a step; a new one where there was none. Until the next call.
-  Entry &find(const GraphKey &key);
+  Entry &find(GraphKey key);
   void clear();
 
 private:

@@ -96,6 +96,8 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   places.sampling = cursor.place(given.choice ? sizeof(moe_sampling_v1) : 0);
   places.samplingRows = cursor.place(
       given.choice ? extents.logits_rows * sizeof(moe_sampling_row_v1) : 0);
+  places.history = cursor.place(
+      given.choice ? given.choice->history().size() * sizeof(int32_t) : 0);
   layOutInputs(cursor);
   places.end = cursor.end;
 
@@ -113,6 +115,9 @@ void StepStaging::layOut(const DeviceBatch &wanted) {
   for (const Output &output : given.function->outputs)
     results.outputs.push_back(
         result.place(extents.logits_rows * output.width * sizeof(float)));
+  results.afterOutputs = result.end;
+  results.saved = result.place(
+      given.choice ? given.choice->history().size() * sizeof(float) : 0);
   results.end = result.end;
 }
 
@@ -121,20 +126,35 @@ void StepStaging::layOutInputs(Cursor &cursor) {
                 "a place for each");
   const moe_routing_io_v1 *io = given.batch->routing;
   const uint64_t tokens = given.batch->extents.tokens;
-  steers = io && io->count;
-  places.counts =
-      cursor.place(steers ? model.routers.size() * sizeof(int32_t) : 0);
+  const size_t routers = model.routers.size();
+  operandBits.clear();
+  places.counts = cursor.place(io && io->count ? routers * sizeof(int32_t) : 0);
+  if (io && io->count)
+    setOperand(kRoutingInputs, 0);
   for (size_t i = 0; io && i < kRoutingInputs; ++i) {
     const void *const *list = kInputs[i].listOf(*io);
     if (!list)
       continue;
-    steers = true;
+    setOperand(i, 0);
     uint64_t bytes = 0;
-    for (const Router &router : model.routers)
-      bytes = alignUp(bytes + kInputs[i].bytes(router, tokens));
-    places.inputLists[i] = cursor.place(model.routers.size() * sizeof(void *));
+    for (size_t r = 0; r < routers; ++r) {
+      if (!list[r])
+        continue;
+      setOperand(i, r + 1);
+      bytes = alignUp(bytes + kInputs[i].bytes(model.routers[r], tokens));
+    }
+    places.inputLists[i] = cursor.place(routers * sizeof(void *));
     places.inputs[i] = cursor.place(bytes);
   }
+}
+
+/// Element 0 is the list itself.
+void StepStaging::setOperand(size_t list, size_t element) {
+  constexpr size_t kBits = 64;
+  const size_t lists = kRoutingInputs + 1;
+  const size_t bit = list * (model.routers.size() + 1) + element;
+  operandBits.resize((lists * (model.routers.size() + 1) + kBits - 1) / kBits);
+  operandBits[bit / kBits] |= uint64_t{1} << bit % kBits;
 }
 
 /// Copies an array into the staging buffer and returns where it will be on the
@@ -207,7 +227,7 @@ void StepStaging::writeInputs(uint8_t *host, const DeviceAddresses &at,
       const uint64_t bytes = kInputs[i].bytes(model.routers[r], tokens);
       inputs[i][r] = put(host, at.staging, place,
                          static_cast<const uint8_t *>(list[r]), bytes);
-      place += alignUp(bytes);
+      place += list[r] ? alignUp(bytes) : 0;
     }
     kInputs[i].setList(hostRouting, inputs[i].data());
     kInputs[i].setList(there, put(host, at.staging, places.inputLists[i],
@@ -241,12 +261,15 @@ const moe_sampling_v1 *StepStaging::writeSampling(uint8_t *host,
   hostSampling.size = sizeof(hostSampling);
   hostSampling.width = given.function->outputs.front().width;
   hostSampling.unit_bits = given.choice->unitBits();
-  hostSampling.logits =
-      onDevice<const float>(at.results + results.outputs.front());
+  hostSampling.logits = onDevice<float>(at.results + results.outputs.front());
   hostSampling.rows =
       put(host, at.staging, places.samplingRows, given.choice->rows().data(),
           given.choice->rows().size());
   hostSampling.tokens = onDevice<int32_t>(at.results + results.tokens);
+  hostSampling.history =
+      put(host, at.staging, places.history, given.choice->history().data(),
+          given.choice->history().size());
+  hostSampling.saved = onDevice<float>(at.results + results.saved);
   return put(host, at.staging, places.sampling, &hostSampling, 1);
 }
 

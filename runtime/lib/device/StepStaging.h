@@ -51,7 +51,8 @@ public:
   void layOut(const DeviceBatch &given);
   uint64_t stagingBytes() const { return places.end; }
   uint64_t resultBytes() const { return results.end; }
-  /// Those in front of the outputs.
+  /// What the host may want of them, and that without the outputs.
+  uint64_t bytesWithOutputs() const { return results.afterOutputs; }
   uint64_t bytesBeforeOutputs() const { return results.beforeOutputs; }
 
   /// Writes the step into `host`, for its place on the device, and makes
@@ -63,8 +64,8 @@ public:
   moe_step_v1 &step() { return hostStep; }
 
   const DeviceBatch &batch() const { return given; }
-  /// Whether routers get something from the caller.
-  bool steersRouters() const { return steers; }
+  /// What routers get from the caller, a bit for each array; empty: nothing.
+  const std::vector<uint64_t> &operands() const { return operandBits; }
 
   /// Where things lie in the results.
   uint64_t tokens() const { return results.tokens; }
@@ -89,6 +90,7 @@ private:
   void writeInputs(uint8_t *host, const DeviceAddresses &at,
                    moe_routing_io_v1 &there);
   void layOutInputs(Cursor &cursor);
+  void setOperand(size_t list, size_t element);
   uint64_t rawBytes(size_t modality) const;
 
   const ModelDescription &model;
@@ -97,7 +99,7 @@ private:
     uint64_t step, batch, routing, idTable, weightTable, outputs, states;
     uint64_t tokens, kinds, positions, cuSeqlens, pageTable, slots, logitsRows;
     uint64_t raw[MOE_MAX_MODALITIES];
-    uint64_t sampling, samplingRows;
+    uint64_t sampling, samplingRows, history;
     // What routers get: lists of addresses, and what they lead to.
     uint64_t inputLists[kRoutingInputs], inputs[kRoutingInputs], counts;
     uint64_t end;
@@ -105,7 +107,7 @@ private:
   struct {
     uint64_t tokens, ids, weights, routingCount, beforeOutputs;
     std::vector<uint64_t> outputs;
-    uint64_t end;
+    uint64_t afterOutputs, saved, end;
   } results = {};
 
   // The host's structs, whose pointers to data are addresses of the device.
@@ -117,7 +119,7 @@ private:
   std::vector<int32_t *> ids;
   std::vector<float *> weights;
   std::vector<const void *> inputs[kRoutingInputs]; // by router
-  bool steers = false;
+  std::vector<uint64_t> operandBits;
 };
 
 } // namespace moe::rt

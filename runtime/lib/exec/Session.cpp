@@ -600,20 +600,17 @@ absl::Status Session::trace(moe_trace *into) {
   return writeInfo(described, into);
 }
 
-absl::Status Session::samplingInfo(const moe_sampling_options &options,
-                                   moe_sampling_info *into) {
+absl::Status Session::samplingInfo(moe_sampling_info *into) {
   const Entered entered(*this);
   if (!entered)
     return busy();
   moe_sampling_info info = {};
   info.size = sizeof(info);
-  info.remark = "";
-  if (device)
-    info.remark =
-        device->canChoose()
-            ? TokenChoice::whyNotOnDevice(options)
-            : "the artifact is older than the kernel that chooses tokens";
-  info.on_device = device && *info.remark == '\0';
+  info.on_device = device && device->canChoose();
+  info.remark =
+      device && !info.on_device
+          ? "the artifact is older than the kernel that chooses tokens"
+          : "";
   return writeInfo(info, into);
 }
 

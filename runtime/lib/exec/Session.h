@@ -44,8 +44,7 @@ public:
   absl::Status output(uint64_t index, moe_output *into);
   absl::Status routing(uint32_t index, moe_routing *into);
   absl::Status trace(moe_trace *into);
-  absl::Status samplingInfo(const moe_sampling_options &options,
-                            moe_sampling_info *into);
+  absl::Status samplingInfo(moe_sampling_info *into);
   absl::Status stats(moe_session_stats *into);
   absl::Status deviceInfo(moe_device_info *into);
 
@@ -83,8 +82,7 @@ private:
   absl::Status prepareMemory(const Function &function, uint32_t variant,
                              uint64_t pages, StructArray<moe_output> outputs);
   bool choosesOnDevice() const {
-    return device && device->canChoose() && choice.isWanted() &&
-           choice.fitsDevice();
+    return device && device->canChoose() && choice.isWanted();
   }
   absl::Status chooseTokens();
   /// `trace` (MOE_TRACE_) keeps time stamps in `stepTrace`.

@@ -10,16 +10,12 @@
 
 using namespace moe::rt;
 
-const char *TokenChoice::whyNotOnDevice(const moe_sampling_options &options) {
-  return options.repetition_penalty != 1
-             ? "repetition_penalty needs the history of each sequence"
-             : "";
-}
-
 static moe_sampling_row_v1 describe(const moe_sampling_options &options,
                                     const moe_token_request &request,
                                     uint32_t unitBits) {
   moe_sampling_row_v1 row = {};
+  row.size = sizeof(row);
+  row.penalty = options.repetition_penalty;
   if (options.temperature == 0)
     return row;
   row.scale = weightScale(options.temperature);
@@ -28,6 +24,27 @@ static moe_sampling_row_v1 describe(const moe_sampling_options &options,
   row.random = randomAt(options.seed, request.stream, request.position);
   row.top_k = options.top_k;
   return row;
+}
+
+/// Tokens are checked before the step runs, wherever it does.
+absl::Status TokenChoice::addHistory(const moe_token_request &request,
+                                     moe_sampling_row_v1 &row) {
+  if (row.penalty == 1)
+    return absl::OkStatus();
+  if (request.num_history && !request.history)
+    return invalidArgument("history: expected ", request.num_history,
+                           " tokens, found NULL");
+  for (uint64_t i = 0; i < request.num_history; ++i) {
+    const int32_t id = request.history[i];
+    if (id < 0 || static_cast<uint64_t>(id) >= width)
+      return invalidArgument("history[", i, "]: expected a token below ", width,
+                             ", found ", id);
+  }
+  row.history_begin = deviceHistory.size();
+  row.history_count = request.num_history;
+  deviceHistory.insert(deviceHistory.end(), request.history,
+                       request.history + request.num_history);
+  return absl::OkStatus();
 }
 
 uint64_t TokenChoice::unitBits() const { return weightUnitBits(width); }
@@ -48,7 +65,7 @@ absl::Status TokenChoice::take(const Request &request, uint64_t rows,
   width = wide;
   requests.clear();
   deviceRows.clear();
-  isForDevice = true;
+  deviceHistory.clear();
   const uint32_t bits = weightUnitBits(width);
   for (uint64_t i = 0; i < rows; ++i) {
     Row row;
@@ -58,8 +75,10 @@ absl::Status TokenChoice::take(const Request &request, uint64_t rows,
       return invalidArgument("request ", i, ": ", options.status().message());
     row.options = *options;
     requests.push_back(row);
-    isForDevice = isForDevice && *whyNotOnDevice(*options) == '\0';
     deviceRows.push_back(describe(*options, row.request, bits));
+    const absl::Status added = addHistory(row.request, deviceRows.back());
+    if (!added.ok())
+      return invalidArgument("request ", i, ": ", added.message());
   }
   return absl::OkStatus();
 }

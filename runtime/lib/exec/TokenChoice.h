@@ -25,12 +25,10 @@ public:
   void clear() { wanted = {}; }
   bool isWanted() const { return wanted.tokens != nullptr; }
 
-  /// Why a device that has a sampler cannot choose with these options; "": it
-  /// can.
-  static const char *whyNotOnDevice(const moe_sampling_options &options);
-  bool fitsDevice() const { return isForDevice; }
-  /// For a device, where fitsDevice().
+  // For a device.
   const std::vector<moe_sampling_row_v1> &rows() const { return deviceRows; }
+  /// Of all rows that have a penalty.
+  const std::vector<int32_t> &history() const { return deviceHistory; }
   uint64_t unitBits() const;
 
   /// Gives the caller what a device has chosen, all of it valid.
@@ -41,6 +39,9 @@ public:
   absl::Status chooseRow(uint64_t row, const float *logits);
 
 private:
+  absl::Status addHistory(const moe_token_request &request,
+                          moe_sampling_row_v1 &row);
+
   struct Row {
     moe_token_request request;
     moe_sampling_options options;
@@ -49,8 +50,8 @@ private:
   Request wanted = {};
   uint64_t width = 0;
   std::vector<Row> requests;
-  bool isForDevice = false;
   std::vector<moe_sampling_row_v1> deviceRows;
+  std::vector<int32_t> deviceHistory;
   Sampler sampler{moe_sampling_options{}};
 };
 

@@ -105,8 +105,9 @@ absl::Status Sampler::penalize(const moe_sampler_row &row) {
                              row.width, ", found ", id);
     // From the logit, so that a token that occurs twice is penalised once.
     const double logit = row.logits[id];
-    const double penalized = logit > 0 ? logit / options.repetition_penalty
-                                       : logit * options.repetition_penalty;
+    const auto penalized =
+        static_cast<float>(logit > 0 ? logit / options.repetition_penalty
+                                     : logit * options.repetition_penalty);
     if (std::isfinite(logit) && !std::isfinite(penalized))
       return invalidArgument("history[", i, "]: expected a finite logit after ",
                              "the penalty ", options.repetition_penalty,

@@ -26,6 +26,8 @@ moe.weight @a : tensor<40x64xbf16> from [#moe.tensor<"a">] format = #moeq.plain<
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_[[THREE:[0-9a-f]+]]__sm_80_many",
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_{{[0-9a-f]+}}__sm_80",
 // CHECK-SAME: {name = "moe_gemm_f16_f16_k88_n40__sm_80_many",
+// CHECK-SAME: {name = "moe_gemm_f32_bf16_k72_n40_[[INTEGERS:[0-9a-f]+]]__sm_80_few",
+// CHECK-SAME: {name = "moe_gemm_f32_bf16_k72_n40_[[INTEGERS]]__sm_80_many",
 
 // nf4: codes are read before the products of a stage, looked up and stored behind
 // them.
@@ -56,6 +58,13 @@ moe.weight @a : tensor<40x64xbf16> from [#moe.tensor<"a">] format = #moeq.plain<
 // CHECK-NOT: llvm.fpext
 // CHECK: llvm.call_intrinsic "llvm.nvvm.cp.async.cg.shared.global.16.s"
 // CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"{{.*}}vector<2xf16>
+
+// Integers: rows are rounded in groups, whose sums the instruction gives exactly.
+// CHECK: llvm.func {{.*}} @moe_gemm_f32_bf16_k72_n40_[[INTEGERS]]__sm_80_many(
+// CHECK: llvm.call_intrinsic "llvm.nvvm.shfl.sync.bfly.f32"
+// CHECK: llvm.fdiv
+// CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k32.row.col.s8"
+// CHECK: llvm.intr.fma
 // CHECK: llvm.func @f_step__sm_80
 
 // What is not copied as it lies has no warps for copies.
@@ -106,6 +115,8 @@ func.func @f() attributes {moex.scratch = #tokens} {
     %h88 = moex.arena_slice #zero rows #tokens : memref<?x88xf16>
     moex.grouped_gemm ins(%h88 : memref<?x88xf16>) weights(%f16 : memref<40x88xf16>)
       outs(%y : memref<?x40xbf16>) rows #tokens compute = f16
+    moex.grouped_gemm ins(%x72 : memref<?x72xf32>) weights(%int4 : memref<40x72xbf16>)
+      outs(%y : memref<?x40xbf16>) rows #tokens compute = i8
   }
   return
 }

@@ -2,8 +2,9 @@
 // RUN: moe-opt %s --lower-to-llvm="target=nvptx levels=sm_90a" | FileCheck %s --check-prefix=ROLES
 
 // Products of bf16 go to tensor cores: three kernels, of which a step starts the one
-// that suits its number of rows. Attention has one for sequences of few tokens and
-// one for the others. What does not fit has the plain kernel.
+// that suits its number of rows. Attention has one for sequences of few tokens, whose
+// keys are divided among blocks, one that adds what these leave, and one for all other
+// sequences. What does not fit has the plain kernel.
 
 #zero = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (0)>
 #tokens = affine_map<(T, B, R, M0, M1, M2, M3, M4, M5, M6, M7) -> (T)>
@@ -12,7 +13,13 @@ moe.weight @w : tensor<40x64xbf16> from [#moe.tensor<"w">] format = #moeq.plain<
 moe.weight @odd : tensor<40x60xbf16> from [#moe.tensor<"odd">] format = #moeq.plain<bf16> layout = #moeq.row_blocks<64, 8>
 nn.state @k per_token : tensor<128xbf16> cache_tokens = 64
 nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
+nn.state @latent per_token : tensor<576xbf16> cache_tokens = 64
+nn.state @other per_token : tensor<576xbf16> cache_tokens = 64
 
+// Behind the buffers lies what kernels of one operation leave for the next: of 264 blocks
+// 16 rows of 512 columns, their maxima and sums.
+// CHECK: moex.variants = [{device = "cuda"
+// CHECK-SAME: scratch = "(T ceildiv 64) * 64 + 8684544"
 // CHECK: module @moe_device__sm_80
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_80_few", shared_bytes = {{[0-9]+}} : i64, threads = 128 : i64}
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40__sm_80_some", shared_bytes = {{[0-9]+}} : i64, threads = 256 : i64}
@@ -21,7 +28,14 @@ nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k60_n40__sm_80",
 // CHECK-SAME: {name = "moe_gemm_bf16_bf16_k64_n40_{{[0-9a-f]+}}__sm_80",
 // CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_few",
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_merge",
 // CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_many",
+// Latent attention is wider than a tile of many tokens can be. Keys that are the values
+// as well are another kernel than keys and values of the same widths.
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h16_kv1_d576__sm_80_few",
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h16_kv1_d576__sm_80_merge",
+// CHECK-NOT: h16_kv1_d576{{[_0-9a-f]*}}__sm_80_many
+// CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h16_kv1_d576_{{[0-9a-f]+}}__sm_80", shared_bytes = {{[0-9]+}} : i64, threads = 64 : i64}
 // CHECK-SAME: {name = "moe_attention_paged_bf16_bf16_h4_kv2_d64_{{[0-9a-f]+}}__sm_80", shared_bytes = {{[0-9]+}} : i64, threads = 64 : i64}
 
 // CHECK: llvm.func {{.*}} @moe_gemm_bf16_bf16_k64_n40__sm_80_few(
@@ -35,6 +49,10 @@ nn.state @v per_token : tensor<128xbf16> cache_tokens = 64
 // CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_few(
 // CHECK: llvm.call_intrinsic "llvm.nvvm.mma.m16n8k16.row.col.bf16"
 // CHECK: llvm.call_intrinsic "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16"
+// Step, rows, query, out, keys, values, and scratch of its own.
+// CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_merge(%{{[^:]*}}: !llvm.ptr, %{{[^:]*}}: i64, %{{[^:]*}}: !llvm.ptr, %{{[^:]*}}: !llvm.ptr, %{{[^:]*}}: !llvm.ptr, %{{[^:]*}}: !llvm.ptr, %{{[^:]*}}: !llvm.ptr)
+// CHECK-NOT: llvm.nvvm.mma
+// CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64__sm_80_many(
 // CHECK: llvm.func {{.*}} @moe_attention_paged_bf16_bf16_h4_kv2_d64_{{[0-9a-f]+}}__sm_80(
 // CHECK-NOT: llvm.nvvm.mma
 // CHECK: llvm.func @f_step__sm_80
@@ -87,6 +105,14 @@ func.func @f() attributes {moex.scratch = #tokens} {
     %a = moex.arena_slice #zero rows #tokens : memref<?x256xbf16>
     moex.attention ins(%q : memref<?x256xbf16>) state(@k, @v)
         outs(%a : memref<?x256xbf16>) heads = 4 kv_heads = 2 scale = 1.25e-1
+        compute = bf16
+    %lq = moex.arena_slice #zero rows #tokens : memref<?x9216xbf16>
+    %la = moex.arena_slice #zero rows #tokens : memref<?x8192xbf16>
+    moex.attention ins(%lq : memref<?x9216xbf16>) state(@latent, @latent)
+        outs(%la : memref<?x8192xbf16>) heads = 16 kv_heads = 1 scale = 1.25e-1
+        compute = bf16
+    moex.attention ins(%lq : memref<?x9216xbf16>) state(@latent, @other)
+        outs(%la : memref<?x8192xbf16>) heads = 16 kv_heads = 1 scale = 1.25e-1
         compute = bf16
     moex.attention ins(%q : memref<?x256xbf16>) state(@k, @v)
         outs(%a : memref<?x256xbf16>) heads = 4 kv_heads = 2 scale = 1.25e-1

@@ -101,6 +101,9 @@ TEST(Allocation, SteadyStateAllocatesNothing) {
   Sequence fork = session.create_sequence();
   const std::vector<uint8_t> pixels(6, 3);
   const std::vector<int32_t> next = {65};
+  moe_sampling_options warm = sampling_options();
+  warm.temperature = 2;
+  warm.top_p = 0.9;
   const auto round = [&] {
     sequence.trim(0);
     fork.trim(0);
@@ -113,6 +116,21 @@ TEST(Allocation, SteadyStateAllocatesNothing) {
     batch[0].num_inputs = batch[1].num_inputs = 1;
     for (int i = 0; i < 150; ++i)
       session.step("decode", batch, 2);
+    for (uint64_t i = 0; i < 20; ++i) {
+      const uint32_t row = 0;
+      for (Item &each : batch) {
+        each.rows = &row;
+        each.num_rows = 1;
+      }
+      auto given = detail::sized<moe_batch>();
+      given.items = batch;
+      given.num_items = 2;
+      int32_t tokens[2];
+      const TokenRequest requests[] = {token_request(warm, 0, i),
+                                       token_request(warm, 1, i)};
+      check(moe_step_tokens(session.get(), "decode", &given, requests, 2,
+                            tokens, nullptr, 0));
+    }
     session.step("score", {input("text", "scored")});
     sequence.trim(0);
     session.step("study", batch, 1, /*keepRouting=*/true, /*keepTrace=*/true);
@@ -121,7 +139,7 @@ TEST(Allocation, SteadyStateAllocatesNothing) {
   const unsigned before = allocations;
   round();
   EXPECT_EQ(allocations, before);
-  EXPECT_EQ(fork.length(), 150u);
+  EXPECT_EQ(fork.length(), 170u);
 }
 
 TEST(Allocation, SamplingAllocatesNothing) {

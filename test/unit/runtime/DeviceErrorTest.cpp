@@ -88,17 +88,13 @@ TEST_F(DeviceChoice, DriverThatLacksAFunction) {
 
 TEST_F(DeviceChoice, DriverWithoutGraphsAndEvents) {
   const FakeDriver plain("fake-cuda-plain.so");
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   const Input text = input("text", "a");
-  Item one = item(sequence, {});
-  one.inputs = &text;
-  one.num_inputs = 1;
+  Item one = itemOf(on.sequence, text);
   for (int i = 0; i < 4; ++i)
-    session.step("decode", &one, 1);
+    on.session.step("decode", &one, 1);
   EXPECT_EQ(plain.calls("cuLaunchKernel"), 8);
-  EXPECT_FAILURE(session.step("decode", &one, 1, false, true),
+  EXPECT_FAILURE(on.session.step("decode", &one, 1, false, true),
                  MOE_ERROR_UNSUPPORTED, "the driver has no events");
 }
 
@@ -169,11 +165,9 @@ TEST_F(DeviceChoice, NoneForTheBatch) {
   manifest::ManifestT manifest = artifact.manifest();
   manifest.variants[FAKE_DECODER_SM90A]->max_tokens = 10;
   artifact.setManifest(manifest);
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   EXPECT_FAILURE(
-      session.step("prefill", sequence, {input("text", "eleven text")}),
+      on.session.step("prefill", on.sequence, {input("text", "eleven text")}),
       MOE_ERROR_UNSUPPORTED,
       "(sm_90a 1..10 tokens, each for some modalities), found 11 tokens");
 }
@@ -224,10 +218,7 @@ protected:
   static std::vector<float> after(size_t letters) {
     ReferenceSequence reference;
     reference.addText(std::string(letters, 'a'));
-    std::vector<float> values = reference.lastLogits();
-    for (float &value : values)
-      value = -value;
-    return values;
+    return negated(reference.lastLogits());
   }
 };
 
@@ -247,99 +238,85 @@ TEST_F(DeviceFailure, TooLittleMemoryForTheWeights) {
 
 TEST_F(DeviceFailure, TooLittleMemoryForTheCache) {
   driver.set(9, 0, 6172 + 500);
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
-  EXPECT_FAILURE(step(session, sequence), MOE_ERROR_OUT_OF_MEMORY,
+  OnDevice on = start();
+  EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_OUT_OF_MEMORY,
                  "the cache pages of a session: expected 768 bytes of free "
                  "memory, found 500 of 6672; held are: weights 6168, constants "
                  "4, cache 0, scratch 0, outputs 0, batch 0");
-  EXPECT_EQ(sequence.length(), 0u);
+  EXPECT_EQ(on.sequence.length(), 0u);
 }
 
 TEST_F(DeviceFailure, LessOfTheCacheWhereAllDoesNotFit) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   driver.fail("cuMemAlloc_v2", kOutOfMemory, 1); // of the second state
-  EXPECT_EQ(step(session, sequence), after(1));
-  EXPECT_EQ(session.stats().cache_pages, 1u);
-  Sequence second = session.create_sequence();
-  EXPECT_EQ(step(session, second), after(1));
-  EXPECT_EQ(session.stats().cache_pages, 4u);
+  EXPECT_EQ(step(on.session, on.sequence), after(1));
+  EXPECT_EQ(on.session.stats().cache_pages, 1u);
+  Sequence second = on.session.create_sequence();
+  EXPECT_EQ(step(on.session, second), after(1));
+  EXPECT_EQ(on.session.stats().cache_pages, 4u);
 }
 
 TEST_F(DeviceFailure, LaunchThatIsRefused) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   // By hand, and while the step is captured.
   for (int before = 0; before < 2; ++before) {
     driver.fail("cuLaunchKernel", kLaunchOutOfResources, 1);
-    EXPECT_FAILURE(step(session, sequence), MOE_ERROR_DEVICE,
+    EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_DEVICE,
                    "kernel 'rows' with 1 x 1 x 1 blocks of 128 threads: "
                    "cuLaunchKernel: an unknown error, 701");
-    EXPECT_EQ(sequence.length(), 0u);
+    EXPECT_EQ(on.sequence.length(), 0u);
   }
-  EXPECT_EQ(step(session, sequence), after(1));
-  EXPECT_EQ(step(session, sequence), after(2));
+  EXPECT_EQ(step(on.session, on.sequence), after(1));
+  EXPECT_EQ(step(on.session, on.sequence), after(2));
 }
 
 TEST_F(DeviceFailure, CopiesThatAreRefused) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   for (const char *function :
        {"cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2"}) {
     driver.fail(function, 1);
-    EXPECT_FAILURE(step(session, sequence), MOE_ERROR_DEVICE,
+    EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_DEVICE,
                    "CUDA_ERROR_INVALID_VALUE");
   }
-  EXPECT_EQ(step(session, sequence), after(1));
+  EXPECT_EQ(step(on.session, on.sequence), after(1));
   // The copy of a page, when a fork writes.
-  Sequence fork = sequence.fork();
+  Sequence fork = on.sequence.fork();
   driver.fail("cuMemcpyDtoDAsync_v2", 1);
-  EXPECT_FAILURE(step(session, fork), MOE_ERROR_DEVICE,
+  EXPECT_FAILURE(step(on.session, fork), MOE_ERROR_DEVICE,
                  "CUDA_ERROR_INVALID_VALUE");
-  EXPECT_EQ(step(session, sequence), after(2));
+  EXPECT_EQ(step(on.session, on.sequence), after(2));
 }
 
 TEST_F(DeviceFailure, LostDevice) {
   {
-    const Model model = Model::load(engine, artifact.path());
-    Session session(model, 0, 0, MOE_DEVICE_CUDA);
-    Sequence sequence = session.create_sequence();
-    EXPECT_EQ(step(session, sequence), after(1));
+    OnDevice on = start();
+    EXPECT_EQ(step(on.session, on.sequence), after(1));
     driver.fail("cuStreamSynchronize", kIllegalAddress);
-    EXPECT_FAILURE(step(session, sequence), MOE_ERROR_DEVICE,
+    EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_DEVICE,
                    "the device is lost: cuStreamSynchronize: "
                    "CUDA_ERROR_ILLEGAL_ADDRESS, 700 (as the test wants it) "
                    "(MOE_CUDA_SYNC=1");
-    EXPECT_EQ(sequence.length(), 1u);
+    EXPECT_EQ(on.sequence.length(), 1u);
     // From now on all steps say so, and all sessions.
     const char *const lost = "the device was lost before: cuStreamSynchronize";
-    EXPECT_FAILURE(step(session, sequence), MOE_ERROR_DEVICE, lost);
-    EXPECT_FAILURE(Session(model, 0, 0, MOE_DEVICE_CUDA), MOE_ERROR_DEVICE,
+    EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_DEVICE, lost);
+    EXPECT_FAILURE(Session(on.model, 0, 0, MOE_DEVICE_CUDA), MOE_ERROR_DEVICE,
                    lost);
-    const Session other(model);
+    const Session other(on.model);
     EXPECT_EQ(other.device().device, unsigned{MOE_DEVICE_CPU});
     EXPECT_NE(std::string(other.device().remark).find(lost), std::string::npos);
   }
   // When nobody uses it any more, it can be had anew.
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  auto [model, session, sequence] = start();
   EXPECT_EQ(step(session, sequence), after(1));
 }
 
 TEST_F(DeviceFailure, WaitingTellsTheKernel) {
   const ScopedEnvironment environment("MOE_CUDA_SYNC", "1");
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
-  EXPECT_EQ(step(session, sequence), after(1));
+  OnDevice on = start();
+  EXPECT_EQ(step(on.session, on.sequence), after(1));
   driver.fail("cuStreamSynchronize", kIllegalAddress, 1);
-  EXPECT_FAILURE(step(session, sequence), MOE_ERROR_DEVICE,
+  EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_DEVICE,
                  "kernel 'rows' with 1 x 1 x 1 blocks of 128 threads: the "
                  "device is lost: cuStreamSynchronize");
 }
@@ -362,9 +339,7 @@ TEST_F(DeviceFailure, EveryCallMayFail) {
         for (int i = 0; i < 4; ++i)
           step(session, sequence);
         const Input text = input("text", "a");
-        Item one = item(sequence, {});
-        one.inputs = &text;
-        one.num_inputs = 1;
+        Item one = itemOf(sequence, text);
         session.step("decode", &one, 1, false, /*keepTrace=*/true);
       });
       const bool isHit = driver.calls(function) > skip;
@@ -379,10 +354,8 @@ TEST_F(DeviceFailure, EveryCallMayFail) {
 
 TEST_F(DeviceFailure, LaunchThatTheTablesForbid) {
   const ScopedEnvironment environment("FAKE_DAMAGE", "kernels");
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
-  EXPECT_FAILURE(step(session, sequence), MOE_ERROR_INTERNAL,
+  OnDevice on = start();
+  EXPECT_FAILURE(step(on.session, on.sequence), MOE_ERROR_INTERNAL,
                  "the step launches kernel 1 of 1 of device level 'sm_90a'");
 }
 

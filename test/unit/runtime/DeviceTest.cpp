@@ -11,12 +11,6 @@ namespace {
 
 class DeviceStep : public DeviceTest {
 protected:
-  /// What the device's head makes of it.
-  static std::vector<float> negated(std::vector<float> values) {
-    for (float &value : values)
-      value = -value;
-    return values;
-  }
   static std::vector<float> expected(const ReferenceSequence &reference) {
     return negated(reference.lastLogits());
   }
@@ -59,12 +53,10 @@ TEST_F(DeviceStep, DecodesLikeTheReference) {
 
 TEST_F(DeviceStep, WithoutGraphs) {
   const ScopedEnvironment environment("MOE_CUDA_GRAPHS", "0");
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   ReferenceSequence reference;
   for (int i = 0; i < 10; ++i)
-    decode(session, sequence, reference, i);
+    decode(on.session, on.sequence, reference, i);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 0);
   EXPECT_EQ(driver.calls("cuLaunchKernel"), 20);
 }
@@ -73,36 +65,32 @@ TEST_F(DeviceStep, GraphsThatTheDriverRefuses) {
   for (const char *function : {"cuStreamBeginCapture_v2", "cuStreamEndCapture",
                                "cuGraphInstantiateWithFlags"}) {
     driver.set(9, 0);
-    const Model model = Model::load(engine, artifact.path());
-    Session session(model, 0, 0, MOE_DEVICE_CUDA);
-    Sequence sequence = session.create_sequence();
+    OnDevice on = start();
     ReferenceSequence reference;
     driver.fail(function, 900);
     for (int i = 0; i < 5; ++i)
-      decode(session, sequence, reference, i);
+      decode(on.session, on.sequence, reference, i);
     EXPECT_EQ(driver.calls("cuStreamBeginCapture_v2"), 1) << function;
     EXPECT_EQ(driver.calls("cuGraphLaunch"), 0) << function;
   }
 }
 
 TEST_F(DeviceStep, GraphsGoWhenMemoryMoves) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   ReferenceSequence reference;
   for (int i = 0; i < 4; ++i)
-    decode(session, sequence, reference, i);
+    decode(on.session, on.sequence, reference, i);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 3);
   // Five sequences of full length need more pages than one does.
   std::vector<Sequence> more;
   for (int i = 0; i < 5; ++i) {
-    more.push_back(session.create_sequence());
-    session.step("prefill", more.back(),
-                 {input("text", std::string(150, 'x'))});
+    more.push_back(on.session.create_sequence());
+    on.session.step("prefill", more.back(),
+                    {input("text", std::string(150, 'x'))});
   }
   const int before = driver.calls("cuLaunchKernel");
   for (int i = 4; i < 8; ++i)
-    decode(session, sequence, reference, i);
+    decode(on.session, on.sequence, reference, i);
   // Anew: once by hand, once to be captured.
   EXPECT_EQ(driver.calls("cuLaunchKernel"), before + 4);
 }
@@ -126,15 +114,13 @@ TEST_F(DeviceStep, ManySizesKeepTheGraphsBounded) {
 }
 
 TEST_F(DeviceStep, SteadyStepsAllocateNothing) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   ReferenceSequence reference;
-  decode(session, sequence, reference, 0);
+  decode(on.session, on.sequence, reference, 0);
   const int device = driver.calls("cuMemAlloc_v2");
   const int host = driver.calls("cuMemAllocHost_v2");
   for (int i = 1; i < 130; ++i)
-    decode(session, sequence, reference, i);
+    decode(on.session, on.sequence, reference, i);
   EXPECT_EQ(driver.calls("cuMemAlloc_v2"), device);
   EXPECT_EQ(driver.calls("cuMemAllocHost_v2"), host);
 }
@@ -170,16 +156,14 @@ TEST_F(DeviceStep, BatchesForksAndTrims) {
 }
 
 TEST_F(DeviceStep, RawInputsRowsAndBuffersOfTheCaller) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   const std::vector<uint8_t> pixels = {1, 2, 3, 40, 50, 60};
   ReferenceSequence reference;
   reference.addImages(pixels);
   reference.addText("ab");
   const Input inputs[] = {input("image", pixels), input("text", "ab")};
   const uint32_t rows[] = {3, 0};
-  Item wanted = item(sequence, {});
+  Item wanted = item(on.sequence, {});
   wanted.inputs = inputs;
   wanted.num_inputs = 2;
   wanted.rows = rows;
@@ -191,7 +175,7 @@ TEST_F(DeviceStep, RawInputsRowsAndBuffersOfTheCaller) {
   auto output = detail::sized<moe_output>();
   output.data = buffer.data();
   output.capacity = buffer.size();
-  check(moe_step(session.get(), "prefill", &batch, &output, 1));
+  check(moe_step(on.session.get(), "prefill", &batch, &output, 1));
   EXPECT_EQ(output.data, buffer.data());
   EXPECT_EQ(output.rows, 2u);
   EXPECT_EQ(asVector(Row(buffer.data(), FAKE_LOGITS)), expected(reference));
@@ -202,7 +186,7 @@ TEST_F(DeviceStep, RawInputsRowsAndBuffersOfTheCaller) {
   wanted.inputs = &inputs[1];
   wanted.num_inputs = 1;
   wanted.num_rows = 0;
-  EXPECT_EQ(session.step("prefill", &wanted, 1).rows(), 0u);
+  EXPECT_EQ(on.session.step("prefill", &wanted, 1).rows(), 0u);
   EXPECT_EQ(driver.calls("cuLaunchKernel"), before + 1);
 }
 
@@ -217,18 +201,14 @@ TEST_F(DeviceStep, WithoutACache) {
 }
 
 TEST_F(DeviceStep, Routing) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   const Input text = input("text", "abc");
-  Item one = item(sequence, {});
-  one.inputs = &text;
-  one.num_inputs = 1;
+  Item one = itemOf(on.sequence, text);
   // The third and later times as a graph.
   for (int round = 0; round < 4; ++round) {
-    sequence.trim(0);
-    session.step("study", &one, 1, /*keepRouting=*/true);
-    const Routing routing = session.routing(0);
+    on.sequence.trim(0);
+    on.session.step("study", &one, 1, /*keepRouting=*/true);
+    const Routing routing = on.session.routing(0);
     for (int t = 0; t < 3; ++t)
       for (int s = 0; s < FAKE_SLOTS_PER_TOKEN; ++s) {
         const auto token = static_cast<size_t>(t);
@@ -237,8 +217,8 @@ TEST_F(DeviceStep, Routing) {
         EXPECT_EQ(routing.weight(token, slot), fake_expert_weight(t, s));
       }
     // The router of another function has chosen nothing.
-    EXPECT_EQ(session.routing(1).id(2, 2), -1);
-    EXPECT_EQ(session.routing(1).weight(2, 2), 0.0f);
+    EXPECT_EQ(on.session.routing(1).id(2, 2), -1);
+    EXPECT_EQ(on.session.routing(1).weight(2, 2), 0.0f);
   }
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 3);
 }
@@ -250,10 +230,10 @@ TEST_F(DeviceStep, WhatRoutersAreGiven) {
   Sequence one = here.create_sequence();
   Sequence other = there.create_sequence();
   const Input text = input("text", "abcde");
-  const std::vector<int32_t> ids = {3, 0, -2, -2, 1, -1, -2, -2, 0, 2};
-  const std::vector<float> weights = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-  const std::vector<uint8_t> mask = {1, 1, 0, 1};
-  const std::vector<float> bias = {0.5f, 100, 1000, 0.25f};
+  std::vector<int32_t> ids = {3, 0, -2, -2, 1, -1, -2, -2, 0, 2};
+  std::vector<float> weights = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+  std::vector<uint8_t> mask = {1, 1, 0, 1};
+  std::vector<float> bias = {0.5f, 100, 1000, 0.25f};
   const auto routed = [&](Session &session, Sequence &sequence, int kind) {
     RouterInput given = router_input(0);
     if (kind & 1) {
@@ -268,9 +248,7 @@ TEST_F(DeviceStep, WhatRoutersAreGiven) {
       given.bias = bias.data();
     if (kind & 16)
       given.count = 1;
-    Item each = item(sequence, {});
-    each.inputs = &text;
-    each.num_inputs = 1;
+    Item each = itemOf(sequence, text);
     sequence.trim(0);
     session.step("study", &each, 1, /*keepRouting=*/true, false, {given});
     const Routing routing = session.routing(0);
@@ -286,19 +264,30 @@ TEST_F(DeviceStep, WhatRoutersAreGiven) {
   EXPECT_EQ(seen.back(), seen.front());
   EXPECT_NE(seen[1], seen.front());
   EXPECT_NE(seen[6], seen[1]);
+  // They come as graphs; what is in the arrays changes, which there are does
+  // not.
+  for (int round = 0; round < 3; ++round) {
+    const int graphs = driver.calls("cuGraphLaunch");
+    for (const int kind : {1, 3, 4, 8, 16, 31}) {
+      std::rotate(ids.begin(), ids.begin() + 2, ids.end());
+      std::rotate(mask.begin(), mask.begin() + 1, mask.end());
+      for (float &number : weights)
+        number += 2;
+      for (float &number : bias)
+        number *= 3;
+      EXPECT_EQ(routed(there, other, kind), routed(here, one, kind)) << kind;
+    }
+    EXPECT_EQ(driver.calls("cuGraphLaunch"), graphs + 6);
+  }
 }
 
 TEST_F(DeviceStep, Trace) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   const Input text = input("text", "abc");
-  Item one = item(sequence, {});
-  one.inputs = &text;
-  one.num_inputs = 1;
+  Item one = itemOf(on.sequence, text);
   for (int i = 0; i < 3; ++i) {
-    session.step("prefill", &one, 1, false, /*keepTrace=*/true);
-    const Trace trace = session.trace();
+    on.session.step("prefill", &one, 1, false, /*keepTrace=*/true);
+    const Trace trace = on.session.trace();
     EXPECT_EQ(trace.variant(), unsigned{FAKE_DECODER_SM90A});
     EXPECT_EQ(trace.threads(), 1u);
     ASSERT_EQ(trace.intervals(), size_t{FAKE_DEVICE_INTERVALS});
@@ -369,24 +358,20 @@ TEST_F(DeviceStep, ProcessorAndDeviceSideBySide) {
 
 /// The events stand around the launch of the graph, none inside.
 TEST_F(DeviceStep, TimesWholeGraphs) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   const std::vector<int> ids = {65};
   const Input next = input("text", ids);
-  Item one = item(sequence, {});
-  one.inputs = &next;
-  one.num_inputs = 1;
+  Item one = itemOf(on.sequence, next);
   for (int i = 0; i < 4; ++i)
-    session.step("decode", &one, 1);
+    on.session.step("decode", &one, 1);
   const int graphs = driver.calls("cuGraphLaunch");
   const int events = driver.calls("cuEventRecord");
-  session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_STEP);
+  on.session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_STEP);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), graphs + 1);
   EXPECT_EQ(driver.calls("cuEventRecord"), events + 2);
-  EXPECT_EQ(session.trace().intervals(), 1u);
-  EXPECT_LT(session.trace().begin(0, 0), session.trace().end(0, 0));
-  session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_BARRIERS);
+  EXPECT_EQ(on.session.trace().intervals(), 1u);
+  EXPECT_LT(on.session.trace().begin(0, 0), on.session.trace().end(0, 0));
+  on.session.step("decode", &one, 1, /*keepRouting=*/false, MOE_TRACE_BARRIERS);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), graphs + 1);
 }
 

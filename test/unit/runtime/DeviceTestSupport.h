@@ -52,9 +52,34 @@ private:
   void *library;
 };
 
+/// A session on the device and a sequence of it. A test has it in its body, for
+/// it must be gone before what is alive is counted.
+struct OnDevice {
+  Model model;
+  Session session{model, 0, 0, MOE_DEVICE_CUDA};
+  Sequence sequence = session.create_sequence();
+};
+
+/// An item of one input, which must outlive it.
+inline Item itemOf(Sequence &sequence, const Input &input) {
+  Item result = item(sequence, {});
+  result.inputs = &input;
+  result.num_inputs = 1;
+  return result;
+}
+
+/// What the device's head makes of logits.
+inline std::vector<float> negated(std::vector<float> logits) {
+  for (float &logit : logits)
+    logit = -logit;
+  return logits;
+}
+
 /// Nothing of the driver is alive when a test is over.
 class DeviceTest : public testing::Test {
 protected:
+  OnDevice start() const { return {Model::load(engine, artifact.path())}; }
+
   void TearDown() override {
     EXPECT_EQ(driver.alive(), 0);
     EXPECT_EQ(driver.bytes(), 0u);

@@ -206,6 +206,18 @@ TEST_F(Generation, WaitsForRoom) {
     EXPECT_EQ(generator[i].tokens, greedy(texts[i], 3)) << texts[i];
 }
 
+/// Every step gives them to its entry; that of prompts takes none.
+TEST_F(Generation, Routers) {
+  GenerateOptions options;
+  options.maxTokens = 2;
+  options.routers = {router_input(0)};
+  options.routers[0].count = 1;
+  EXPECT_FAILURE(run({"abc"}, options), MOE_ERROR_INVALID_ARGUMENT,
+                 "entry 'prefill', router 0");
+  options.prefill = options.decode = "study";
+  EXPECT_EQ(run({"abc"}, options)[0].tokens, greedy("abc", 2));
+}
+
 TEST_F(Generation, Refusals) {
   GenerateOptions options;
   const auto refused = [&](auto change, const char *sentence) {
@@ -220,6 +232,13 @@ TEST_F(Generation, Refusals) {
   refused([](GenerateOptions &o) { o.stop = Tokens{256}; },
           "expected stop tokens below 256, found 256");
   refused([](GenerateOptions &o) { o.sampling.top_p = 0; }, "top_p");
+  refused(
+      [](GenerateOptions &o) {
+        static const int32_t id = 0;
+        o.routers = {router_input(0)};
+        o.routers[0].ids = &id;
+      },
+      "expected no ids or weights for routers");
   options.decode = "no";
   EXPECT_FAILURE(Generator(model, session, options), MOE_ERROR_NOT_FOUND,
                  "found 'no'");

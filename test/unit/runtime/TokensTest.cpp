@@ -34,13 +34,7 @@ struct Pair {
   explicit Pair(Session &session)
       : first(session.create_sequence()), second(session.create_sequence()) {
     session.step("prefill", first, {input("text", "hello")});
-    items = {item(first, {}), item(second, {})};
-    items[0].inputs = &next;
-    items[1].inputs = &prompt;
-    for (Item &each : items) {
-      each.num_inputs = 1;
-      each.rows = nullptr;
-    }
+    items = {itemOf(first, next), itemOf(second, prompt)};
     rows[0] = 0;
     rows[1] = 3;
     for (size_t i = 0; i < 2; ++i) {
@@ -85,8 +79,8 @@ TEST_F(Tokens, AreThoseOfASampler) {
   Sampler sampler(options);
   EXPECT_EQ(tokens[0], sampler.choose(logits[0], 7, 6, history));
   EXPECT_EQ(tokens[1], sampler.choose(logits[1], 8, 4));
-  EXPECT_EQ(sampling_info(session, options).on_device, 0u);
-  EXPECT_STREQ(sampling_info(session, options).remark, "");
+  EXPECT_EQ(sampling_info(session).on_device, 0u);
+  EXPECT_STREQ(sampling_info(session).remark, "");
 }
 
 TEST_F(Tokens, BesideOutputs) {
@@ -128,14 +122,13 @@ TEST_F(Tokens, Refusals) {
   bad.top_p = 0;
   requests[1] = token_request(bad, 0, 0);
   refused("request 1: top_p: expected a number above 0");
-  // Of the sampler, after the step has run.
   bad = warm();
   bad.repetition_penalty = 2;
   const int32_t history = 100000;
   requests[1] = token_request(bad, 0, 0);
   requests[1].history = &history;
   requests[1].num_history = 1;
-  refused("row 1: history[0]: expected a token below");
+  refused("request 1: history[0]: expected a token below");
   int32_t token = 0;
   EXPECT_EQ(moe_step_tokens(session.get(), "prefill", nullptr, requests.data(),
                             2, &token, nullptr, 0),
@@ -157,34 +150,27 @@ TEST_F(Tokens, Refusals) {
 class DeviceTokens : public DeviceTest {};
 
 TEST_F(DeviceTokens, ComeBackAlone) {
-  const Model model = Model::load(engine, artifact.path());
-  Session session(model, 0, 0, MOE_DEVICE_CUDA);
-  Sequence sequence = session.create_sequence();
+  OnDevice on = start();
   ReferenceSequence reference;
   const moe_sampling_options greedy = sampling_options();
   const moe_sampling_options drawn = warm();
-  EXPECT_EQ(sampling_info(session, drawn).on_device, 1u);
+  EXPECT_EQ(sampling_info(on.session).on_device, 1u);
   for (int i = 0; i < 12; ++i) {
     const std::string next(1, static_cast<char>('a' + i));
     const Input text = input("text", next);
-    Item one = item(sequence, {});
-    one.inputs = &text;
-    one.num_inputs = 1;
+    Item one = itemOf(on.sequence, text);
     reference.addText(next);
     const auto position = static_cast<uint64_t>(i + 1);
     const bool isGreedy = i % 3 != 0;
     const uint64_t bytes = driver.bytesToHost();
     const int32_t token =
-        step_tokens(session, "decode", &one, 1,
+        step_tokens(on.session, "decode", &one, 1,
                     {token_request(isGreedy ? greedy : drawn, 5, position)})[0];
     // Nothing but the token, as aligned as all, in one copy.
     EXPECT_EQ(driver.bytesToHost() - bytes, 256u);
     EXPECT_EQ(driver.calls("cuMemcpyDtoHAsync_v2"), i + 1);
     if (isGreedy) {
-      std::vector<float> logits = reference.lastLogits();
-      for (float &logit : logits)
-        logit = -logit; // the device's head
-      EXPECT_EQ(token, argmaxOf(logits)) << i;
+      EXPECT_EQ(token, argmaxOf(negated(reference.lastLogits()))) << i;
     } else {
       EXPECT_EQ(static_cast<uint64_t>(token),
                 (rt::randomAt(11, 5, position) >> 32) % FAKE_LOGITS)
@@ -194,7 +180,7 @@ TEST_F(DeviceTokens, ComeBackAlone) {
   // Twice by hand, three kernels each, then as a graph, whatever the options.
   EXPECT_EQ(driver.calls("cuLaunchKernel"), 6);
   EXPECT_EQ(driver.calls("cuGraphLaunch"), 11);
-  EXPECT_FAILURE(session.output(0), MOE_ERROR_INVALID_ARGUMENT,
+  EXPECT_FAILURE(on.session.output(0), MOE_ERROR_INVALID_ARGUMENT,
                  "found one for tokens alone");
 }
 
@@ -217,35 +203,62 @@ TEST_F(DeviceTokens, WithAndWithoutTakeTurns) {
   }
 }
 
-/// What the device cannot do is done on the host, to the same end.
+/// They are as long as they are: the step still comes as a graph.
+TEST_F(DeviceTokens, Histories) {
+  const Model model = Model::load(engine, artifact.path());
+  Session session(model, 0, 0, MOE_DEVICE_CUDA);
+  Pair pair(session);
+  moe_sampling_options options = warm();
+  options.repetition_penalty = 2;
+  const moe_sampling_options without = warm();
+  std::vector<int32_t> first, second;
+  for (int32_t i = 0; i < 6; ++i) {
+    first.push_back(10 + i);
+    second.insert(second.end(), 3, 20 + i);
+    std::vector<TokenRequest> requests(2, token_request(options, 3, 9));
+    requests[0].history = first.data();
+    requests[0].num_history = first.size();
+    requests[1].history = second.data();
+    requests[1].num_history = second.size();
+    pair.first.trim(5);
+    pair.second.trim(0);
+    EXPECT_EQ(step_tokens(session, "prefill", pair.items.data(), 2, requests),
+              (std::vector<int32_t>{10 + i, 20 + i}));
+    // Not read without a penalty.
+    requests[0].options = &without;
+    requests[0].history = nullptr;
+    pair.first.trim(5);
+    pair.second.trim(0);
+    EXPECT_EQ(
+        step_tokens(session, "prefill", pair.items.data(), 2, requests)[1],
+        20 + i);
+  }
+  EXPECT_EQ(driver.calls("cuGraphLaunch"), 11);
+}
+
+/// Artifacts without the kernel.
 TEST_F(DeviceTokens, OnTheHost) {
+  const ScopedEnvironment environment("FAKE_DAMAGE", "old");
+  const Model model = Model::load(engine, artifact.path());
+  Session session(model, 0, 0, MOE_DEVICE_CUDA);
+  EXPECT_EQ(sampling_info(session).on_device, 0u);
+  EXPECT_STREQ(sampling_info(session).remark,
+               "the artifact is older than the kernel that chooses tokens");
   moe_sampling_options options = warm();
   options.repetition_penalty = 2;
   const std::vector<int32_t> history = {5};
-  const auto check = [&](const Model &from, const moe_sampling_options &given,
-                         const char *remark) {
-    Session session(from, 0, 0, MOE_DEVICE_CUDA);
-    EXPECT_EQ(sampling_info(session, given).on_device, 0u);
-    EXPECT_STREQ(sampling_info(session, given).remark, remark);
-    Pair pair(session);
-    std::vector<TokenRequest> requests(2, token_request(given, 3, 9));
-    requests[1].history = history.data();
-    requests[1].num_history = 1;
-    const auto tokens =
-        step_tokens(session, "prefill", pair.items.data(), 2, requests);
-    pair.first.trim(5);
-    pair.second.trim(0);
-    const Logits logits = session.step("prefill", pair.items.data(), 2);
-    Sampler sampler(given);
-    EXPECT_EQ(tokens[0], sampler.choose(logits[0], 3, 9));
-    EXPECT_EQ(tokens[1], sampler.choose(logits[1], 3, 9, history));
-  };
-  check(Model::load(engine, artifact.path()), options,
-        "repetition_penalty needs the history of each sequence");
-  const ScopedEnvironment environment("FAKE_DAMAGE", "old");
-  const FakeArtifact older{FakeArtifact::Device};
-  check(Model::load(engine, older.path()), warm(),
-        "the artifact is older than the kernel that chooses tokens");
+  Pair pair(session);
+  std::vector<TokenRequest> requests(2, token_request(options, 3, 9));
+  requests[1].history = history.data();
+  requests[1].num_history = 1;
+  const auto tokens =
+      step_tokens(session, "prefill", pair.items.data(), 2, requests);
+  pair.first.trim(5);
+  pair.second.trim(0);
+  const Logits logits = session.step("prefill", pair.items.data(), 2);
+  Sampler sampler(options);
+  EXPECT_EQ(tokens[0], sampler.choose(logits[0], 3, 9));
+  EXPECT_EQ(tokens[1], sampler.choose(logits[1], 3, 9, history));
 }
 
 TEST_F(DeviceTokens, RowsWithoutAChoice) {

@@ -22,6 +22,9 @@ FailureOr<AttentionShape> AttentionShape::get(const KernelRequest &request) {
   shape.sinksIndex = shape.outIndex + 1;
   shape.keyIndex = shape.isPaged ? shape.sinksIndex + bool(op.getSinks()) : 1;
   shape.valueIndex = shape.keyIndex + 1;
+  shape.valuesAreKeys = shape.isPaged
+                            ? op.getKeyStateAttr() == op.getValueStateAttr()
+                            : op.getKey() == op.getValue();
   shape.heads = op.getHeads();
   shape.kvHeads = op.getKvHeads();
   if (shape.kvHeads <= 0 || shape.heads % shape.kvHeads != 0)

@@ -34,6 +34,8 @@ struct AttentionShape {
   int64_t heads, kvHeads, headWidth;
   /// Of each head of a row of values the first `valueWidth` elements count.
   int64_t valueWidth, valueStride;
+  /// Latent attention: values are the first elements of the keys themselves.
+  bool valuesAreKeys;
 
   moex::AttentionOp getOp() const {
     return mlir::cast<moex::AttentionOp>(request->op);
@@ -43,7 +45,6 @@ struct AttentionShape {
   const KernelOperand &operand(unsigned index) const {
     return request->operands[index];
   }
-  bool roundsToBf16() const { return getOp().getCompute().isBF16(); }
   bool isFused() const { return request->level.hasFma; }
 };
 
@@ -61,6 +62,8 @@ public:
   /// Where sequences begin, and how many there are.
   Value getOffsets() const { return cuSeqlens; }
   Value getSequences() const { return sequences; }
+  /// Pages of a sequence in the page table.
+  Value getPages() const { return pages; }
   /// The sequence of a token.
   Value findSequence(Value token);
   /// First token of a sequence, index in the batch.

@@ -95,7 +95,8 @@ static std::pair<Value, Value> findIndices(moex::GroupedGemmOp op,
 
 SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
                                    Value count, int64_t tileRows,
-                                   Value tile, int64_t fewRows) {
+                                   Value tile, int64_t fewRows,
+                                   Value mostRows) {
   Type i32 = b.getI32Type();
   Value lane = laneId(b);
   Value wanted = b.create<arith::TruncIOp>(i32, tile);
@@ -114,6 +115,8 @@ SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
         Value rows = b.select(isThere, b.sub(high, low), zero);
         if (fewRows)
           rows = b.select(b.lessThan(b.i32(fewRows), rows), rows, zero);
+        if (mostRows)
+          rows = b.select(b.lessThan(mostRows, rows), zero, rows);
         Value tiles = b.div(b.add(rows, b.i32(tileRows - 1)),
                             b.i32(tileRows));
         Value end = tiles;
@@ -380,14 +383,14 @@ void GemmBuilder::finish(Value row, Value column, ArrayRef<Value> sums) {
     return;
   }
   unsigned out = request.op->getNumOperands() - 1;
-  b.store(*result, rowPointer(b, request, arguments, out, row), column);
+  Value rounded = b.fromF32(*result, request.operands[out].getElementType());
+  b.store(rounded, rowPointer(b, request, arguments, out, row), column);
 }
 
 FailureOr<Value> nvptx::buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
                                       const KernelRequest &request,
                                       ArrayRef<Value> sums,
                                       ArrayRef<Value> biases, Value column) {
-  unsigned out = request.op->getNumOperands() - 1;
   SmallVector<Value> values(sums);
   for (auto [i, bias] : llvm::enumerate(biases)) {
     Type type = request.operands[1 + sums.size() + i].getElementType();
@@ -403,7 +406,7 @@ FailureOr<Value> nvptx::buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
       return failure();
     result = results->front();
   }
-  return b.fromF32(result, request.operands[out].getElementType());
+  return result;
 }
 
 //===----------------------------------------------------------------------===//
@@ -453,9 +456,6 @@ FailureOr<Launches> nvptx::gemmLaunches(const KernelRequest &request) {
   DeviceLaunch launch;
   launch.threads = kThreads;
   if (op.getHeads()) {
-    if (op.getCompute().isInteger(8))
-      return op.emitOpError("with heads and compute = i8 is not supported by "
-                            "target 'nvptx'");
     launch.grid = [width](CodeBuilder &host, Value rows) {
       return elementGrid(host, rows, width, kThreads);
     };

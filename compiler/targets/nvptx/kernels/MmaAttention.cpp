@@ -1,21 +1,9 @@
 //===- MmaAttention.cpp - Attention on tensor cores of sm_80 --------------===//
 //
-// Queries of one key head make a tile: some tokens of a sequence by its query
-// heads. Scores are products of bf16, as the operation says; weights are f32
-// and are multiplied as the sum of three bf16, so that nothing is rounded that
-// must not be. A block of keys is copied asynchronously while another is worked
-// on.
-//
-// Two kernels share the work. `many`: 64 rows, 16 for each warp, a warp has all
-// keys of a block; wide values are divided among two warps that compute the
-// same weights. `few`, for sequences of one or two tokens: 16 rows, a warp has
-// 16 keys of a block for the scores and some columns of the values; copies run
-// further ahead, since reading is all that costs. A step with no more tokens
-// than sequences is left to `few` as a whole, so that the host need not look at
-// lengths.
+// What the kernels share, `many`, and the choice of kernels.
 //
 //===----------------------------------------------------------------------===//
-#include "compiler/targets/nvptx/kernels/AttentionFrame.h"
+#include "compiler/targets/nvptx/kernels/MmaAttention.h"
 
 #include "compiler/targets/nvptx/TensorCore.h"
 
@@ -27,174 +15,71 @@ using namespace mlir;
 using namespace moec;
 using namespace moec::nvptx;
 
-namespace {
+static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// Warps of `few`, and those of `many` that have different rows.
-constexpr int64_t kWarps = 4;
-constexpr int64_t kManyRows = 64, kFewRows = 16;
-/// Numbers of 8 bits that add up to an f32.
-constexpr int64_t kParts = 3;
-/// Between rows of weights in shared memory, in bytes.
-constexpr int64_t kWeightPitch = kBlockKeys * 2 + 16;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+//===----------------------------------------------------------------------===//
+// Sizes
+//===----------------------------------------------------------------------===//
 
-/// Sizes that follow from the operation.
-struct MmaShape {
-  explicit MmaShape(const AttentionShape &shape)
-      : headWidth(shape.headWidth), valueWidth(shape.valueWidth),
-        tileHeads(std::min(shape.getGroup(), kManyRows)),
-        parts(shape.getGroup() / tileHeads) {}
+MmaSizes::MmaSizes(const AttentionShape &shape, int64_t tileRows)
+    : rows(tileRows) {
+  weightParts = shape.getOp().getCompute().isBF16() ? 3 : 2;
+  // Tiles of a key head have equally many of its query heads.
+  int64_t group = shape.getGroup();
+  parts = llvm::divideCeil(group, rows);
+  while (group % parts != 0)
+    ++parts;
+  heads = group / parts;
+  tokens = rows / heads;
+}
 
-  int64_t headWidth, valueWidth;
-  /// Query heads of a tile, and tiles that the heads of a key head make.
-  int64_t tileHeads, parts;
-
-  /// 16 bytes more than a row keep rows out of each other's banks.
-  int64_t getKeyPitch() const { return headWidth * 2 + 16; }
-  int64_t getValuePitch() const { return valueWidth * 2 + 16; }
-  int64_t getKeyBytes() const { return kBlockKeys * getKeyPitch(); }
-  int64_t getValueBytes() const { return kBlockKeys * getValuePitch(); }
-
-  /// Warps of `many` that share rows: accumulators must fit registers.
-  int64_t getValueParts() const { return valueWidth > 128 ? 2 : 1; }
-  int64_t getManyThreads() const { return kWarps * getValueParts() * kWarp; }
-  int64_t getManyTokens() const { return kManyRows / tileHeads; }
-  int64_t getManyBytes() const {
-    return kManyRows * getKeyPitch() + getKeyBytes() + getValueBytes();
+std::optional<MmaSizes> MmaSizes::many(const AttentionShape &shape) {
+  MmaSizes sizes(shape, /*tileRows=*/64);
+  // Accumulators must fit registers.
+  constexpr int64_t kMostColumns = 128;
+  sizes.valueParts = shape.valueWidth > kMostColumns ? 2 : 1;
+  sizes.keyColumns = llvm::alignTo(shape.headWidth, 16);
+  sizes.valueColumns = llvm::alignTo(shape.valueWidth, 16 * sizes.valueParts);
+  if (sizes.valueColumns > kMostColumns * sizes.valueParts)
+    return std::nullopt;
+  for (int64_t keys : {kBlockKeys, kBlockKeys / 2}) {
+    sizes.stepKeys = keys;
+    sizes.sharedBytes =
+        sizes.getQueryBytes() + sizes.getKeyBytes() + sizes.getValueBytes();
+    if (sizes.sharedBytes <= kMaxSharedBytes)
+      return sizes;
   }
+  return std::nullopt;
+}
 
-  /// Tokens of a tile of `few`; 0 where there is no such kernel.
-  int64_t getFewTokens() const {
-    return valueWidth % (kWarps * 16) == 0 && getFewStages() >= 2
-               ? kFewRows / tileHeads
-               : 0;
+std::optional<MmaSizes> MmaSizes::few(const AttentionShape &shape) {
+  MmaSizes sizes(shape, /*tileRows=*/16);
+  sizes.isShared = shape.valuesAreKeys;
+  sizes.valueColumns = llvm::alignTo(shape.valueWidth, kWarps * 16);
+  if (sizes.valueColumns > kWarps * 128)
+    return std::nullopt;
+  for (int64_t keys : {kBlockKeys, kBlockKeys / 2}) {
+    sizes.stepKeys = keys;
+    // A warp with 8 keys takes two times 16 elements of them at once.
+    sizes.keyColumns =
+        llvm::alignTo(shape.headWidth, keys == kBlockKeys ? 16 : 32);
+    sizes.stages =
+        (kMaxSharedBytes - sizes.getFixedBytes()) / sizes.getStageBytes();
+    if (sizes.stages < 2)
+      continue;
+    sizes.stages = std::min<int64_t>(sizes.stages, 3);
+    sizes.sharedBytes =
+        sizes.getFixedBytes() + sizes.stages * sizes.getStageBytes();
+    return sizes;
   }
-  /// Queries, the parts of weights, maxima or sums of each warp.
-  int64_t getFewFixedBytes() const {
-    return kFewRows * getKeyPitch() + kParts * kFewRows * kWeightPitch +
-           kWarps * kFewRows * 4;
-  }
-  int64_t getFewStages() const {
-    int64_t stage = getKeyBytes() + getValueBytes();
-    return std::min<int64_t>(3, (kMaxSharedBytes - getFewFixedBytes()) / stage);
-  }
-  int64_t getFewBytes() const {
-    return getFewFixedBytes() +
-           getFewStages() * (getKeyBytes() + getValueBytes());
-  }
-};
-
-class MmaAttention {
-public:
-  MmaAttention(CodeBuilder &b, const KernelArguments &arguments,
-               const AttentionShape &shape)
-      : b(b), arguments(arguments), shape(shape), sizes(shape),
-        frame(b, arguments, shape), f32(b.getF32Type()), i32(b.getI32Type()) {}
-
-  void buildMany();
-  void buildFew();
-
-private:
-  using Values = CodeBuilder::Values;
-
-  /// A row of a tile that this thread has accumulators of.
-  struct Row {
-    Value isThere, token, head;
-    /// The positions that it sees, as i32.
-    Value low, high;
-  };
-  /// What is carried from block to block for the two rows of a thread.
-  struct Sums {
-    Value maxima[2], totals[2];
-    Values values;
-
-    Values pack() const {
-      Values all = {maxima[0], maxima[1], totals[0], totals[1]};
-      all.append(values);
-      return all;
-    }
-    static Sums unpack(ValueRange all) {
-      Sums sums;
-      for (int64_t i : {0, 1}) {
-        sums.maxima[i] = all[i];
-        sums.totals[i] = all[2 + i];
-      }
-      ValueRange rest = all.drop_front(4);
-      sums.values.append(rest.begin(), rest.end());
-      return sums;
-    }
-  };
-
-  void start(int64_t blockThreads);
-  void startTile(Value firstToken, Value count, int64_t tileRows,
-                 Value warpRow);
-  Row getRow(Value number);
-  Sums startSums(int64_t valueTiles);
-  void loadQueries(int64_t tileRows);
-  /// Calls `body` for the 16-byte chunks of `count` rows of `width` bf16 that
-  /// are this thread's: the row, and offsets in elements of the chunk in a row.
-  void forChunks(int64_t count, int64_t width,
-                 function_ref<void(int64_t, Value, Value)> body);
-  void copyBlock(unsigned index, int64_t width, int64_t stride, Value to,
-                 Value block);
-  void copyKeys(Value to, Value block) {
-    copyBlock(shape.keyIndex, shape.headWidth, shape.headWidth, to, block);
-  }
-  void copyValues(Value to, Value block) {
-    copyBlock(shape.valueIndex, shape.valueWidth, shape.valueStride, to, block);
-  }
-  /// Dot products of 16 rows of queries, from `warpRow` on, and `keys` keys
-  /// from `key` on: four sums per 8 keys.
-  Values multiplyKeys(Value keysAt, Value warpRow, Value key, int64_t keys);
-  /// Scores, in place, and the largest of the lane's quad per row.
-  void maskScores(MutableArrayRef<Value> scores, Value block, Value key,
-                  Value (&maxima)[2]);
-  /// Turns scores into weights and rescales the sums.
-  void weigh(MutableArrayRef<Value> scores, Sums &sums,
-             const Value (&maxima)[2]);
-  /// Adds weights times values: `a` has the parts of the weights of 16 keys,
-  /// from `key` on.
-  void addValues(Value valuesAt, int64_t key, ArrayRef<Values> a,
-                 Value firstColumn, int64_t columns,
-                 MutableArrayRef<Value> sums);
-  /// Two weights as pairs of bf16: the rounded ones, what they lack, and so on.
-  Values splitWeights(Value x, Value y);
-  Value sumQuad(Value x) {
-    for (int64_t mask : {1, 2})
-      x = b.create<arith::AddFOp>(x, shuffleXor(b, x, mask));
-    return x;
-  }
-  void store(const Sums &sums, const Value (&totals)[2], Value firstColumn);
-
-  Value at(Value pointer, Value offset) {
-    return b.element(pointer, offset, b.getI8Type());
-  }
-  Value narrow(Value x) { return b.create<arith::TruncIOp>(i32, x); }
-  Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
-
-  CodeBuilder &b;
-  const KernelArguments &arguments;
-  const AttentionShape &shape;
-  MmaShape sizes;
-  AttentionFrame frame;
-  Type f32, i32;
-  int64_t threads = 0;
-  Value thread, lane, warp, kvHead, firstHead;
-  /// The tile: its first token and position, rows, the positions that any of
-  /// them sees, the last block with one of those.
-  Value sequence, token, position, rowCount, low, high, lastBlock;
-  Row rows[2];
-  Value queries;
-};
-
-} // namespace
+  return std::nullopt;
+}
 
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
 
-void MmaAttention::start(int64_t blockThreads) {
-  threads = blockThreads;
+void MmaAttention::start() {
   thread = threadId(b);
   lane = laneId(b);
   warp = warpId(b);
@@ -202,7 +87,7 @@ void MmaAttention::start(int64_t blockThreads) {
   Value y = blockId(b, 1);
   kvHead = b.div(y, sizes.parts);
   firstHead = b.add(b.mul(kvHead, shape.getGroup()),
-                    b.mul(b.rem(y, sizes.parts), sizes.tileHeads));
+                    b.mul(b.rem(y, sizes.parts), sizes.heads));
 }
 
 MmaAttention::Row MmaAttention::getRow(Value number) {
@@ -210,30 +95,31 @@ MmaAttention::Row MmaAttention::getRow(Value number) {
   row.isThere = b.lessThan(number, rowCount);
   // A row that is not there sees what the first does; nothing is stored.
   number = b.select(row.isThere, number, b.i64(0));
-  Value before = b.div(number, sizes.tileHeads);
-  row.token = b.add(token, before);
-  row.head = b.add(firstHead, b.rem(number, sizes.tileHeads));
+  row.before = b.div(number, sizes.heads);
+  row.token = b.add(token, row.before);
+  row.head = b.add(firstHead, b.rem(number, sizes.heads));
   AttentionFrame::Range seen =
-      frame.seenBy(sequence, row.token, b.add(position, before));
+      frame.seenBy(sequence, row.token, b.add(position, row.before));
   row.low = narrow(seen.low);
   row.high = narrow(seen.high);
   return row;
 }
 
-void MmaAttention::startTile(Value firstToken, Value count, int64_t tileRows,
-                             Value warpRow) {
+void MmaAttention::placeTile(Value firstToken, Value count) {
   token = firstToken;
-  rowCount = b.mul(count, sizes.tileHeads);
+  rowCount = b.mul(count, sizes.heads);
   position = frame.getPosition(token);
   // Both ends of what a token sees ascend with its position.
   Value last = b.sub(count, b.i64(1));
   low = frame.seenBy(sequence, token, position).low;
   high = frame.seenBy(sequence, b.add(token, last), b.add(position, last)).high;
-  lastBlock = b.sub(ceilDiv(b, high, kBlockKeys), b.i64(1));
+}
+
+void MmaAttention::startTile(Value firstRow) {
   Value g = b.div(lane, 4);
   for (int64_t half : {0, 1})
-    rows[half] = getRow(b.add(b.add(warpRow, g), half * 8));
-  loadQueries(tileRows);
+    rows[half] = getRow(b.add(b.add(firstRow, g), half * 8));
+  loadQueries();
 }
 
 MmaAttention::Sums MmaAttention::startSums(int64_t valueTiles) {
@@ -256,6 +142,7 @@ MmaAttention::Sums MmaAttention::startSums(int64_t valueTiles) {
 
 void MmaAttention::forChunks(int64_t count, int64_t width,
                              function_ref<void(int64_t, Value, Value)> body) {
+  int64_t threads = sizes.getThreads();
   int64_t chunks = width / 8, together = std::min(count, threads / chunks);
   Value row = b.div(thread, chunks);
   Value column = b.mul(b.rem(thread, chunks), 8);
@@ -268,54 +155,108 @@ void MmaAttention::forChunks(int64_t count, int64_t width,
   }
 }
 
-void MmaAttention::loadQueries(int64_t tileRows) {
-  Type type = shape.operand(0).getElementType();
-  forChunks(
-      tileRows, shape.headWidth, [&](int64_t first, Value row, Value column) {
-        Value number = b.add(row, first);
-        Value isThere = b.lessThan(number, rowCount);
-        Value safe = b.select(isThere, number, b.i64(0));
-        Value from = frame.headPointer(
-            0, b.add(token, b.div(safe, sizes.tileHeads)),
-            b.add(firstHead, b.rem(safe, sizes.tileHeads)), shape.headWidth);
-        from = b.element(from, column, type);
-        Value to = at(queries, b.add(b.mul(number, sizes.getKeyPitch()),
-                                     b.mul(column, 2)));
-        if (type.isBF16())
-          return copyAsync(b, to, from, isThere);
-        Value words = b.create<LLVM::PoisonOp>(b.vectorOf(i32, 4));
-        for (int64_t half : {0, 1}) {
-          Value x = loadWide(b, b.field(from, half * 16), f32, 4);
-          for (int64_t i : {0, 1})
-            words = b.create<LLVM::InsertElementOp>(
-                words,
-                packBf16(b, b.extract(x, 2 * i), b.extract(x, 2 * i + 1)),
-                b.i32(half * 2 + i));
+/// Whether chunks of 8 elements of a head of `width` are aligned to 16 bytes;
+/// heads begin every `stride` elements.
+static bool isAligned(const KernelOperand &operand, int64_t width,
+                      int64_t stride) {
+  return width % 8 == 0 && stride % 8 == 0 && operand.getRowElements() % 8 == 0;
+}
+
+void MmaAttention::copyChunk(Value to, Value from, Type type, Value column,
+                             int64_t width, Value isThere, bool isAligned) {
+  if (isAligned && type == element)
+    return copyAsync(b, to, b.element(from, column, type), isThere);
+  Type i16 = b.getIntegerType(16);
+  VectorType chunk = b.vectorOf(i16, 8);
+  Value zeros = b.create<LLVM::ZeroOp>(chunk);
+  Value words = b.choose(
+      isThere,
+      [&]() -> Values {
+        Value result = zeros, wide;
+        for (int64_t i = 0; i < 8; ++i) {
+          // Elements behind the head may not be there.
+          Value at = b.add(column, i), x;
+          if (isAligned && i % 4 == 0)
+            wide = loadWide(b, b.element(from, at, type), type, 4);
+          if (isAligned)
+            x = b.extract(wide, i % 4);
+          else
+            x = b.load(from, b.min(at, b.i64(width - 1)), type);
+          if (type != element)
+            x = b.fromF32(x, element);
+          x = b.create<arith::BitcastOp>(i16, x);
+          if (width % 8 != 0)
+            x = b.select(b.lessThan(at, b.i64(width)), x, b.constant(i16, 0));
+          result = b.create<LLVM::InsertElementOp>(result, x, b.i32(i));
         }
-        storeWide(b, words, to);
+        return {result};
+      },
+      [&]() -> Values { return {zeros}; })[0];
+  storeWide(b, words, to);
+}
+
+void MmaAttention::loadQueries() {
+  const KernelOperand &operand = shape.operand(0);
+  int64_t width = shape.headWidth, columns = sizes.keyColumns;
+  bool aligned = isAligned(operand, width, width);
+  forChunks(sizes.rows, columns, [&](int64_t first, Value row, Value column) {
+    Value number = b.add(row, first);
+    Value isThere = b.lessThan(number, rowCount);
+    Value safe = b.select(isThere, number, b.i64(0));
+    Value from =
+        frame.headPointer(0, b.add(token, b.div(safe, sizes.heads)),
+                          b.add(firstHead, b.rem(safe, sizes.heads)), width);
+    if (width != columns)
+      isThere = both(isThere, b.lessThan(column, b.i64(width)));
+    Value to = at(queries,
+                  b.add(b.mul(number, sizes.getKeyPitch()), b.mul(column, 2)));
+    copyChunk(to, from, operand.getElementType(), column, width, isThere,
+              aligned);
+  });
+}
+
+void MmaAttention::copyStep(unsigned index, int64_t width, int64_t stride,
+                            int64_t columns, int64_t pitch, Value to,
+                            Value step) {
+  const KernelOperand &operand = shape.operand(index);
+  int64_t rowElements = operand.getRowElements();
+  int64_t steps = kBlockKeys / sizes.stepKeys;
+  bool aligned = isAligned(operand, width, stride);
+  Value base = b.mul(step, sizes.stepKeys);
+  // Behind the last key nothing is read.
+  Value last = b.sub(high, b.i64(1));
+  Value block = b.min(b.div(step, steps), b.div(last, kBlockKeys));
+  Value first = b.add(frame.firstRow(sequence, token, position, block),
+                      b.mul(b.rem(step, steps), sizes.stepKeys));
+  Value from = frame.headPointer(index, first, kvHead, stride);
+  forChunks(
+      sizes.stepKeys, columns, [&](int64_t skipped, Value row, Value column) {
+        Value key = b.add(base, b.add(row, skipped));
+        // What no row sees may not be there, and may be no number.
+        Value isThere = both(b.compare(arith::CmpIPredicate::sge, key, low),
+                             b.lessThan(key, high));
+        if (width != columns)
+          isThere = both(isThere, b.lessThan(column, b.i64(width)));
+        Value source = b.element(
+            from, b.add(b.mul(row, rowElements), skipped * rowElements),
+            operand.getElementType());
+        Value target = b.add(b.mul(row, pitch), b.mul(column, 2));
+        copyChunk(at(to, b.add(target, skipped * pitch)), source,
+                  operand.getElementType(), column, width, isThere, aligned);
       });
 }
 
-void MmaAttention::copyBlock(unsigned index, int64_t width, int64_t stride,
-                             Value to, Value block) {
-  const KernelOperand &operand = shape.operand(index);
-  int64_t pitch = width * 2 + 16, rowElements = operand.getRowElements();
-  Value base = b.mul(block, kBlockKeys);
-  // Behind the last block nothing is read.
-  Value first =
-      frame.firstRow(sequence, token, position, b.min(block, lastBlock));
-  Value from = frame.headPointer(index, first, kvHead, stride);
-  forChunks(kBlockKeys, width, [&](int64_t skipped, Value row, Value column) {
-    Value key = b.add(base, b.add(row, skipped));
-    // What no row sees may not be there, and may be no number.
-    Value isThere = both(b.compare(arith::CmpIPredicate::sge, key, low),
-                         b.lessThan(key, high));
-    Value place = b.add(b.mul(row, rowElements), column);
-    Value source = b.element(from, b.add(place, skipped * rowElements),
-                             operand.getElementType());
-    Value target = b.add(b.mul(row, pitch), b.mul(column, 2));
-    copyAsync(b, at(to, b.add(target, skipped * pitch)), source, isThere);
-  });
+void MmaAttention::copyKeys(Value to, Value step) {
+  int64_t columns = sizes.isShared
+                        ? std::max(sizes.keyColumns, sizes.valueColumns)
+                        : sizes.keyColumns;
+  copyStep(shape.keyIndex, shape.headWidth, shape.headWidth, columns,
+           sizes.getKeyPitch(), to, step);
+}
+
+void MmaAttention::copyValues(Value to, Value step) {
+  copyStep(shape.valueIndex, shape.valueWidth, shape.valueStride,
+           sizes.valueColumns, sizes.getValuePitch(), to, step);
 }
 
 //===----------------------------------------------------------------------===//
@@ -328,32 +269,43 @@ CodeBuilder::Values MmaAttention::multiplyKeys(Value keysAt, Value warpRow,
   int64_t pitch = sizes.getKeyPitch();
   Value row = b.add(warpRow, b.rem(lane, 16));
   Value a = at(queries, b.add(b.mul(row, pitch), b.mul(b.div(lane, 16), 16)));
+  auto multiply = [&](int64_t tile, const Values &left, ArrayRef<Value> right) {
+    auto *sum = sums.begin() + tile * 4;
+    Values result = multiplyTiles(b, left, ValueRange(right),
+                                  ValueRange(ArrayRef(sum, 4)), element);
+    std::copy(result.begin(), result.end(), sum);
+  };
+  if (keys == 8) {
+    // Matrices: elements 0 .. 7, 8 .. 15, 16 .. 23, 24 .. 31 of the keys.
+    Value k = at(keysAt, b.add(b.mul(b.add(key, b.rem(lane, 8)), pitch),
+                               b.mul(b.div(lane, 8), 16)));
+    for (int64_t i = 0; i < sizes.keyColumns; i += 32) {
+      Values right = loadMatrices(b, b.field(k, i * 2));
+      for (int64_t half : {0, 1})
+        multiply(0, loadMatrices(b, b.field(a, (i + half * 16) * 2)),
+                 ArrayRef(right).slice(half * 2, 2));
+    }
+    return sums;
+  }
   // Matrices: keys 0 .. 7 by elements 0 .. 7 and 8 .. 15, then keys 8 .. 15.
   Value mine = b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8));
   Value part = b.mul(b.rem(b.div(lane, 8), 2), 16);
   Value k = at(keysAt, b.add(b.mul(b.add(key, mine), pitch), part));
-  for (int64_t i = 0; i < shape.headWidth; i += 16) {
+  for (int64_t i = 0; i < sizes.keyColumns; i += 16) {
     Values left = loadMatrices(b, b.field(a, i * 2));
     for (int64_t n = 0; n < keys; n += 16) {
       Values right = loadMatrices(b, b.field(k, n * pitch + i * 2));
-      for (int64_t half : {0, 1}) {
-        auto *sum = sums.begin() + (n / 8 + half) * 4;
-        Values result = multiplyTiles(
-            b, left, ValueRange(ArrayRef(right).slice(half * 2, 2)),
-            ValueRange(ArrayRef(sum, 4)));
-        std::copy(result.begin(), result.end(), sum);
-      }
+      for (int64_t half : {0, 1})
+        multiply(n / 8 + half, left, ArrayRef(right).slice(half * 2, 2));
     }
   }
   return sums;
 }
 
-void MmaAttention::maskScores(MutableArrayRef<Value> scores, Value block,
-                              Value key, Value (&maxima)[2]) {
+void MmaAttention::maskScores(MutableArrayRef<Value> scores, Value first,
+                              Value (&maxima)[2]) {
   Value lowest = b.constant(f32, -kInfinity);
-  Value first =
-      b.add(b.add(b.mul(block, kBlockKeys), key), b.mul(b.rem(lane, 4), 2));
-  Value base = narrow(first);
+  Value base = narrow(b.add(first, b.mul(b.rem(lane, 4), 2)));
   for (int64_t half : {0, 1}) {
     maxima[half] = lowest;
     for (size_t n = 0; n < scores.size() / 4; ++n)
@@ -399,26 +351,49 @@ void MmaAttention::weigh(MutableArrayRef<Value> scores, Sums &sums,
   }
 }
 
+/// Weights are at most 1. As f16 they are multiplied by this, so that what is
+/// lost of small ones is below 2^-40.
+static constexpr double kF16Scale = 1 << 15;
+
 CodeBuilder::Values MmaAttention::splitWeights(Value x, Value y) {
-  auto number = [&](Value bits) -> Value {
-    return b.create<arith::BitcastOp>(f32, bits);
+  if (element.isF16()) {
+    Value scale = b.constant(f32, kF16Scale);
+    x = b.create<arith::MulFOp>(x, scale);
+    y = b.create<arith::MulFOp>(y, scale);
+  }
+  auto number = [&](Value pair, int64_t i) -> Value {
+    if (element.isBF16()) {
+      Value bits = i ? both(pair, b.i32(-65536))
+                     : b.create<arith::ShLIOp>(pair, b.i32(16)).getResult();
+      return b.create<arith::BitcastOp>(f32, bits);
+    }
+    Type i16 = b.getIntegerType(16);
+    Value bits = b.create<arith::TruncIOp>(
+        i16, i ? b.create<arith::ShRUIOp>(pair, b.i32(16)).getResult() : pair);
+    return b.toF32(b.create<arith::BitcastOp>(element, bits));
   };
   Values parts;
-  for (int64_t i = 0; i < kParts; ++i) {
-    Value pair = packBf16(b, x, y);
+  for (int64_t i = 0; i < sizes.weightParts; ++i) {
+    Value pair = packPair(b, x, y, element);
     parts.push_back(pair);
     // What is left is exact.
-    x = b.create<arith::SubFOp>(
-        x, number(b.create<arith::ShLIOp>(pair, b.i32(16))));
-    y = b.create<arith::SubFOp>(
-        y, number(b.create<arith::AndIOp>(pair, b.i32(-65536))));
+    x = b.create<arith::SubFOp>(x, number(pair, 0));
+    y = b.create<arith::SubFOp>(y, number(pair, 1));
   }
   return parts;
 }
 
-void MmaAttention::addValues(Value valuesAt, int64_t key, ArrayRef<Values> a,
-                             Value firstColumn, int64_t columns,
-                             MutableArrayRef<Value> sums) {
+void MmaAttention::unscale(Sums &sums) {
+  if (!element.isF16())
+    return;
+  for (Value &value : sums.values)
+    value = b.create<arith::MulFOp>(value, b.constant(f32, 1 / kF16Scale));
+}
+
+void MmaAttention::multiplyValues(Value valuesAt, int64_t key,
+                                  const WeightParts &parts, Value firstColumn,
+                                  int64_t columns, ArrayRef<Value> masks,
+                                  Values &sums) {
   int64_t pitch = sizes.getValuePitch();
   // Matrices: keys 0 .. 7 and 8 .. 15 by columns 0 .. 7, then by 8 .. 15.
   Value row = b.rem(lane, 16);
@@ -427,39 +402,165 @@ void MmaAttention::addValues(Value valuesAt, int64_t key, ArrayRef<Values> a,
   for (int64_t n = 0; n < columns; n += 16) {
     Values right = loadMatrices(b, b.field(from, key * pitch + n * 2),
                                 /*transposed=*/true);
+    for (size_t i = 0; !masks.empty() && i < right.size(); ++i)
+      right[i] = both(right[i], masks[i % 2]);
     for (int64_t half : {0, 1}) {
       auto *sum = sums.begin() + (n / 8 + half) * 4;
       // The smaller parts first.
-      for (const Values &part : llvm::reverse(a)) {
+      for (const Values &part : llvm::reverse(parts)) {
         Values result = multiplyTiles(
             b, part, ValueRange(ArrayRef(right).slice(half * 2, 2)),
-            ValueRange(ArrayRef(sum, 4)));
+            ValueRange(ArrayRef(sum, 4)), element);
         std::copy(result.begin(), result.end(), sum);
       }
     }
   }
 }
 
+Value MmaAttention::meetsUndefined(Value valuesAt, Value step,
+                                   Value firstColumn, int64_t columns) {
+  Value base = b.mul(step, sizes.stepKeys);
+  Value from = narrow(b.max(base, low));
+  Value to = narrow(b.min(b.add(base, sizes.stepKeys), high));
+  Value differs = b.constant(b.getI1Type(), 0);
+  for (const Row &row : rows) {
+    differs = b.create<arith::OrIOp>(differs, b.lessThan(from, row.low));
+    differs = b.create<arith::OrIOp>(differs, b.lessThan(row.high, to));
+  }
+  auto anyLane = [&](Value condition) {
+    return b.compare(arith::CmpIPredicate::ne, ballot(b, condition), b.i32(0));
+  };
+  return b.choose(
+      anyLane(differs),
+      [&]() -> Values {
+        int64_t chunks = columns / 8;
+        Value found = b.loop(
+            lane, b.i64(sizes.stepKeys * chunks), b.i64(kWarp),
+            ValueRange{b.constant(b.getI1Type(), 0)},
+            [&](Value i, ValueRange carried) -> Values {
+              Value column = b.add(firstColumn, b.mul(b.rem(i, chunks), 8));
+              Value place =
+                  b.add(b.mul(b.div(i, chunks), sizes.getValuePitch()),
+                        b.mul(column, 2));
+              Value words = loadWide(b, at(valuesAt, place), i32, 4);
+              Value found = carried[0];
+              for (int64_t word = 0; word < 4; ++word)
+                for (int64_t shift : {0, 16}) {
+                  // All bits of the exponent.
+                  int64_t bits = (element.isBF16() ? 0x7f80 : 0x7c00) << shift;
+                  Value exponent = both(b.extract(words, word), b.i32(bits));
+                  found = b.create<arith::OrIOp>(
+                      found, b.compare(arith::CmpIPredicate::eq, exponent,
+                                       b.i32(bits)));
+                }
+              return {found};
+            })[0];
+        return {anyLane(found)};
+      },
+      [&]() -> Values { return {b.constant(b.getI1Type(), 0)}; })[0];
+}
+
+Value MmaAttention::maskPair(const AttentionFrame::Range &seen, Value key) {
+  Value mask = b.i32(0);
+  for (int64_t i : {0, 1}) {
+    Value number = b.add(key, i);
+    Value isSeen = both(b.compare(arith::CmpIPredicate::sge, number, seen.low),
+                        b.lessThan(number, seen.high));
+    Value bits = b.select(isSeen, b.i32(i ? -65536 : 65535), b.i32(0));
+    mask = b.create<arith::OrIOp>(mask, bits);
+  }
+  return mask;
+}
+
+void MmaAttention::addValues(Value valuesAt, Value step, Weights weights,
+                             Value warpRow, Value firstColumn, int64_t columns,
+                             Values &sums) {
+  auto addAll = [&](Values sums) {
+    for (int64_t key = 0; key < sizes.stepKeys; key += 16) {
+      multiplyValues(valuesAt, key, weights(key), firstColumn, columns, {},
+                     sums);
+    }
+    return sums;
+  };
+  // Tokens of one tile may see different keys. A value that is not seen has the
+  // weight 0, which is no help where it is not finite.
+  if (sizes.tokens == 1) {
+    sums = addAll(sums);
+    return;
+  }
+  // The right operand: keys 2t and the next, then 2t + 8 and the next.
+  Value firstKey = b.add(b.mul(step, sizes.stepKeys), b.mul(b.rem(lane, 4), 2));
+  // Rows of a token take what is added for it, 16 columns at a time.
+  Value rowsHere = b.min(b.add(warpRow, 16), rowCount);
+  Value firstHere = b.div(warpRow, sizes.heads);
+  Value endHere = ceilDiv(b, rowsHere, sizes.heads);
+  auto addToken = [&](Value before, int64_t n, ValueRange carried) {
+    AttentionFrame::Range seen =
+        frame.seenBy(sequence, b.add(token, before), b.add(position, before));
+    Values next(carried.begin(), carried.end());
+    for (int64_t key = 0; key < sizes.stepKeys; key += 16) {
+      Values masks = {maskPair(seen, b.add(firstKey, key)),
+                      maskPair(seen, b.add(firstKey, key + 8))};
+      multiplyValues(valuesAt, key, weights(key), b.add(firstColumn, n), 16,
+                     masks, next);
+    }
+    for (size_t i = 0; i < next.size(); ++i) {
+      Value isMine =
+          b.compare(arith::CmpIPredicate::eq, rows[i / 2 % 2].before, before);
+      next[i] = b.select(isMine, next[i], carried[i]);
+    }
+    return next;
+  };
+  auto addPerToken = [&]() -> Values {
+    Values next;
+    for (int64_t n = 0; n < columns; n += 16)
+      next.append(b.loop(firstHere, endHere, b.i64(1),
+                         ArrayRef(sums).slice(n / 2, 8),
+                         [&](Value before, ValueRange carried) {
+                           return addToken(before, n, carried);
+                         }));
+    return next;
+  };
+  Value isUndefined = meetsUndefined(valuesAt, step, firstColumn, columns);
+  sums = b.choose(isUndefined, addPerToken, [&] { return addAll(sums); });
+}
+
 void MmaAttention::store(const Sums &sums, const Value (&totals)[2],
                          Value firstColumn) {
-  Type type = shape.operand(shape.outIndex).getElementType();
-  Type storage = CodeBuilder::storageType(type);
+  const KernelOperand &out = shape.operand(shape.outIndex);
+  Type type = out.getElementType(), storage = CodeBuilder::storageType(type);
+  int64_t width = shape.valueWidth;
+  bool isPadded = width != sizes.valueColumns, isPair = width % 2 == 0;
   Value column = b.add(firstColumn, b.mul(b.rem(lane, 4), 2));
   for (int64_t half : {0, 1})
     b.ifThen(rows[half].isThere, [&] {
       Value to = frame.headPointer(shape.outIndex, rows[half].token,
-                                   rows[half].head, shape.valueWidth);
+                                   rows[half].head, width);
+      auto storeIf = [&](Value place, function_ref<void(Value)> body) {
+        if (!isPadded)
+          return body(b.element(to, place, type));
+        b.ifThen(b.lessThan(place, b.i64(width)),
+                 [&] { body(b.element(to, place, type)); });
+      };
       for (size_t n = 0; n < sums.values.size() / 4; ++n) {
+        Value x[2];
+        for (int64_t i : {0, 1})
+          x[i] = b.fromF32(b.create<arith::DivFOp>(
+                               sums.values[n * 4 + half * 2 + i], totals[half]),
+                           type);
+        Value place = b.add(column, n * 8);
+        if (!isPair) {
+          for (int64_t i : {0, 1})
+            storeIf(b.add(place, i), [&](Value to) { b.store(x[i], to); });
+          continue;
+        }
         Value pair = b.create<LLVM::PoisonOp>(b.vectorOf(storage, 2));
         for (int64_t i : {0, 1}) {
-          Value x = b.create<arith::DivFOp>(sums.values[n * 4 + half * 2 + i],
-                                            totals[half]);
-          x = b.fromF32(x, type);
           if (storage != type)
-            x = b.create<arith::BitcastOp>(storage, x);
-          pair = b.create<LLVM::InsertElementOp>(pair, x, b.i32(i));
+            x[i] = b.create<arith::BitcastOp>(storage, x[i]);
+          pair = b.create<LLVM::InsertElementOp>(pair, x[i], b.i32(i));
         }
-        storeWide(b, pair, b.element(to, b.add(column, n * 8), type));
+        storeIf(place, [&](Value to) { storeWide(b, pair, to); });
       }
     });
 }
@@ -468,214 +569,83 @@ void MmaAttention::store(const Sums &sums, const Value (&totals)[2],
 // Many tokens
 //===----------------------------------------------------------------------===//
 
-void MmaAttention::buildMany() {
-  start(sizes.getManyThreads());
-  SegmentTile tile = findSegmentTile(
-      b, frame.getOffsets(), frame.getSequences(), sizes.getManyTokens(),
-      blockId(b), /*fewRows=*/sizes.getFewTokens());
+void MmaAttention::buildMany(int64_t fewTokens) {
+  start();
+  SegmentTile tile =
+      findSegmentTile(b, frame.getOffsets(), frame.getSequences(), sizes.tokens,
+                      blockId(b), fewTokens);
   b.ifThen(tile.isThere, [&] {
     sequence = tile.expert;
     Value warpRow = b.mul(b.rem(warp, kWarps), 16);
-    int64_t columns = shape.valueWidth / sizes.getValueParts();
+    int64_t columns = sizes.valueColumns / sizes.valueParts;
     Value column = b.mul(b.div(warp, kWarps), columns);
-    startTile(tile.row, tile.rows, kManyRows, warpRow);
-    Value keysAt = b.field(queries, kManyRows * sizes.getKeyPitch());
+    placeTile(tile.row, tile.rows);
+    startTile(warpRow);
+    Value keysAt = b.field(queries, sizes.getQueryBytes());
     Value valuesAt = b.field(keysAt, sizes.getKeyBytes());
-    Value firstBlock = b.div(low, kBlockKeys);
-    copyKeys(keysAt, firstBlock);
+    Value firstStep = b.div(low, sizes.stepKeys);
+    copyKeys(keysAt, firstStep);
     commitCopies(b);
     Sums sums = startSums(columns / 8);
-    Values results = b.loop(
-        firstBlock, b.add(lastBlock, 1), b.i64(1), sums.pack(),
-        [&](Value block, ValueRange carried) -> Values {
-          Sums next = Sums::unpack(carried);
-          copyValues(valuesAt, block);
-          commitCopies(b);
-          waitCopies(b, 1);
-          syncBlock(b);
-          Values scores = multiplyKeys(keysAt, warpRow, b.i64(0), kBlockKeys);
-          // All have read the keys.
-          syncBlock(b);
-          copyKeys(keysAt, b.add(block, 1));
-          commitCopies(b);
-          Value maxima[2];
-          maskScores(scores, block, b.i64(0), maxima);
-          weigh(scores, next, maxima);
-          waitCopies(b, 1);
-          syncBlock(b);
-          for (int64_t key = 0; key < kBlockKeys; key += 16) {
-            Values a[kParts];
-            for (int64_t i = 0; i < 4; ++i) {
-              // Rows g and g + 8 of 8 keys, then of the next 8.
-              Value *pair = scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
-              Values parts = splitWeights(pair[0], pair[1]);
-              for (int64_t part = 0; part < kParts; ++part)
-                a[part].push_back(parts[part]);
-            }
-            addValues(valuesAt, key, a, column, columns, next.values);
-          }
-          // All have read the values.
-          syncBlock(b);
-          return next.pack();
-        });
+    Values results =
+        b.loop(firstStep, ceilDiv(b, high, sizes.stepKeys), b.i64(1),
+               sums.pack(), [&](Value step, ValueRange carried) -> Values {
+                 Sums next = Sums::unpack(carried);
+                 copyValues(valuesAt, step);
+                 commitCopies(b);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 Values scores =
+                     multiplyKeys(keysAt, warpRow, b.i64(0), sizes.stepKeys);
+                 // All have read the keys.
+                 syncBlock(b);
+                 copyKeys(keysAt, b.add(step, 1));
+                 commitCopies(b);
+                 Value maxima[2];
+                 maskScores(scores, b.mul(step, sizes.stepKeys), maxima);
+                 weigh(scores, next, maxima);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 auto weights = [&](int64_t key) {
+                   WeightParts parts(sizes.weightParts);
+                   for (int64_t i = 0; i < 4; ++i) {
+                     // Rows g and g + 8 of 8 keys, then of the next 8.
+                     Value *pair =
+                         scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
+                     for (auto [part, value] :
+                          llvm::zip(parts, splitWeights(pair[0], pair[1])))
+                       part.push_back(value);
+                   }
+                   return parts;
+                 };
+                 addValues(valuesAt, step, weights, warpRow, column, columns,
+                           next.values);
+                 // All have read the values.
+                 syncBlock(b);
+                 return next.pack();
+               });
     waitCopies(b, 0);
     Sums all = Sums::unpack(results);
+    unscale(all);
     Value totals[2] = {sumQuad(all.totals[0]), sumQuad(all.totals[1])};
     store(all, totals, column);
   });
 }
 
 //===----------------------------------------------------------------------===//
-// Few tokens
-//===----------------------------------------------------------------------===//
-
-void MmaAttention::buildFew() {
-  start(kWarps * kWarp);
-  sequence = blockId(b);
-  int64_t tileTokens = sizes.getFewTokens(), stages = sizes.getFewStages();
-  int64_t stageBytes = sizes.getKeyBytes() + sizes.getValueBytes();
-  Value weights = b.field(queries, kFewRows * sizes.getKeyPitch());
-  Value exchange = b.field(weights, kParts * kFewRows * kWeightPitch);
-  Value ring = b.field(queries, sizes.getFewFixedBytes());
-  Value first = frame.getStart(sequence);
-  Value end = frame.getStart(b.add(sequence, 1));
-  Value isMine = b.compare(arith::CmpIPredicate::sle, arguments.rows,
-                           frame.getSequences());
-  isMine = b.create<arith::OrIOp>(isMine, b.compare(arith::CmpIPredicate::sle,
-                                                    b.sub(end, first),
-                                                    b.i64(tileTokens)));
-  end = b.select(isMine, end, first);
-  int64_t columns = shape.valueWidth / kWarps;
-  Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  Value key = b.mul(warp, 16), column = b.mul(warp, columns);
-  Value isFirst = b.compare(arith::CmpIPredicate::eq, t, b.i64(0));
-  // Numbers of the two rows of a lane, per warp.
-  auto exchangeAt = [&](Value from, int64_t half) {
-    return b.element(exchange, b.add(b.mul(from, kFewRows), b.add(g, half * 8)),
-                     f32);
-  };
-
-  b.loop(first, end, tileTokens, [&](Value firstToken) {
-    Value count = b.min(b.sub(end, firstToken), b.i64(tileTokens));
-    startTile(firstToken, count, kFewRows, b.i64(0));
-    Value firstBlock = b.div(low, kBlockKeys);
-    auto fill = [&](Value slot, Value block) {
-      Value to = at(ring, slot);
-      copyKeys(to, block);
-      copyValues(b.field(to, sizes.getKeyBytes()), block);
-      commitCopies(b);
-    };
-    for (int64_t s = 0; s + 1 < stages; ++s)
-      fill(b.i64(s * stageBytes), b.add(firstBlock, s));
-    auto advance = [&](Value slot) {
-      Value next = b.add(slot, stageBytes);
-      return b.select(
-          b.compare(arith::CmpIPredicate::eq, next, b.i64(stages * stageBytes)),
-          b.i64(0), next);
-    };
-    Values init = {b.i64(0), b.i64((stages - 1) * stageBytes)};
-    Sums start = startSums(columns / 8);
-    // Every warp adds up the weights of its keys, one the sink.
-    for (Value &total : start.totals)
-      total = b.select(b.compare(arith::CmpIPredicate::eq, warp, b.i64(0)),
-                       total, b.constant(f32, 0.0));
-    init.append(start.pack());
-    Values results = b.loop(
-        firstBlock, b.add(lastBlock, 1), b.i64(1), init,
-        [&](Value block, ValueRange carried) -> Values {
-          Sums sums = Sums::unpack(carried.drop_front(2));
-          waitCopies(b, stages - 2);
-          syncBlock(b);
-          fill(carried[1], b.add(block, stages - 1));
-          Value keysAt = at(ring, carried[0]);
-          Values scores = multiplyKeys(keysAt, b.i64(0), key, 16);
-          Value maxima[2];
-          maskScores(scores, block, key, maxima);
-          b.ifThen(isFirst, [&] {
-            for (int64_t half : {0, 1})
-              b.store(maxima[half], exchangeAt(warp, half));
-          });
-          syncBlock(b);
-          for (int64_t half : {0, 1})
-            for (int64_t other = 0; other < kWarps; ++other)
-              maxima[half] = frame.larger(
-                  maxima[half], b.load(exchangeAt(b.i64(other), half), f32));
-          weigh(scores, sums, maxima);
-          for (int64_t n : {0, 1})
-            for (int64_t half : {0, 1}) {
-              Value *pair = scores.begin() + n * 4 + half * 2;
-              Values parts = splitWeights(pair[0], pair[1]);
-              Value place =
-                  b.add(b.mul(b.add(g, half * 8), kWeightPitch),
-                        b.mul(b.add(key, b.add(b.mul(t, 2), n * 8)), 2));
-              for (int64_t part = 0; part < kParts; ++part)
-                b.store(
-                    parts[part],
-                    at(weights, b.add(place, part * kFewRows * kWeightPitch)));
-            }
-          syncBlock(b);
-          Value mine = b.add(b.mul(b.rem(lane, 16), kWeightPitch),
-                             b.mul(b.div(lane, 16), 16));
-          for (int64_t i = 0; i < kBlockKeys; i += 16) {
-            Values a[kParts];
-            for (int64_t part = 0; part < kParts; ++part)
-              a[part] = loadMatrices(
-                  b, b.field(at(weights, mine),
-                             i * 2 + part * kFewRows * kWeightPitch));
-            addValues(b.field(keysAt, sizes.getKeyBytes()), i, a, column,
-                      columns, sums.values);
-          }
-          Values next = {advance(carried[0]), advance(carried[1])};
-          next.append(sums.pack());
-          return next;
-        });
-    waitCopies(b, 0);
-    Sums all = Sums::unpack(ValueRange(results).drop_front(2));
-    syncBlock(b);
-    for (int64_t half : {0, 1}) {
-      Value total = sumQuad(all.totals[half]);
-      b.ifThen(isFirst, [&] { b.store(total, exchangeAt(warp, half)); });
-    }
-    syncBlock(b);
-    Value totals[2];
-    for (int64_t half : {0, 1}) {
-      totals[half] = b.load(exchangeAt(b.i64(0), half), f32);
-      for (int64_t other = 1; other < kWarps; ++other)
-        totals[half] = b.create<arith::AddFOp>(
-            totals[half], b.load(exchangeAt(b.i64(other), half), f32));
-    }
-    store(all, totals, column);
-    // The next tile overwrites what this one's warps read.
-    syncBlock(b);
-  });
-}
-
-//===----------------------------------------------------------------------===//
-// Launches
+// Choice
 //===----------------------------------------------------------------------===//
 
 static StringRef whyNot(const AttentionShape &shape) {
-  auto isBf16 = [&](unsigned index) {
-    return shape.operand(index).getElementType().isBF16();
-  };
+  Type compute = shape.getOp().getCompute();
   Type query = shape.operand(0).getElementType();
-  int64_t group = shape.getGroup();
-  if (!shape.roundsToBf16())
-    return "scores are not of bf16";
-  if (!isBf16(shape.keyIndex) || !isBf16(shape.valueIndex) ||
-      !(query.isBF16() || query.isF32()))
-    return "keys and values are not bf16";
-  // Whole products and copies of 16 bytes.
-  if (shape.headWidth % 16 != 0 || shape.valueWidth % 16 != 0 ||
-      shape.valueStride % 8 != 0)
-    return "heads are not a multiple of 16 elements";
-  if (group > kManyRows && group % kManyRows != 0)
-    return "query heads of a key head do not fill tiles";
-  // Keys and values of this width fill shared memory as well as registers.
-  MmaShape sizes(shape);
-  if (shape.valueWidth > 256 ||
-      shape.valueWidth % (16 * sizes.getValueParts()) != 0 ||
-      sizes.getManyBytes() > kMaxSharedBytes)
+  if (!CodeBuilder::isSmallFloat(compute))
+    return "scores are of f32";
+  if (shape.operand(shape.keyIndex).getElementType() != compute ||
+      shape.operand(shape.valueIndex).getElementType() != compute ||
+      !(query == compute || query.isF32()))
+    return "keys and values are not of the type of computation";
+  if (!MmaSizes::many(shape) && !MmaSizes::few(shape))
     return "heads are too wide for shared memory and registers";
   return {};
 }
@@ -688,45 +658,35 @@ nvptx::mmaAttentionLaunches(const AttentionShape &shape) {
       remarkPlainUnits(*shape.request, reason);
     return std::nullopt;
   }
-  MmaShape sizes(shape);
-  int64_t columns = shape.kvHeads * sizes.parts;
-  int64_t few = sizes.getFewTokens();
+  std::optional<MmaSizes> many = MmaSizes::many(shape);
+  std::optional<MmaSizes> few = MmaSizes::few(shape);
   Launches launches;
-  if (few) {
-    DeviceLaunch launch;
-    launch.part = "few";
-    launch.threads = kWarps * kWarp;
-    launch.sharedBytes = sizes.getFewBytes();
-    launch.sequenceGrid = [=](CodeBuilder &host, Value,
-                              Value sequences) -> DeviceGrid {
-      return {sequences, host.i64(columns), host.i64(1)};
-    };
-    launch.emit = [shape](const KernelArguments &arguments, CodeBuilder &b,
-                          KernelModule &) {
-      MmaAttention(b, arguments, shape).buildFew();
-      return success();
-    };
-    launches.push_back(launch);
-  }
+  if (few)
+    launches = MmaAttention::getFewLaunches(shape, *few, many.has_value());
+  if (!many)
+    return launches;
+  int64_t columns = shape.kvHeads * many->parts;
+  int64_t fewTokens = few ? few->tokens : 0;
   DeviceLaunch launch;
   launch.part = "many";
-  launch.threads = sizes.getManyThreads();
-  launch.sharedBytes = sizes.getManyBytes();
-  launch.sequenceGrid = [=](CodeBuilder &host, Value tokens,
-                            Value sequences) -> DeviceGrid {
+  launch.threads = many->getThreads();
+  launch.sharedBytes = many->sharedBytes;
+  launch.stepGrid = [columns, fewTokens, tokens = many->tokens](
+                        CodeBuilder &host,
+                        const target::StepSizes &sizes) -> DeviceGrid {
     // Each sequence that is not left to `few` may end in a tile that is not
     // full.
-    Value most = host.min(sequences, host.div(tokens, few + 1));
-    Value tiles = host.add(host.div(tokens, sizes.getManyTokens()), most);
-    if (few)
+    Value most = host.min(sizes.sequences, host.div(sizes.rows, fewTokens + 1));
+    Value tiles = host.add(host.div(sizes.rows, tokens), most);
+    if (fewTokens)
       tiles = host.select(
-          host.compare(arith::CmpIPredicate::sle, tokens, sequences),
+          host.compare(arith::CmpIPredicate::sle, sizes.rows, sizes.sequences),
           host.i64(0), tiles);
     return {tiles, host.i64(columns), host.i64(1)};
   };
-  launch.emit = [shape](const KernelArguments &arguments, CodeBuilder &b,
-                        KernelModule &) {
-    MmaAttention(b, arguments, shape).buildMany();
+  launch.emit = [shape, many, fewTokens](const KernelArguments &arguments,
+                                         CodeBuilder &b, KernelModule &) {
+    MmaAttention(b, arguments, shape, *many).buildMany(fewTokens);
     return success();
   };
   launches.push_back(launch);

@@ -6,9 +6,9 @@
 // Biases, the epilogue over all weights and rounding happen on the
 // accumulators.
 //
-// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16 bytes
-// for each column and eight contraction indices, which is a row of what ldmatrix
-// loads. So rows of weights are copied as they lie, and read without conflicts
+// Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16
+// bytes for each column and eight contraction indices, which is a row of what
+// ldmatrix loads. So rows of weights are copied as they lie, and read without conflicts
 // of banks. All other weights, plain or with scales, go through registers like
 // rows of f32: read before the products of a stage, they are rounded to what
 // products are made of, bf16 or f16, and stored behind them.
@@ -17,10 +17,11 @@
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
 //
-// On sm_90a many rows go to wgmma, which reads both operands from shared memory:
-// rows with 128-byte swizzle, weights as they lie. Its products of one stage run
-// while the stage after the next is copied; a second block of the multiprocessor
-// fills the pause between stages.
+// On sm_90a what can be copied as it lies goes to warps with roles (TcGemm.cpp),
+// but for few rows. Many rows of the rest go to wgmma, which reads both operands
+// from shared memory: rows with 128-byte swizzle, weights as they lie. Its products
+// of one stage run while the stage after the next is copied; a second block of the
+// multiprocessor fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -95,7 +96,12 @@ private:
   void copyRows(Value index, Value slot);
   Values loadRows(Value index);
   void storeRows(ValueRange chunks, Value slot);
-  void fillStage(Value index, Value slot);
+  struct Loaded {
+    Values rows, weights;
+  };
+  Loaded loadStage(Value index);
+  void copyStage(Value index, Value slot);
+  void storeStage(const Loaded &loaded, Value index, Value slot);
   Values startRing();
   Value nextStage(Value offset);
   /// The walk by wgmma, and the products of the stage in `slot`.
@@ -341,17 +347,30 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
   commitProducts(b);
 }
 
-/// Fills a stage with the indices from `index` on.
-void MmaGemm::fillStage(Value index, Value slot) {
+/// What of the stage from `index` on is not copied, in registers.
+MmaGemm::Loaded MmaGemm::loadStage(Value index) {
+  Loaded loaded;
+  if (!copiesRows())
+    loaded.rows = loadRows(index);
+  if (!copiesWeights())
+    loaded.weights = loadWeights(index);
+  return loaded;
+}
+
+/// Starts the copies of a stage.
+void MmaGemm::copyStage(Value index, Value slot) {
   if (copiesWeights())
     copyWeights(index, slot);
-  else
-    storeWeights(loadWeights(index), index, slot);
   if (copiesRows())
     copyRows(index, slot);
-  else
-    storeRows(loadRows(index), slot);
   commitCopies(b);
+}
+
+void MmaGemm::storeStage(const Loaded &loaded, Value index, Value slot) {
+  if (!copiesRows())
+    storeRows(loaded.rows, slot);
+  if (!copiesWeights())
+    storeWeights(loaded.weights, index, slot);
 }
 
 /// Fills all stages but one. Returns the offsets of the stage that is multiplied
@@ -360,7 +379,10 @@ CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
   auto fill = [&](Value s) {
-    fillStage(b.mul(s, tile.depth), bytesFrom(shared, b.mul(s, stageBytes)));
+    Value index = b.mul(s, tile.depth);
+    Value slot = bytesFrom(shared, b.mul(s, stageBytes));
+    copyStage(index, slot);
+    storeStage(loadStage(index), index, slot);
   };
   // Decoding is much code, and nothing to keep several times in flight.
   if (!copiesWeights())
@@ -387,6 +409,9 @@ CodeBuilder::Values MmaGemm::walkAsync() {
   Values results = b.loop(
       b.i64(0), b.i64(depth), b.i64(tile.depth), init,
       [&](Value index, ValueRange carried) -> Values {
+        // On their way while products are waited for.
+        Value later = b.add(index, ahead * tile.depth);
+        Loaded loaded = loadStage(later);
         // The products of the stage before have been made, by all warps after
         // the barrier: it may be filled again.
         Values next = {nextStage(carried[0]), nextStage(carried[1])};
@@ -397,8 +422,9 @@ CodeBuilder::Values MmaGemm::walkAsync() {
         syncBlock(b);
         multiplyAsyncStage(bytesFrom(shared, carried[0]),
                            MutableArrayRef(next).drop_front(2));
-        fillStage(b.add(index, ahead * tile.depth),
-                  bytesFrom(shared, carried[1]));
+        Value filled = bytesFrom(shared, carried[1]);
+        copyStage(later, filled);
+        storeStage(loaded, later, filled);
         return next;
       });
   Values sums;
@@ -422,21 +448,10 @@ CodeBuilder::Values MmaGemm::walk() {
         Value slot = bytesFrom(shared, carried[0]);
         Value filled = bytesFrom(shared, carried[1]);
         Value later = b.add(index, ahead * tile.depth);
-        Values loaded, units;
-        if (copiesWeights())
-          copyWeights(later, filled);
-        else
-          units = loadWeights(later);
-        if (copiesRows())
-          copyRows(later, filled);
-        else
-          loaded = loadRows(later);
-        commitCopies(b);
+        copyStage(later, filled);
+        Loaded loaded = loadStage(later);
         Values next = multiply(slot, carried.drop_front(2));
-        if (!copiesRows())
-          storeRows(loaded, filled);
-        if (!copiesWeights())
-          storeWeights(units, later, filled);
+        storeStage(loaded, later, filled);
         next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
         return next;
       });
@@ -467,7 +482,7 @@ void MmaGemm::finish(Value row, ValueRange sums) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+          storePair(b.add(row, inTile), b.add(column, n * kPiece), run,
                    endColumn);
         }
       });
@@ -507,7 +522,7 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
-      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
+      storePair(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
                endColumn);
     });
   });
@@ -601,6 +616,8 @@ static SmallVector<MmaTile> getTiles(const GemmShape &shape,
 
 std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
+  if (op.getCompute().isInteger(8))
+    return integerGemmLaunches(request);
   if (StringRef reason = whyNot(request); !reason.empty()) {
     // In f32 nothing else was asked for.
     if (!op.getCompute().isF32())

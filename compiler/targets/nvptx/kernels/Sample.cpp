@@ -58,11 +58,15 @@ private:
     return b.create<arith::ShRUIOp>(x, by);
   }
 
+  Value penalized(Value logit);
+  void forHistory(function_ref<void(Value, Value)> body);
+  void penalize();
+  void restore();
+  Value choose();
   Value largestOfBlock(Value value);
   Value sumUpTo(Value value);
   std::pair<Value, Value> firstLane(Value sums, Value values, Value target);
   std::pair<Value, Value> selectKey(CountFn count, TargetFn target);
-  std::pair<Value, Value> findDigit(Value sums, Value values, Value target);
   Value locate(CountFn count, TargetFn target);
   Value weightOf(Value bits);
   Value roundWeight(Value weight);
@@ -73,8 +77,9 @@ private:
   Value thread, lane, warp;
   Value bins, words; // of shared memory: one per digit, one per warp
   Value sampling, width;
-  Value logits, options; // of the row
-  Value largest;         // of the row, f64
+  Value logits, options;                          // of the row
+  Value history, saved, hasHistory, historyCount; // of the row
+  Value largest;                                  // of the row, f64
 };
 
 } // namespace
@@ -366,16 +371,92 @@ Value RowChooser::draw() {
       });
 }
 
-void RowChooser::build(Value row) {
-  Type i32 = b.getI32Type(), f64 = b.getF64Type();
-  logits = asGlobal(
-      b, b.element(getField(b, sampling, offsetof(moe_sampling_v1, logits),
-                            b.ptrType()),
-                   b.mul(row, width), b.getF32Type()));
-  options = b.element(
-      getField(b, sampling, offsetof(moe_sampling_v1, rows), b.ptrType()),
-      b.mul(row, sizeof(moe_sampling_row_v1)), b.getI8Type());
+/// A logit of the history; what leads out of f32 becomes a NaN.
+Value RowChooser::penalized(Value logit) {
+  Type f32 = b.getF32Type(), f64 = b.getF64Type();
+  Value penalty =
+      getField(b, options, offsetof(moe_sampling_row_v1, penalty), f64);
+  Value wide = b.create<arith::ExtFOp>(f64, logit);
+  Value isPositive =
+      b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, wide, constantOf(0));
+  Value result = b.toF32(
+      b.select(isPositive, b.create<arith::DivFOp>(wide, penalty).getResult(),
+               b.create<arith::MulFOp>(wide, penalty).getResult()));
+  auto isFinite = [&](Value x) {
+    Value difference = b.create<arith::SubFOp>(x, x);
+    return b.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, difference,
+                                   b.constant(f32, 0));
+  };
+  Value isFine = b.create<arith::OrIOp>(
+      isFinite(result),
+      b.create<arith::XOrIOp>(isFinite(logit), b.constant(b.getI1Type(), 1)));
+  return b.select(isFine, result,
+                  b.constant(f32, std::numeric_limits<double>::quiet_NaN()));
+}
 
+/// Runs `body` for each number in the history of the row and its token.
+void RowChooser::forHistory(function_ref<void(Value, Value)> body) {
+  b.loop(thread, historyCount, kThreads, [&](Value i) {
+    body(i, b.widen(b.load(history, i, b.getI32Type())));
+  });
+}
+
+/// Once for each token: all are read before the first is written.
+void RowChooser::penalize() {
+  Type f32 = b.getF32Type();
+  b.ifThen(hasHistory, [&] {
+    forHistory(
+        [&](Value i, Value id) { b.store(b.load(logits, id, f32), saved, i); });
+    syncBlock(b);
+    forHistory([&](Value i, Value id) {
+      b.store(penalized(b.load(saved, i, f32)), logits, id);
+    });
+    syncBlock(b);
+  });
+}
+
+void RowChooser::restore() {
+  b.ifThen(hasHistory, [&] {
+    syncBlock(b);
+    forHistory([&](Value i, Value id) {
+      b.store(b.load(saved, i, b.getF32Type()), logits, id);
+    });
+  });
+}
+
+void RowChooser::build(Value row) {
+  Type i64 = b.getI64Type();
+  auto pointer = [&](size_t offset) {
+    return getField(b, sampling, offset, b.ptrType());
+  };
+  logits = asGlobal(b, b.element(pointer(offsetof(moe_sampling_v1, logits)),
+                                 b.mul(row, width), b.getF32Type()));
+  // A host may know more options than there are here.
+  Value rows = pointer(offsetof(moe_sampling_v1, rows));
+  Value size = getField(b, rows, offsetof(moe_sampling_row_v1, size), i64);
+  options = b.element(rows, b.mul(row, size), b.getI8Type());
+  Value begin =
+      getField(b, options, offsetof(moe_sampling_row_v1, history_begin), i64);
+  historyCount =
+      getField(b, options, offsetof(moe_sampling_row_v1, history_count), i64);
+  hasHistory = b.lessThan(b.i64(0), historyCount);
+  auto ofRow = [&](size_t offset) {
+    return asGlobal(b, b.element(pointer(offset), begin, b.getI32Type()));
+  };
+  history = ofRow(offsetof(moe_sampling_v1, history));
+  saved = ofRow(offsetof(moe_sampling_v1, saved));
+
+  penalize();
+  Value token = choose();
+  restore();
+  b.ifThen(isEqual(thread, b.i64(0)), [&] {
+    b.store(b.create<arith::TruncIOp>(b.getI32Type(), token),
+            pointer(offsetof(moe_sampling_v1, tokens)), row);
+  });
+}
+
+Value RowChooser::choose() {
+  Type f64 = b.getF64Type();
   // The largest key, of equal ones that of the lowest id, in one number: 32
   // bits of the key, 31 of the id.
   constexpr int64_t kIdBits = 31, kMostIds = (int64_t(1) << kIdBits) - 1;
@@ -399,7 +480,7 @@ void RowChooser::build(Value row) {
   Value isGreedy =
       b.create<arith::CmpFOp>(arith::CmpFPredicate::OEQ, scale, constantOf(0));
   Value isDecided = b.create<arith::OrIOp>(isBad, isGreedy);
-  Value token = b.choose(
+  return b.choose(
       isDecided,
       [&]() -> CodeBuilder::Values { return {b.select(isBad, b.i64(-1), id)}; },
       [&]() -> CodeBuilder::Values {
@@ -407,11 +488,6 @@ void RowChooser::build(Value row) {
             b.create<arith::ExtFOp>(f64, b.load(logits, id, b.getF32Type()));
         return {draw()};
       })[0];
-  Value tokens =
-      getField(b, sampling, offsetof(moe_sampling_v1, tokens), b.ptrType());
-  b.ifThen(isEqual(thread, b.i64(0)), [&] {
-    b.store(b.create<arith::TruncIOp>(i32, token), tokens, row);
-  });
 }
 
 DeviceLaunch nvptx::samplingLaunch() {

@@ -54,7 +54,10 @@ static_assert(kCopyRegisters + kConsumers * kProductRegisters <= 3 * 168);
 constexpr int64_t kMostColumns = 256;
 /// Shared memory of a block on sm_90, and multiprocessors.
 constexpr int64_t kSharedBytes = 227 * 1024, kMostBlocks = 132;
-constexpr int64_t kMostStages = 8;
+/// Of the ring. A stage is announced when half a ring after it has been
+/// started, and is free when the products of the next have: with two stages
+/// each side would wait for the other.
+constexpr int64_t kLeastStages = 3, kMostStages = 8;
 /// Tiles along the rows between which tiles along the columns come: together
 /// they read rows and weights of about the same size.
 constexpr int64_t kBandTiles = 16;
@@ -140,8 +143,10 @@ private:
   void skip(Value stage);
   void release(Value stage, Value isThere);
   void finish(const Place &place, ValueRange sums);
-  void storePairs(const Place &place, Value inTile, ArrayRef<Values> words);
+  Value packOutputs(ArrayRef<Values> sums, Value column);
+  void storeWords(Value row, Value isRow, Value column, Values words);
 
+  /// Stages that are started before one is announced.
   int64_t getAhead() const { return tile.stages / 2; }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value isEqual(Value x, Value y) {
@@ -527,83 +532,79 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
     column = b.add(column, b.mul(group, own));
   else
     inTile = b.add(inTile, b.mul(group, kGroupRows));
-  Place mine = place;
-  mine.column = column;
-  Value first = b.add(column, b.mul(b.rem(lane, 4), 2));
-  bool isWide = CodeBuilder::isSmallFloat(outType) && width % 8 == 0;
+  column = b.add(column, b.mul(b.rem(lane, 4), 2));
+  auto getPair = [&](int64_t half, int64_t piece) {
+    SmallVector<Values> pair(tile.numWeights);
+    for (int64_t w = 0; w < tile.numWeights; ++w)
+      for (int64_t i : {0, 1})
+        pair[w].push_back(sums[((w * pieces + piece) * 2 + half) * 2 + i]);
+    return pair;
+  };
+  Value rows[2], isThere[2];
   for (int64_t half : {0, 1}) {
     Value row = b.add(inTile, half * 8);
-    auto getSum = [&](int64_t weight, int64_t piece, int64_t i) {
-      return sums[((weight * pieces + piece) * 2 + half) * 2 + i];
-    };
-    if (!isWide) {
-      b.ifThen(b.lessThan(row, place.rows), [&] {
-        for (int64_t n = 0; n < pieces; ++n) {
-          SmallVector<Values> run(tile.numWeights);
-          for (int64_t w = 0; w < tile.numWeights; ++w)
-            run[w] = {getSum(w, n, 0), getSum(w, n, 1)};
-          storeRun(b.add(place.row, row), b.add(first, n * 8), run,
-                   b.i64(width));
-        }
-      });
-      continue;
-    }
-    SmallVector<Values> words;
-    for (int64_t n = 0; n < pieces; n += 4) {
-      Values four;
-      for (int64_t piece = n; piece < n + 4; ++piece) {
-        Value pair = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI16Type(), 2));
-        for (int64_t i : {0, 1}) {
-          SmallVector<Value> values;
-          for (int64_t w = 0; w < tile.numWeights; ++w)
-            values.push_back(getSum(w, piece, i));
-          // Columns that are not there have no bias.
-          Value safe = b.min(b.add(first, piece * 8 + i), b.i64(width - 1));
-          Value x = b.create<arith::BitcastOp>(b.getI16Type(),
-                                               buildOutput(values, safe));
-          pair = b.create<LLVM::InsertElementOp>(pair, x, b.i32(i));
-        }
-        four.push_back(b.create<LLVM::BitcastOp>(b.getI32Type(), pair));
-      }
-      words.push_back(four);
-    }
-    storePairs(mine, row, words);
+    rows[half] = b.add(place.row, row);
+    isThere[half] = b.lessThan(row, place.rows);
   }
+  if (!CodeBuilder::isSmallFloat(outType) || width % 8 != 0) {
+    for (int64_t half : {0, 1})
+      b.ifThen(isThere[half], [&] {
+        for (int64_t n = 0; n < pieces; ++n)
+          storePair(rows[half], b.add(column, n * 8), getPair(half, n),
+                    b.i64(width));
+      });
+    return;
+  }
+  // Both rows of a few columns, then the next columns: so biases are not held
+  // for long, and registers of sums become free.
+  for (int64_t n = 0; n < pieces; n += 4)
+    for (int64_t half : {0, 1}) {
+      Values words;
+      for (int64_t piece = n; piece < n + 4; ++piece)
+        words.push_back(
+            packOutputs(getPair(half, piece), b.add(column, piece * 8)));
+      storeWords(rows[half], isThere[half], b.add(column, n * 8), words);
+    }
 }
 
-/// Stores two columns of each of four times eight per thread as all eight of
-/// one: four lanes exchange theirs.
-void TcGemm::storePairs(const Place &place, Value inTile,
-                        ArrayRef<Values> words) {
-  Value quad = b.rem(lane, 4);
-  Value column = b.add(place.column, b.mul(quad, 8));
-  Value isRow = b.lessThan(inTile, place.rows);
-  Value to = outPointer(b.add(place.row, inTile), column);
-  for (auto [n, four] : llvm::enumerate(words)) {
-    Values own = four;
-    for (int64_t mask : {1, 2}) {
-      Value isUpper = b.compare(arith::CmpIPredicate::ne,
-                                b.rem(b.div(quad, mask), 2), b.i64(0));
-      for (int64_t low : {0, 1, 2, 3}) {
-        int64_t high = low | mask;
-        if (high == low)
-          continue;
-        Value sent = b.select(isUpper, own[low], own[high]);
-        Value got = shuffleXor(b, sent, mask);
-        own[low] = b.select(isUpper, got, own[low]);
-        own[high] = b.select(isUpper, own[high], got);
-      }
-    }
-    int64_t offset = n * 32;
-    Value isThere =
-        both(isRow, b.lessThan(b.add(column, offset), b.i64(width)));
-    b.ifThen(isThere, [&] {
-      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
-      for (int64_t i = 0; i < 4; ++i)
-        vector = b.create<LLVM::InsertElementOp>(vector, own[i], b.i32(i));
-      storeWide(b, vector, b.field(to, offset * 2));
-    });
+/// Outputs of two adjacent columns, 16 bits each.
+Value TcGemm::packOutputs(ArrayRef<Values> sums, Value column) {
+  Value outputs[2];
+  for (int64_t i : {0, 1}) {
+    Value own = b.add(column, i);
+    // Columns that are not there have no bias.
+    if (width % tile.columns != 0)
+      own = b.min(own, b.i64(width - 1));
+    outputs[i] = buildOutput(sums, i, own);
   }
+  return packPair(b, outputs[0], outputs[1], outType);
+}
+
+/// Four lanes have two columns of each of four times eight, from `column` on;
+/// they exchange them, so that each stores eight columns.
+void TcGemm::storeWords(Value row, Value isRow, Value column, Values words) {
+  Value quad = b.rem(lane, 4);
+  for (int64_t mask : {1, 2}) {
+    Value isUpper = b.compare(arith::CmpIPredicate::ne,
+                              b.rem(b.div(quad, mask), 2), b.i64(0));
+    for (int64_t low : {0, 1, 2, 3}) {
+      int64_t high = low | mask;
+      if (high == low)
+        continue;
+      Value sent = b.select(isUpper, words[low], words[high]);
+      Value got = shuffleXor(b, sent, mask);
+      words[low] = b.select(isUpper, got, words[low]);
+      words[high] = b.select(isUpper, words[high], got);
+    }
+  }
+  // From the lane's two columns of the first eight to its own eight.
+  column = b.add(column, b.mul(quad, 8 - 2));
+  b.ifThen(both(isRow, b.lessThan(column, b.i64(width))), [&] {
+    Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI32Type(), 4));
+    for (int64_t i = 0; i < 4; ++i)
+      vector = b.create<LLVM::InsertElementOp>(vector, words[i], b.i32(i));
+    storeWide(b, vector, outPointer(row, column));
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -650,11 +651,28 @@ static int64_t chooseColumns(const GemmShape &shape, int64_t rows) {
   return best;
 }
 
+/// The tiles, for ascending numbers of rows per expert; none where a block
+/// cannot hold them.
+static SmallVector<TcTile> getTiles(const GemmShape &shape) {
+  SmallVector<TcTile> tiles;
+  for (int64_t rows : {kGroupRows, kConsumers * kGroupRows}) {
+    TcTile tile{rows == kGroupRows ? "tc64" : "tc128", rows,
+                chooseColumns(shape, rows), shape.numWeights};
+    if (!tile.columns)
+      return {};
+    while (tile.getSharedBytes(shape.experts) > kSharedBytes)
+      if (--tile.stages < kLeastStages)
+        return {};
+    tiles.push_back(tile);
+  }
+  return tiles;
+}
+
 bool nvptx::usesWarpRoles(const KernelRequest &request) {
   GemmShape shape(request);
   return request.level.exact && request.level.major == 9 && shape.heads == 1 &&
          shape.xType == shape.compute && canCopyWeights(request) &&
-         chooseColumns(shape, kGroupRows);
+         !getTiles(shape).empty();
 }
 
 Launches nvptx::tcGemmLaunches(const KernelRequest &request, int64_t low) {
@@ -664,13 +682,9 @@ Launches nvptx::tcGemmLaunches(const KernelRequest &request, int64_t low) {
   // cost less than weights read once more.
   constexpr int64_t kFewRows = 192;
   constexpr int64_t kAll = std::numeric_limits<int32_t>::max();
-  for (TcTile tile : {TcTile{"tc64", 64, 0, shape.numWeights},
-                      TcTile{"tc128", 128, 0, shape.numWeights}}) {
-    RowRange range{low, tile.rows == 64 ? kFewRows : kAll};
+  for (const TcTile &tile : getTiles(shape)) {
+    RowRange range{low, tile.splitsColumns() ? kFewRows : kAll};
     low = range.high;
-    tile.columns = chooseColumns(shape, tile.rows);
-    while (tile.getSharedBytes(shape.experts) > kSharedBytes)
-      --tile.stages;
     DeviceLaunch launch;
     launch.part = tile.part;
     launch.threads = kThreads;

@@ -125,7 +125,7 @@ static void routeKernel(const FakeBlock *block) {
 }
 
 /* Parameters: the step. The largest logit, or, with a temperature, what makes
- * the random number known. */
+ * the random number known, or, with a history, the last token in it. */
 static void sampleKernel(const FakeBlock *block) {
   const moe_step_v1 *step =
       FAKE_FROM_DEVICE(const moe_step_v1 *, block->parameters[0]);
@@ -141,6 +141,11 @@ static void sampleKernel(const FakeBlock *block) {
     token = logits[i] > logits[token] ? (int32_t)i : token;
   if (wanted->scale != 0)
     token = (int32_t)((wanted->random >> 32) % sampling->width);
+  if (wanted->history_count) {
+    const uint64_t last = wanted->history_begin + wanted->history_count - 1;
+    FAKE_FROM_DEVICE(float *, sampling->saved)[last] = 1;
+    token = FAKE_FROM_DEVICE(const int32_t *, sampling->history)[last];
+  }
   if (wanted->top_k == FAKE_NAN)
     logits[1] = NAN;
   if (wanted->top_k == FAKE_NAN || wanted->top_k == FAKE_NO_TOKEN)
