@@ -114,9 +114,14 @@ class Bench:
     """The process that measures."""
 
     def __init__(self, options):
+        try:
+            import torch
+        except ImportError as problem:
+            raise SystemExit(f"bench.py: {problem}") from None
+        if not options.dry_run and not torch.cuda.is_available():
+            raise SystemExit("bench.py: PyTorch finds no device")
         import engines
         import runtime
-        import torch
         self.engines, self.torch = engines, torch
         self.pack, self.out, self.dry = options.pack, options.out, options.dry_run
         self.end = time.monotonic() + options.budget

@@ -68,4 +68,5 @@ python=${PYTHON:-python3}
 # Nothing of the caller's may choose another device, level or way of launching.
 unset MOE_DEVICE MOE_ISA MOE_GPU_ARCH MOE_CUDA_SYNC MOE_CUDA_GRAPHS
 mkdir -p "$out"
+"$python" "$pack/unpack.py" "$pack"
 exec "$python" "$pack/$script" --pack="$pack" --out="$(cd "$out" && pwd)" ${rest+"${rest[@]}"}

@@ -25,14 +25,12 @@ import time
 
 import numpy as np
 
-import coded
 import instructions
 import layers
 import reference
 import results
 import runtime
 import safetensors_io
-import weights
 from driver import Driver, DriverError
 from instructions import Skipped
 
@@ -73,7 +71,6 @@ class Check:
         self.end = time.monotonic() + options.budget
         self.done = set(json.loads(options.done))
         self.driver = Driver()
-        self.patience = None if self.driver.is_emulator else STALLED - 10
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="moe-check-"))
         self.lock = threading.Lock()
         self.say(device=self.driver.name, capability=self.driver.capability)
@@ -108,6 +105,12 @@ class Check:
         if state == "FAILED" and is_main and self.is_lost():
             sys.exit(LOST)
 
+    def patience(self):
+        """Seconds that a program may take."""
+        if self.driver.is_emulator:
+            return None
+        return max(10, min(STALLED - 10, round(self.end - time.monotonic()) + 10))
+
     def is_lost(self):
         """Whether nothing can run behind what failed."""
         try:
@@ -127,8 +130,16 @@ class Check:
     def instructions(self):
         recorded = np.load(self.pack / "instructions.npz")
 
+        found = {}
+
+        def keep(name, work):
+            found[name], fault = work()
+            return "", fault
         for name, work in instructions.run(self.driver, self.pack, recorded):
-            self.add("instructions", name, lambda work=work: ("", work()[1]))
+            self.add("instructions", name, lambda name=name, work=work: keep(name, work))
+        # What hardware gave, for instructions.py --against.
+        if found and not self.driver.is_emulator:
+            np.savez_compressed(self.options.out / "instructions.npz", **found)
 
     # ---- whole models ------------------------------------------------------
 
@@ -138,7 +149,7 @@ class Check:
         tokens, logits = expected["tokens"], expected["logits"].astype(np.float64)
         output = self.scratch / f"{artifact.stem}.f32"
         command([self.pack / "bin" / "golden-steps", artifact, PREFILL,
-                 ",".join(map(str, tokens)), output], self.patience, MOE_DEVICE="cuda")
+                 ",".join(map(str, tokens)), output], self.patience(), MOE_DEVICE="cuda")
         found = np.fromfile(output, np.float32).astype(np.float64).reshape(-1, logits.shape[1])
         wanted = np.concatenate([logits[PREFILL - 1:], logits])
         errors = np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
@@ -167,7 +178,7 @@ class Check:
             values.append(np.load(given).astype(np.float64))
         for device in ("cpu", "cuda")[len(values):]:
             output = self.scratch / f"{artifact.stem}-{device}.npy"
-            command([*words, "--output", output], self.patience, MOE_DEVICE=device)
+            command([*words, "--output", output], self.patience(), MOE_DEVICE=device)
             values.append(np.load(output).astype(np.float64))
         error = np.linalg.norm(values[1] - values[0]) / np.linalg.norm(values[0])
         limit = PROCESSOR["f32" if artifact.stem == "fashion" else "bf16"]
@@ -182,6 +193,8 @@ class Check:
 
     def layer(self, library, name, counts, kind):
         shape = layers.ALL[name]
+        import coded  # here, for PyTorch takes seconds to load
+        import weights
         suffix = "" if kind == "bf16" else f"-{kind}"
         dtype = "bf16" if kind in FORMATS else kind
         artifact = self.pack / "layers" / f"{name}{suffix}.so"
@@ -198,7 +211,7 @@ class Check:
         numbers = weights.Weights(1, make)
         if kind in FORMATS:
             numbers = coded.Weights(1, make, manifest)
-        files = weights.write(copy, manifest, numbers)
+        files = weights.write(copy, manifest, numbers, "cuda")
         layer = runtime.Layer(library, copy)
         try:
             worst, changed = 0.0, 0
@@ -260,7 +273,7 @@ class Check:
                 raise Skipped(why)
             self.add("triton", "baseline", skip)
             return
-        torch = weights.torch
+        import torch
 
         def work(shape, config, dtype):
             if not interprets and not torch.cuda.is_available():
@@ -289,7 +302,7 @@ class Check:
             artifact = self.pack / "goldens" / "mixtral-a-bf16.so"
             command([tool, "--tool", kind, "--error-exitcode", "9", self.pack / "bin" /
                      "golden-steps", artifact, "3", "1,2,3,4,5", self.scratch / f"{kind}.f32"],
-                    self.patience, MOE_DEVICE="cuda", MOE_CUDA_GRAPHS="0")
+                    self.patience(), MOE_DEVICE="cuda", MOE_CUDA_GRAPHS="0")
             return "", ""
         for kind in ("memcheck", "racecheck", "synccheck"):
             self.add("sanitizer", kind, lambda kind=kind: work(kind))

@@ -14,7 +14,7 @@ every modality that they have, or, with --decode, take a prefill of N tokens, 3 
 steps and a scoring of all; goldens take a prefill of 33 tokens, 8 decode steps and a
 scoring of all. In bf16 the weights of a golden are rounded to bf16 first, for both,
 so that its products run on tensor cores (--stored leaves them as they are). `plain`
-counts the kernels that do without ("heads are not a multiple of 16 elements", say).
+counts the kernels that do without ("rows are not a multiple of 8 elements", say).
 --length=N repeats a golden's tokens to as many, with as wide a context, so that it takes
 larger tiles.
 

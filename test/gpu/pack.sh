@@ -78,7 +78,7 @@ ldd "$out/lib/libmoert.so.0" | sed -n 's/.*libabsl.* => \([^ ]*\).*/\1/p' |
 
 # ---- checks ---------------------------------------------------------------
 mkdir -p "$out/peers"
-cp "$here"/{check.sh,instructions.ll} "$out/"
+cp "$here"/{check.sh,unpack.py,instructions.ll} "$out/"
 cp "$here"/{bench,coded,correct,driver,engines,instructions,layers,reference,results,runtime}.py \
   "$here"/{weights,wgmma}.py "$out/"
 cp "$here"/peers/*.py "$out/peers/"
@@ -110,8 +110,10 @@ for level in "${levels[@]}"; do
   fi
 done
 rm -f "$out"/level.{ptx,log}
-compile() { # input, output, options
-  "$moec" "$1" -o "$2" -no-remarks --target=x86_64,nvptx --levels=generic \
+compile() { # input, output, options; for a processor, too, unless they say otherwise
+  local target=(--target=x86_64,nvptx --levels=generic)
+  [[ " ${*:3} " != *" --target="* ]] || target=()
+  "$moec" "$1" -o "$2" -no-remarks ${target[@]+"${target[@]}"} \
     "--gpu-arch=$known" ${kernel_ir[@]+"${kernel_ir[@]}"} "${@:3}"
 }
 for golden in "${goldens[@]}"; do
@@ -127,7 +129,7 @@ vectors() { # name: in bf16, and in f16 with a suffix
     file=$out/layers/$1
     [ $dtype = bf16 ] || file=$file-$dtype
     /usr/bin/python3 "$here/layers.py" --vectors --dtype=$dtype "$1" >"$file.moe"
-    compile "$file.moe" "$file.so" --weights=none,synthetic:1
+    compile "$file.moe" "$file.so" --target=nvptx --weights=none,synthetic:1
     rm "$file.moe"
   done
 }
@@ -155,8 +157,9 @@ fi
   --target=x86_64 --levels=generic --compute=f32
 MOE_DEVICE=cpu "$out/bin/moe-run" "$out/models/fashion.so" --entry prefill \
   --text "The king" --print none --output "$out/models/fashion.npy"
-"$moec" "$root/examples/fashion/fashion.moe" -o "$out/models/fashion.so" -no-remarks \
-  --target=nvptx "--gpu-arch=$known" ${kernel_ir[@]+"${kernel_ir[@]}"} --compute=f32
+compile "$root/examples/fashion/fashion.moe" "$out/models/fashion.so" --target=nvptx --compute=f32
+# PTX is text: a quarter is left. check.sh unpacks them.
+gzip -f "$out"/{goldens,layers,models}/*.so
 
 git -C "$root" rev-parse HEAD >"$out/revision" 2>/dev/null || echo unknown >"$out/revision"
 echo "$known" >"$out/levels"

@@ -130,12 +130,13 @@ class Weights:
         return data
 
 
-def write(artifact, manifest, weights):
-    """The side file; bytes of weights that no variant reads stay holes."""
+def write(artifact, manifest, weights, device=None):
+    """The side file; bytes of weights that no variant (of `device`) reads stay holes."""
     artifact = pathlib.Path(artifact)
     used = set()
     for variant in manifest["variants"]:
-        used.update(variant["weights"])
+        if device in (None, variant["device"]):
+            used.update(variant["weights"])
     files = []
     for ordinal, segment in enumerate(manifest["segments"]):
         if not segment["file"]:

@@ -53,8 +53,8 @@ SegmentTile findSegmentTile(CodeBuilder &b, Value segments, Value count,
 Value countSegmentTiles(CodeBuilder &host, Value rows, int64_t experts,
                         int64_t tileRows);
 
-/// What one output of a product becomes: biases, the epilogue, rounding to the
-/// out's type. `sums` has one f32 per weight.
+/// What one output of a product becomes, before it is rounded to the out's type:
+/// biases, the epilogue. `sums` has one f32 per weight.
 mlir::FailureOr<Value> buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
                                      const KernelRequest &request,
                                      llvm::ArrayRef<Value> sums,

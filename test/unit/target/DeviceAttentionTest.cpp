@@ -168,10 +168,26 @@ TEST_F(DeviceAttention, Widths) {
     check(c, {{530, 1}, {0, 30}, {9, 2}}, 12);
     EXPECT_TRUE(hasKernel("many"));
   }
+  // Half blocks in both kernels.
+  c.heads = 2;
+  c.size = 300;
+  c.valueSize = 250;
+  check(c, {{100, 1}, {0, 70}});
+  EXPECT_TRUE(hasKernel("many"));
+  c.heads = 8;
   c.valuesInKeys = true;
   c.size = 24;
   c.valueSize = 16;
   check(c, {{530, 1}, {0, 70}}, 12);
+}
+
+/// Weights are sums of other numbers than in bf16.
+TEST_F(DeviceAttention, F16) {
+  Config c = bf16();
+  c.type = c.compute = "f16";
+  check(c, {{600, 1}, {0, 70}, {80, 2}}, 12);
+  EXPECT_TRUE(hasKernel("merge"));
+  EXPECT_TRUE(hasKernel("many"));
 }
 
 TEST_F(DeviceAttention, Prefill) {

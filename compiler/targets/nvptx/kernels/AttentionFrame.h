@@ -45,7 +45,6 @@ struct AttentionShape {
   const KernelOperand &operand(unsigned index) const {
     return request->operands[index];
   }
-  bool roundsToBf16() const { return getOp().getCompute().isBF16(); }
   bool isFused() const { return request->level.hasFma; }
 };
 

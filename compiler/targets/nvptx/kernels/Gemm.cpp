@@ -383,14 +383,14 @@ void GemmBuilder::finish(Value row, Value column, ArrayRef<Value> sums) {
     return;
   }
   unsigned out = request.op->getNumOperands() - 1;
-  b.store(*result, rowPointer(b, request, arguments, out, row), column);
+  Value rounded = b.fromF32(*result, request.operands[out].getElementType());
+  b.store(rounded, rowPointer(b, request, arguments, out, row), column);
 }
 
 FailureOr<Value> nvptx::buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
                                       const KernelRequest &request,
                                       ArrayRef<Value> sums,
                                       ArrayRef<Value> biases, Value column) {
-  unsigned out = request.op->getNumOperands() - 1;
   SmallVector<Value> values(sums);
   for (auto [i, bias] : llvm::enumerate(biases)) {
     Type type = request.operands[1 + sums.size() + i].getElementType();
@@ -406,7 +406,7 @@ FailureOr<Value> nvptx::buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
       return failure();
     result = results->front();
   }
-  return b.fromF32(result, request.operands[out].getElementType());
+  return result;
 }
 
 //===----------------------------------------------------------------------===//

@@ -1,6 +1,8 @@
 //===- GemmFrame.cpp - What products on tensor cores share ----------------===//
 #include "compiler/targets/nvptx/kernels/GemmFrame.h"
 
+#include "compiler/targets/nvptx/TensorCore.h"
+
 #include "dialects/moeq/MoeqDialect.h"
 
 using namespace mlir;
@@ -43,12 +45,16 @@ void GemmFrame::bindWeights(Value expert) {
     biases.push_back(asGlobal(b, find(next++)));
 }
 
-Value GemmFrame::buildOutput(ArrayRef<Value> sums, Value column) {
-  FailureOr<Value> result = buildEpilogue(b, op, request, sums, biases, column);
+Value GemmFrame::buildOutput(ArrayRef<Values> sums, int64_t i, Value column) {
+  SmallVector<Value> values;
+  for (const Values &weight : sums)
+    values.push_back(weight[i]);
+  FailureOr<Value> result =
+      buildEpilogue(b, op, request, values, biases, column);
   if (succeeded(result))
     return *result;
   status = failure();
-  return b.constant(outType, 0.0);
+  return b.constant(b.getF32Type(), 0.0);
 }
 
 Value GemmFrame::outPointer(Value row, Value column) {
@@ -56,36 +62,31 @@ Value GemmFrame::outPointer(Value row, Value column) {
                    outType);
 }
 
-void GemmFrame::storeRun(Value row, Value column, ArrayRef<Values> sums,
-                         Value end) {
-  int64_t count = sums[0].size();
+void GemmFrame::storePair(Value row, Value column, ArrayRef<Values> sums,
+                          Value end) {
   Value to = outPointer(row, column);
-  auto buildAt = [&](int64_t i) {
-    SmallVector<Value> values;
-    for (const Values &weight : sums)
-      values.push_back(weight[i]);
-    return buildOutput(values, b.add(column, i));
-  };
-  if (width % count != 0) {
-    for (int64_t i = 0; i < count; ++i)
-      b.ifThen(b.lessThan(b.add(column, i), end),
-               [&] { b.store(buildAt(i), b.element(to, b.i64(i), outType)); });
+  Value columns[] = {column, b.add(column, 1)};
+  if (width % 2 != 0) {
+    for (int64_t i : {0, 1})
+      b.ifThen(b.lessThan(columns[i], end), [&] {
+        Value x = b.fromF32(buildOutput(sums, i, columns[i]), outType);
+        b.store(x, to, b.i64(i));
+      });
     return;
   }
   b.ifThen(b.lessThan(column, end), [&] {
-    Type storage = CodeBuilder::storageType(outType);
-    int64_t wide =
-        std::min<int64_t>(count, 16 / CodeBuilder::byteSize(outType));
-    for (int64_t start = 0; start < count; start += wide) {
-      Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(storage, wide));
-      for (int64_t i = 0; i < wide; ++i) {
-        Value x = buildAt(start + i);
-        if (storage != outType)
-          x = b.create<arith::BitcastOp>(storage, x);
-        vector = b.create<LLVM::InsertElementOp>(vector, x, b.i32(i));
-      }
-      storeWide(b, vector, b.element(to, b.i64(start), outType));
+    Value outputs[2];
+    for (int64_t i : {0, 1})
+      outputs[i] = buildOutput(sums, i, columns[i]);
+    if (CodeBuilder::isSmallFloat(outType)) {
+      b.store(packPair(b, outputs[0], outputs[1], outType), to);
+      return;
     }
+    Value vector = b.create<LLVM::PoisonOp>(b.vectorOf(outType, 2));
+    for (int64_t i : {0, 1})
+      vector = b.create<LLVM::InsertElementOp>(
+          vector, b.fromF32(outputs[i], outType), b.i32(i));
+    storeWide(b, vector, to);
   });
 }
 

@@ -40,13 +40,14 @@ protected:
   /// Fills `matrices` and `biases` with those of an expert, or of the one
   /// product that there is (null).
   void bindWeights(Value expert);
-  /// What one output of column `column` becomes; sums[w] is that of weight w.
-  Value buildOutput(llvm::ArrayRef<Value> sums, Value column);
+  /// What output `i` of a run becomes, before it is rounded: that of column
+  /// `column`. sums[w] are those of weight w.
+  Value buildOutput(llvm::ArrayRef<Values> sums, int64_t i, Value column);
   Value outPointer(Value row, Value column);
-  /// Stores adjacent outputs of a row from `column` on, a power of two, as far
-  /// as columns are below `end`; sums[w] are those of weight w.
-  void storeRun(Value row, Value column, llvm::ArrayRef<Values> sums,
-                Value end);
+  /// Stores two adjacent outputs of a row from `column`, which is even, on, as
+  /// far as columns are below `end`.
+  void storePair(Value row, Value column, llvm::ArrayRef<Values> sums,
+                 Value end);
 
   const KernelRequest &request;
   const KernelArguments &arguments;

@@ -389,7 +389,7 @@ void IntegerGemm::finish(Value row, ValueRange totals) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(totals[getTotal(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+          storePair(b.add(row, inTile), b.add(column, n * kPiece), run,
                    endColumn);
         }
       });

@@ -21,8 +21,9 @@ static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Sizes
 //===----------------------------------------------------------------------===//
 
-void MmaSizes::setTile(const AttentionShape &shape, int64_t tileRows) {
-  rows = tileRows;
+MmaSizes::MmaSizes(const AttentionShape &shape, int64_t tileRows)
+    : rows(tileRows) {
+  weightParts = shape.getOp().getCompute().isBF16() ? 3 : 2;
   // Tiles of a key head have equally many of its query heads.
   int64_t group = shape.getGroup();
   parts = llvm::divideCeil(group, rows);
@@ -33,24 +34,26 @@ void MmaSizes::setTile(const AttentionShape &shape, int64_t tileRows) {
 }
 
 std::optional<MmaSizes> MmaSizes::many(const AttentionShape &shape) {
-  MmaSizes sizes;
-  sizes.setTile(shape, /*tileRows=*/64);
+  MmaSizes sizes(shape, /*tileRows=*/64);
   // Accumulators must fit registers.
   constexpr int64_t kMostColumns = 128;
   sizes.valueParts = shape.valueWidth > kMostColumns ? 2 : 1;
   sizes.keyColumns = llvm::alignTo(shape.headWidth, 16);
   sizes.valueColumns = llvm::alignTo(shape.valueWidth, 16 * sizes.valueParts);
-  sizes.sharedBytes =
-      sizes.getQueryBytes() + sizes.getKeyBytes() + sizes.getValueBytes();
-  if (sizes.valueColumns > kMostColumns * sizes.valueParts ||
-      sizes.sharedBytes > kMaxSharedBytes)
+  if (sizes.valueColumns > kMostColumns * sizes.valueParts)
     return std::nullopt;
-  return sizes;
+  for (int64_t keys : {kBlockKeys, kBlockKeys / 2}) {
+    sizes.stepKeys = keys;
+    sizes.sharedBytes =
+        sizes.getQueryBytes() + sizes.getKeyBytes() + sizes.getValueBytes();
+    if (sizes.sharedBytes <= kMaxSharedBytes)
+      return sizes;
+  }
+  return std::nullopt;
 }
 
 std::optional<MmaSizes> MmaSizes::few(const AttentionShape &shape) {
-  MmaSizes sizes;
-  sizes.setTile(shape, /*tileRows=*/16);
+  MmaSizes sizes(shape, /*tileRows=*/16);
   sizes.isShared = shape.valuesAreKeys;
   sizes.valueColumns = llvm::alignTo(shape.valueWidth, kWarps * 16);
   if (sizes.valueColumns > kWarps * 128)
@@ -161,7 +164,7 @@ static bool isAligned(const KernelOperand &operand, int64_t width,
 
 void MmaAttention::copyChunk(Value to, Value from, Type type, Value column,
                              int64_t width, Value isThere, bool isAligned) {
-  if (isAligned && type.isBF16())
+  if (isAligned && type == element)
     return copyAsync(b, to, b.element(from, column, type), isThere);
   Type i16 = b.getIntegerType(16);
   VectorType chunk = b.vectorOf(i16, 8);
@@ -179,8 +182,8 @@ void MmaAttention::copyChunk(Value to, Value from, Type type, Value column,
             x = b.extract(wide, i % 4);
           else
             x = b.load(from, b.min(at, b.i64(width - 1)), type);
-          if (!type.isBF16())
-            x = b.fromF32(x, b.getBF16Type());
+          if (type != element)
+            x = b.fromF32(x, element);
           x = b.create<arith::BitcastOp>(i16, x);
           if (width % 8 != 0)
             x = b.select(b.lessThan(at, b.i64(width)), x, b.constant(i16, 0));
@@ -268,8 +271,8 @@ CodeBuilder::Values MmaAttention::multiplyKeys(Value keysAt, Value warpRow,
   Value a = at(queries, b.add(b.mul(row, pitch), b.mul(b.div(lane, 16), 16)));
   auto multiply = [&](int64_t tile, const Values &left, ArrayRef<Value> right) {
     auto *sum = sums.begin() + tile * 4;
-    Values result =
-        multiplyTiles(b, left, ValueRange(right), ValueRange(ArrayRef(sum, 4)));
+    Values result = multiplyTiles(b, left, ValueRange(right),
+                                  ValueRange(ArrayRef(sum, 4)), element);
     std::copy(result.begin(), result.end(), sum);
   };
   if (keys == 8) {
@@ -348,27 +351,49 @@ void MmaAttention::weigh(MutableArrayRef<Value> scores, Sums &sums,
   }
 }
 
+/// Weights are at most 1. As f16 they are multiplied by this, so that what is
+/// lost of small ones is below 2^-40.
+static constexpr double kF16Scale = 1 << 15;
+
 CodeBuilder::Values MmaAttention::splitWeights(Value x, Value y) {
-  auto number = [&](Value bits) -> Value {
-    return b.create<arith::BitcastOp>(f32, bits);
+  if (element.isF16()) {
+    Value scale = b.constant(f32, kF16Scale);
+    x = b.create<arith::MulFOp>(x, scale);
+    y = b.create<arith::MulFOp>(y, scale);
+  }
+  auto number = [&](Value pair, int64_t i) -> Value {
+    if (element.isBF16()) {
+      Value bits = i ? both(pair, b.i32(-65536))
+                     : b.create<arith::ShLIOp>(pair, b.i32(16)).getResult();
+      return b.create<arith::BitcastOp>(f32, bits);
+    }
+    Type i16 = b.getIntegerType(16);
+    Value bits = b.create<arith::TruncIOp>(
+        i16, i ? b.create<arith::ShRUIOp>(pair, b.i32(16)).getResult() : pair);
+    return b.toF32(b.create<arith::BitcastOp>(element, bits));
   };
   Values parts;
-  for (int64_t i = 0; i < kParts; ++i) {
-    Value pair = packBf16(b, x, y);
+  for (int64_t i = 0; i < sizes.weightParts; ++i) {
+    Value pair = packPair(b, x, y, element);
     parts.push_back(pair);
     // What is left is exact.
-    x = b.create<arith::SubFOp>(
-        x, number(b.create<arith::ShLIOp>(pair, b.i32(16))));
-    y = b.create<arith::SubFOp>(
-        y, number(b.create<arith::AndIOp>(pair, b.i32(-65536))));
+    x = b.create<arith::SubFOp>(x, number(pair, 0));
+    y = b.create<arith::SubFOp>(y, number(pair, 1));
   }
   return parts;
 }
 
+void MmaAttention::unscale(Sums &sums) {
+  if (!element.isF16())
+    return;
+  for (Value &value : sums.values)
+    value = b.create<arith::MulFOp>(value, b.constant(f32, 1 / kF16Scale));
+}
+
 void MmaAttention::multiplyValues(Value valuesAt, int64_t key,
-                                  const Values (&parts)[kParts],
-                                  Value firstColumn, int64_t columns,
-                                  ArrayRef<Value> masks, Values &sums) {
+                                  const WeightParts &parts, Value firstColumn,
+                                  int64_t columns, ArrayRef<Value> masks,
+                                  Values &sums) {
   int64_t pitch = sizes.getValuePitch();
   // Matrices: keys 0 .. 7 and 8 .. 15 by columns 0 .. 7, then by 8 .. 15.
   Value row = b.rem(lane, 16);
@@ -385,7 +410,7 @@ void MmaAttention::multiplyValues(Value valuesAt, int64_t key,
       for (const Values &part : llvm::reverse(parts)) {
         Values result = multiplyTiles(
             b, part, ValueRange(ArrayRef(right).slice(half * 2, 2)),
-            ValueRange(ArrayRef(sum, 4)));
+            ValueRange(ArrayRef(sum, 4)), element);
         std::copy(result.begin(), result.end(), sum);
       }
     }
@@ -420,8 +445,9 @@ Value MmaAttention::meetsUndefined(Value valuesAt, Value step,
               Value words = loadWide(b, at(valuesAt, place), i32, 4);
               Value found = carried[0];
               for (int64_t word = 0; word < 4; ++word)
-                // All bits of the exponent.
-                for (int64_t bits : {0x7f80, 0x7f800000}) {
+                for (int64_t shift : {0, 16}) {
+                  // All bits of the exponent.
+                  int64_t bits = (element.isBF16() ? 0x7f80 : 0x7c00) << shift;
                   Value exponent = both(b.extract(words, word), b.i32(bits));
                   found = b.create<arith::OrIOp>(
                       found, b.compare(arith::CmpIPredicate::eq, exponent,
@@ -451,9 +477,8 @@ void MmaAttention::addValues(Value valuesAt, Value step, Weights weights,
                              Values &sums) {
   auto addAll = [&](Values sums) {
     for (int64_t key = 0; key < sizes.stepKeys; key += 16) {
-      Values parts[kParts];
-      weights(key, parts);
-      multiplyValues(valuesAt, key, parts, firstColumn, columns, {}, sums);
+      multiplyValues(valuesAt, key, weights(key), firstColumn, columns, {},
+                     sums);
     }
     return sums;
   };
@@ -476,10 +501,8 @@ void MmaAttention::addValues(Value valuesAt, Value step, Weights weights,
     for (int64_t key = 0; key < sizes.stepKeys; key += 16) {
       Values masks = {maskPair(seen, b.add(firstKey, key)),
                       maskPair(seen, b.add(firstKey, key + 8))};
-      Values parts[kParts];
-      weights(key, parts);
-      multiplyValues(valuesAt, key, parts, b.add(firstColumn, n), 16, masks,
-                     next);
+      multiplyValues(valuesAt, key, weights(key), b.add(firstColumn, n), 16,
+                     masks, next);
     }
     for (size_t i = 0; i < next.size(); ++i) {
       Value isMine =
@@ -560,45 +583,50 @@ void MmaAttention::buildMany(int64_t fewTokens) {
     startTile(warpRow);
     Value keysAt = b.field(queries, sizes.getQueryBytes());
     Value valuesAt = b.field(keysAt, sizes.getKeyBytes());
-    Value firstBlock = b.div(low, kBlockKeys);
-    copyKeys(keysAt, firstBlock);
+    Value firstStep = b.div(low, sizes.stepKeys);
+    copyKeys(keysAt, firstStep);
     commitCopies(b);
     Sums sums = startSums(columns / 8);
-    Values results = b.loop(
-        firstBlock, ceilDiv(b, high, kBlockKeys), b.i64(1), sums.pack(),
-        [&](Value block, ValueRange carried) -> Values {
-          Sums next = Sums::unpack(carried);
-          copyValues(valuesAt, block);
-          commitCopies(b);
-          waitCopies(b, 1);
-          syncBlock(b);
-          Values scores = multiplyKeys(keysAt, warpRow, b.i64(0), kBlockKeys);
-          // All have read the keys.
-          syncBlock(b);
-          copyKeys(keysAt, b.add(block, 1));
-          commitCopies(b);
-          Value maxima[2];
-          maskScores(scores, b.mul(block, kBlockKeys), maxima);
-          weigh(scores, next, maxima);
-          waitCopies(b, 1);
-          syncBlock(b);
-          auto weights = [&](int64_t key, Values(&parts)[kParts]) {
-            for (int64_t i = 0; i < 4; ++i) {
-              // Rows g and g + 8 of 8 keys, then of the next 8.
-              Value *pair = scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
-              Values split = splitWeights(pair[0], pair[1]);
-              for (int64_t part = 0; part < kParts; ++part)
-                parts[part].push_back(split[part]);
-            }
-          };
-          addValues(valuesAt, block, weights, warpRow, column, columns,
-                    next.values);
-          // All have read the values.
-          syncBlock(b);
-          return next.pack();
-        });
+    Values results =
+        b.loop(firstStep, ceilDiv(b, high, sizes.stepKeys), b.i64(1),
+               sums.pack(), [&](Value step, ValueRange carried) -> Values {
+                 Sums next = Sums::unpack(carried);
+                 copyValues(valuesAt, step);
+                 commitCopies(b);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 Values scores =
+                     multiplyKeys(keysAt, warpRow, b.i64(0), sizes.stepKeys);
+                 // All have read the keys.
+                 syncBlock(b);
+                 copyKeys(keysAt, b.add(step, 1));
+                 commitCopies(b);
+                 Value maxima[2];
+                 maskScores(scores, b.mul(step, sizes.stepKeys), maxima);
+                 weigh(scores, next, maxima);
+                 waitCopies(b, 1);
+                 syncBlock(b);
+                 auto weights = [&](int64_t key) {
+                   WeightParts parts(sizes.weightParts);
+                   for (int64_t i = 0; i < 4; ++i) {
+                     // Rows g and g + 8 of 8 keys, then of the next 8.
+                     Value *pair =
+                         scores.begin() + (key / 8 + i / 2) * 4 + i % 2 * 2;
+                     for (auto [part, value] :
+                          llvm::zip(parts, splitWeights(pair[0], pair[1])))
+                       part.push_back(value);
+                   }
+                   return parts;
+                 };
+                 addValues(valuesAt, step, weights, warpRow, column, columns,
+                           next.values);
+                 // All have read the values.
+                 syncBlock(b);
+                 return next.pack();
+               });
     waitCopies(b, 0);
     Sums all = Sums::unpack(results);
+    unscale(all);
     Value totals[2] = {sumQuad(all.totals[0]), sumQuad(all.totals[1])};
     store(all, totals, column);
   });
@@ -609,15 +637,14 @@ void MmaAttention::buildMany(int64_t fewTokens) {
 //===----------------------------------------------------------------------===//
 
 static StringRef whyNot(const AttentionShape &shape) {
-  auto isBf16 = [&](unsigned index) {
-    return shape.operand(index).getElementType().isBF16();
-  };
+  Type compute = shape.getOp().getCompute();
   Type query = shape.operand(0).getElementType();
-  if (!shape.roundsToBf16())
-    return "scores are not of bf16";
-  if (!isBf16(shape.keyIndex) || !isBf16(shape.valueIndex) ||
-      !(query.isBF16() || query.isF32()))
-    return "keys and values are not bf16";
+  if (!CodeBuilder::isSmallFloat(compute))
+    return "scores are of f32";
+  if (shape.operand(shape.keyIndex).getElementType() != compute ||
+      shape.operand(shape.valueIndex).getElementType() != compute ||
+      !(query == compute || query.isF32()))
+    return "keys and values are not of the type of computation";
   if (!MmaSizes::many(shape) && !MmaSizes::few(shape))
     return "heads are too wide for shared memory and registers";
   return {};

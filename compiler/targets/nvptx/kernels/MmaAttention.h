@@ -1,17 +1,18 @@
 //===- MmaAttention.h - Attention on tensor cores of sm_80 ------*- C++ -*-===//
 //
 // Queries of one key head make a tile: some tokens of a sequence by its query
-// heads. Scores are products of bf16, as the operation says; weights are f32
-// and are multiplied as the sum of three bf16, so that nothing is rounded that
-// must not be. Some keys are copied asynchronously while others are worked on.
+// heads. Scores are products of bf16 or f16, as the operation says; weights are
+// f32 and are multiplied as the sum of some such numbers, so that nothing is
+// rounded that must not be. Some keys are copied asynchronously while others
+// are worked on.
 //
-// `many`: 64 rows, 16 for each warp, a warp has all keys of a block; wide
-// values are divided among two warps that compute the same weights. `few`, for
+// `many`: 64 rows, 16 for each warp, a warp has all keys of a step; wide values
+// are divided among two warps that compute the same weights. `few`, for
 // sequences of a few tokens, and for all where heads are too wide for `many`:
 // 16 rows, a warp has a quarter of the keys for the scores and a quarter of the
 // columns of the values; copies run further ahead, since reading is all that
 // costs. Long sequences are divided among several blocks of `few`, whose sums
-// `merge` adds.
+// `merge` adds. A step is a block of keys, or half of one where memory is short.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_KERNELS_MMAATTENTION_H
@@ -23,9 +24,6 @@ namespace moec::nvptx {
 
 /// Warps of `few`, and those of `many` that have different rows.
 constexpr int64_t kWarps = 4;
-/// Numbers of 8 bits that add up to an f32.
-constexpr int64_t kParts = 3;
-
 /// Sizes of a kernel. Columns are padded with zeros.
 struct MmaSizes {
   /// Nothing where registers or shared memory are too small.
@@ -42,6 +40,9 @@ struct MmaSizes {
   bool isShared = false;
   /// Warps that have the same rows but other columns of the values.
   int64_t valueParts = 1;
+  /// Numbers that a weight is the sum of: three bf16, of 8 bits each, or two
+  /// f16, of 11.
+  int64_t weightParts = 3;
   /// Of keys and values, in shared memory.
   int64_t stages = 1;
   int64_t sharedBytes = 0;
@@ -62,7 +63,7 @@ struct MmaSizes {
   /// Of `few`: bytes between rows of weights, before the stages, of a stage.
   int64_t getWeightPitch() const { return stepKeys * 2 + 16; }
   int64_t getFixedBytes() const {
-    return getQueryBytes() + kParts * rows * getWeightPitch() +
+    return getQueryBytes() + weightParts * rows * getWeightPitch() +
            kWarps * rows * 4;
   }
   int64_t getStageBytes() const {
@@ -73,7 +74,7 @@ struct MmaSizes {
   int64_t getPartialElements() const { return rows * (valueColumns + 2); }
 
 private:
-  void setTile(const AttentionShape &shape, int64_t tileRows);
+  MmaSizes(const AttentionShape &shape, int64_t tileRows);
 };
 
 /// Builds one of the kernels.
@@ -82,7 +83,8 @@ public:
   MmaAttention(CodeBuilder &b, const KernelArguments &arguments,
                const AttentionShape &shape, const MmaSizes &sizes)
       : b(b), arguments(arguments), shape(shape), sizes(sizes),
-        frame(b, arguments, shape), f32(b.getF32Type()), i32(b.getI32Type()) {}
+        frame(b, arguments, shape), element(shape.getOp().getCompute()),
+        f32(b.getF32Type()), i32(b.getI32Type()) {}
 
   void buildMany(int64_t fewTokens);
   /// `hasMany`: sequences of many tokens are not for this kernel.
@@ -128,10 +130,10 @@ private:
       return sums;
     }
   };
-  /// Gives the parts of the weights of 16 keys, from `key` on, as left
-  /// operands.
-  using Weights =
-      llvm::function_ref<void(int64_t key, Values (&parts)[kParts])>;
+  /// Parts of the weights of 16 keys as left operands, the largest first; those
+  /// of the keys from `key` on.
+  using WeightParts = llvm::SmallVector<Values, 3>;
+  using Weights = llvm::function_ref<WeightParts(int64_t key)>;
   /// What the host starts of `few`, and what of it belongs to a tile.
   struct Splits {
     Value tiles, splits;
@@ -150,12 +152,13 @@ private:
   //===--------------------------------------------------------------------===//
 
   void loadQueries();
-  /// Calls `body` for the 16-byte chunks of `count` rows of `width` bf16 that
-  /// are this thread's: the row, and offsets in elements of the chunk in a row.
+  /// Calls `body` for the 16-byte chunks of `count` rows of `width` numbers
+  /// that are this thread's: the row, and offsets in elements of the chunk in a
+  /// row.
   void forChunks(int64_t count, int64_t width,
                  llvm::function_ref<void(int64_t, Value, Value)> body);
-  /// Copies 8 elements of a head of `width`, rounded to bf16; zeros behind the
-  /// width and where it is not there. `isAligned`: `from` is, to 16 bytes.
+  /// Copies 8 elements of a head of `width`, rounded to `element`; zeros behind
+  /// the width and where it is not there. `isAligned`: `from` is, to 16 bytes.
   void copyChunk(Value to, Value from, Type type, Value column, int64_t width,
                  Value isThere, bool isAligned);
   /// Copies keys or values of a step.
@@ -178,18 +181,20 @@ private:
   /// Turns scores into weights and rescales the sums.
   void weigh(llvm::MutableArrayRef<Value> scores, Sums &sums,
              const Value (&maxima)[2]);
-  /// Two weights as pairs of bf16: the rounded ones, what they lack, and so on.
+  /// Two weights as pairs of `element`: the rounded ones, what they lack, and
+  /// so on.
   Values splitWeights(Value x, Value y);
+  /// Takes back what splitWeights() multiplied weights by.
+  void unscale(Sums &sums);
   /// Adds weights times values of a step to sums of `columns` columns from
   /// `firstColumn` on, for 16 rows from `warpRow` on.
   void addValues(Value valuesAt, Value step, Weights weights, Value warpRow,
                  Value firstColumn, int64_t columns, Values &sums);
   /// The same of 16 keys; with `masks`, bits of the two registers of a right
   /// operand, only those values count.
-  void multiplyValues(Value valuesAt, int64_t key,
-                      const Values (&parts)[kParts], Value firstColumn,
-                      int64_t columns, llvm::ArrayRef<Value> masks,
-                      Values &sums);
+  void multiplyValues(Value valuesAt, int64_t key, const WeightParts &parts,
+                      Value firstColumn, int64_t columns,
+                      llvm::ArrayRef<Value> masks, Values &sums);
   /// The bits of a pair of values, of `key` and the next, that count.
   Value maskPair(const AttentionFrame::Range &seen, Value key);
   /// Whether a row of the warp does not see keys of a step that another row of
@@ -232,6 +237,8 @@ private:
   const AttentionShape &shape;
   const MmaSizes &sizes;
   AttentionFrame frame;
+  /// What products are of.
+  Type element;
   Type f32, i32;
   Value thread, lane, warp, kvHead, firstHead;
   /// The tile: its first token and position, rows, the positions that any of

@@ -482,7 +482,7 @@ void MmaGemm::finish(Value row, ValueRange sums) {
           for (int64_t w = 0; w < numWeights; ++w)
             for (int64_t i : {0, 1})
               run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storeRun(b.add(row, inTile), b.add(column, n * kPiece), run,
+          storePair(b.add(row, inTile), b.add(column, n * kPiece), run,
                    endColumn);
         }
       });
@@ -522,7 +522,7 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
           totals[w].push_back(total);
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
-      storeRun(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
+      storePair(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
                endColumn);
     });
   });

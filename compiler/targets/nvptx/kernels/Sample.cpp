@@ -67,7 +67,6 @@ private:
   Value sumUpTo(Value value);
   std::pair<Value, Value> firstLane(Value sums, Value values, Value target);
   std::pair<Value, Value> selectKey(CountFn count, TargetFn target);
-  std::pair<Value, Value> findDigit(Value sums, Value values, Value target);
   Value locate(CountFn count, TargetFn target);
   Value weightOf(Value bits);
   Value roundWeight(Value weight);

@@ -40,9 +40,13 @@ MmaAttention::Splits MmaAttention::countSplits(CodeBuilder &b,
   Splits result;
   // With `many`, a sequence has one tile; or there are no more tokens than
   // sequences. Otherwise each may end in a tile that is not full.
-  if (hasMany)
-    result.tiles = step.sequences;
-  else if (sizes.tokens == 1)
+  if (hasMany) {
+    // A sequence of many tokens that is alone leaves nothing to do.
+    Value isOther = b.create<arith::AndIOp>(
+        b.compare(arith::CmpIPredicate::eq, step.sequences, b.i64(1)),
+        b.lessThan(b.i64(sizes.tokens), step.rows));
+    result.tiles = b.select(isOther, b.i64(0), step.sequences);
+  } else if (sizes.tokens == 1)
     result.tiles = step.rows;
   else
     result.tiles =
@@ -142,7 +146,8 @@ void MmaAttention::buildSplit(Value splits, Value split) {
   int64_t columns = sizes.valueColumns / kWarps;
   int64_t weightPitch = sizes.getWeightPitch();
   Value weights = b.field(queries, sizes.getQueryBytes());
-  Value exchange = b.field(weights, kParts * sizes.rows * weightPitch);
+  Value exchange =
+      b.field(weights, sizes.weightParts * sizes.rows * weightPitch);
   Value ring = b.field(queries, sizes.getFixedBytes());
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
   Value key = b.mul(warp, warpKeys), column = b.mul(warp, columns);
@@ -212,18 +217,20 @@ void MmaAttention::buildSplit(Value splits, Value split) {
             Value place =
                 b.add(b.mul(b.add(g, half * 8), weightPitch),
                       b.mul(b.add(key, b.add(b.mul(t, 2), n * 8)), 2));
-            for (int64_t part = 0; part < kParts; ++part)
+            for (int64_t part = 0; part < sizes.weightParts; ++part)
               b.store(parts[part], at(weights, b.add(place, part * sizes.rows *
                                                                 weightPitch)));
           }
         syncBlock(b);
         Value mine = b.add(b.mul(b.rem(lane, 16), weightPitch),
                            b.mul(b.div(lane, 16), 16));
-        auto loadWeights = [&](int64_t key, Values(&parts)[kParts]) {
-          for (int64_t part = 0; part < kParts; ++part)
-            parts[part] = loadMatrices(
+        auto loadWeights = [&](int64_t key) {
+          WeightParts parts;
+          for (int64_t part = 0; part < sizes.weightParts; ++part)
+            parts.push_back(loadMatrices(
                 b, b.field(at(weights, mine),
-                           key * 2 + part * sizes.rows * weightPitch));
+                           key * 2 + part * sizes.rows * weightPitch)));
+          return parts;
         };
         Value valuesAt =
             sizes.isShared ? keysAt : b.field(keysAt, sizes.getKeyBytes());
@@ -235,6 +242,7 @@ void MmaAttention::buildSplit(Value splits, Value split) {
       });
   waitCopies(b, 0);
   Sums all = Sums::unpack(ValueRange(results).drop_front(2));
+  unscale(all);
   syncBlock(b);
   for (int64_t half : {0, 1}) {
     Value total = sumQuad(all.totals[half]);

@@ -550,8 +550,8 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
     for (int64_t half : {0, 1})
       b.ifThen(isThere[half], [&] {
         for (int64_t n = 0; n < pieces; ++n)
-          storeRun(rows[half], b.add(column, n * 8), getPair(half, n),
-                   b.i64(width));
+          storePair(rows[half], b.add(column, n * 8), getPair(half, n),
+                    b.i64(width));
       });
     return;
   }
@@ -569,20 +569,15 @@ void TcGemm::finish(const Place &place, ValueRange sums) {
 
 /// Outputs of two adjacent columns, 16 bits each.
 Value TcGemm::packOutputs(ArrayRef<Values> sums, Value column) {
-  Value pair = b.create<LLVM::PoisonOp>(b.vectorOf(b.getI16Type(), 2));
+  Value outputs[2];
   for (int64_t i : {0, 1}) {
-    SmallVector<Value> values;
-    for (const Values &weight : sums)
-      values.push_back(weight[i]);
-    Value at = b.add(column, i);
+    Value own = b.add(column, i);
     // Columns that are not there have no bias.
     if (width % tile.columns != 0)
-      at = b.min(at, b.i64(width - 1));
-    Value x =
-        b.create<arith::BitcastOp>(b.getI16Type(), buildOutput(values, at));
-    pair = b.create<LLVM::InsertElementOp>(pair, x, b.i32(i));
+      own = b.min(own, b.i64(width - 1));
+    outputs[i] = buildOutput(sums, i, own);
   }
-  return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
+  return packPair(b, outputs[0], outputs[1], outType);
 }
 
 /// Four lanes have two columns of each of four times eight, from `column` on;
