@@ -147,7 +147,7 @@ if [ -z "$small" ]; then
 import sys; sys.path.insert(0, '$here'); import layers; print(*layers.LAYERS)"); do
     vectors "$layer"
   done
-  for system in "$root"/test/systems/*.moe; do
+  for system in "$root"/test/systems/*.moe "$here/attention.moe"; do
     compile "$system" "$out/models/$(basename "$system" .moe).so" \
       --weights=embed,synthetic:1 --compute=bf16
   done
