@@ -111,9 +111,8 @@ static FailureOr<std::string> assemble(ModuleOp module, StringRef ptxas,
     return buffer ? (*buffer)->getBuffer().str() : std::string();
   };
   if (status != 0)
-    return module.emitError("'")
-           << ptxas << "' failed on the kernels of level " << arch << ": "
-           << message << read(log);
+    return module.emitError("'") << ptxas << "' failed on the kernels of level "
+                                 << arch << ": " << message << read(log);
   return read(output);
 }
 
@@ -149,7 +148,8 @@ static FailureOr<DeviceLevelCode> emitLevel(ModuleOp module,
   if (failed(writeMachineCode(module, *code, *machine,
                               llvm::CodeGenFileType::AssemblyFile, stream)))
     return failure();
-  level.images.push_back({MOE_IMAGE_PTX, std::string(text.begin(), text.end())});
+  level.images.push_back(
+      {MOE_IMAGE_PTX, std::string(text.begin(), text.end())});
   if (!options.ptxas.empty()) {
     FailureOr<std::string> cubin =
         assemble(module, options.ptxas, level.name, level.getText());

@@ -10,6 +10,7 @@
 #include "frontend/Frontend.h"
 #include "frontend/IRGen.h"
 #include "frontend/importers/Importer.h"
+#include "test/fuzz/FreshContext.h"
 #include "test/fuzz/Require.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -87,19 +88,6 @@ void putTensors(const Folder &folder, const char *name, StringRef header) {
   folder.put(name, bytes, bytes.size() + dataBytes(header));
 }
 
-/// Types and attributes stay in a context, so it is replaced now and then.
-mlir::MLIRContext &freshContext() {
-  constexpr unsigned inputsPerContext = 100;
-  static std::unique_ptr<mlir::MLIRContext> context;
-  static unsigned inputs = 0;
-  if (!context || ++inputs == inputsPerContext) {
-    context = std::make_unique<mlir::MLIRContext>(
-        mlir::MLIRContext::Threading::DISABLED);
-    inputs = 0;
-  }
-  return *context;
-}
-
 /// What an importer writes is a model, with the tensors that it found.
 void readAgain(const std::string &text, const Folder &folder) {
   SourceManager sources;
@@ -107,7 +95,7 @@ void readAgain(const std::string &text, const Folder &folder) {
   std::unique_ptr<ast::File> file =
       parseBuffer(folder.path + "/imported.moe", text, sources, diagnostics);
   require(file != nullptr, "an imported text can be parsed", text);
-  mlir::MLIRContext &context = freshContext();
+  mlir::MLIRContext &context = freshContext(/*inputsPerContext=*/100);
   std::string words;
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &d) {
     words += d.str() + '\n';

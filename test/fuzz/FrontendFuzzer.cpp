@@ -9,6 +9,7 @@
 #include "frontend/AstPrinter.h"
 #include "frontend/Frontend.h"
 #include "frontend/IRGen.h"
+#include "test/fuzz/FreshContext.h"
 #include "test/fuzz/Require.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -42,19 +43,6 @@ struct Parsed {
   std::unique_ptr<ast::File> file;
 };
 
-/// Types and attributes stay in a context, so it is replaced now and then.
-mlir::MLIRContext &freshContext() {
-  constexpr unsigned inputsPerContext = 500;
-  static std::unique_ptr<mlir::MLIRContext> context;
-  static unsigned inputs = 0;
-  if (!context || ++inputs == inputsPerContext) {
-    context = std::make_unique<mlir::MLIRContext>(
-        mlir::MLIRContext::Threading::DISABLED);
-    inputs = 0;
-  }
-  return *context;
-}
-
 void printAndParse(const ast::File &file) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -74,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   printAndParse(*parsed.file);
 
-  mlir::MLIRContext &context = freshContext();
+  mlir::MLIRContext &context = freshContext(/*inputsPerContext=*/500);
   std::string words;
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &d) {
     words += d.str() + '\n';

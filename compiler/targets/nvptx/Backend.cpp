@@ -40,17 +40,18 @@ Value nvptx::rowPointer(CodeBuilder &b, const KernelRequest &request,
 
 Value nvptx::expertPointer(CodeBuilder &b, const KernelArguments &arguments,
                            unsigned index, Value expert) {
-  Value ordinal = b.widen(
-      b.load(arguments.ordinals[index], expert, b.getI32Type()));
-  Value place = b.create<LLVM::GEPOp>(
-      b.ptrType(), b.ptrType(), arguments.pointers[index],
-      ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(ordinal)});
+  Value ordinal =
+      b.widen(b.load(arguments.ordinals[index], expert, b.getI32Type()));
+  Value place =
+      b.create<LLVM::GEPOp>(b.ptrType(), b.ptrType(), arguments.pointers[index],
+                            ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(ordinal)});
   return b.load(place, b.ptrType());
 }
 
 void nvptx::remarkPlainUnits(const KernelRequest &request, StringRef reason) {
   request.op->emitRemark("level ")
-      << request.level.name << " computes this without tensor cores: " << reason;
+      << request.level.name
+      << " computes this without tensor cores: " << reason;
 }
 
 //===----------------------------------------------------------------------===//
@@ -127,9 +128,10 @@ private:
   SmallVector<IsaLevel> levels = createLevels();
 };
 
-/// Matrices of 16-bit numbers lie in groups of 8 columns by 64 rows: 8 x 8 pieces
-/// of 128 adjacent bytes, which ldmatrix and wgmma take as they are, and which a
-/// bulk copy brings as a whole. Everything else lies as for a processor.
+/// Matrices of 16-bit numbers lie in groups of 8 columns by 64 rows: 8 x 8
+/// pieces of 128 adjacent bytes, which ldmatrix and wgmma take as they are, and
+/// which a bulk copy brings as a whole. Everything else lies as for a
+/// processor.
 class NvTargetModel : public CpuTargetModel {
 public:
   bool isDevice() const override { return true; }

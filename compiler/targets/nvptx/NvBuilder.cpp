@@ -21,8 +21,8 @@ Value nvptx::intrinsic(CodeBuilder &b, StringRef name, Type result,
 
 /// A special register, as i64. Sizes are far below 2^31.
 static Value readRegister(CodeBuilder &b, StringRef name) {
-  return b.widen(nvptx::intrinsic(b, ("read.ptx.sreg." + name).str(),
-                                  b.getI32Type()));
+  return b.widen(
+      nvptx::intrinsic(b, ("read.ptx.sreg." + name).str(), b.getI32Type()));
 }
 
 static StringRef dimName(unsigned dim) {
@@ -93,7 +93,8 @@ Value nvptx::ballot(CodeBuilder &b, Value condition) {
 Value nvptx::sharedMemory(CodeBuilder &b) {
   constexpr unsigned kShared = 3;
   constexpr StringRef name = "moe_shared";
-  auto module = b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
+  auto module =
+      b.getInsertionBlock()->getParentOp()->getParentOfType<ModuleOp>();
   if (!module.lookupSymbol(name)) {
     OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
     LLVM::GlobalOp::create(top, module.getLoc(),

@@ -1,8 +1,8 @@
 //===- NvBuilder.h - Threads, warps and shared memory -----------*- C++ -*-===//
 //
-// What code of a device kernel needs beyond CodeBuilder. Everything is a call of
-// an `llvm.nvvm.*` intrinsic, never inline assembly, so that the emulator runs
-// the very code that becomes PTX (docs/rationale/gpu.md).
+// What code of a device kernel needs beyond CodeBuilder. Everything is a call
+// of an `llvm.nvvm.*` intrinsic, never inline assembly, so that the emulator
+// runs the very code that becomes PTX (docs/rationale/gpu.md).
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_NVBUILDER_H
@@ -54,7 +54,8 @@ Value sharedMemory(CodeBuilder &b);
 /// The same address as one of global memory: for pointers that were loaded, so
 /// that access does not go through the generic address space.
 Value asGlobal(CodeBuilder &b, Value pointer);
-/// The same address as one of shared memory: for instructions that take no other.
+/// The same address as one of shared memory: for instructions that take no
+/// other.
 Value asShared(CodeBuilder &b, Value pointer);
 
 /// `count` elements that are aligned to their size, at most 16 bytes.

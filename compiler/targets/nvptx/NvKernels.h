@@ -1,7 +1,7 @@
 //===- NvKernels.h - Kernels of NVIDIA devices ------------------*- C++ -*-===//
 //
-// One function per family says which launches an operation of `moex` becomes and
-// how their code is built; the frames are in kernels/, one file each.
+// One function per family says which launches an operation of `moex` becomes
+// and how their code is built; the frames are in kernels/, one file each.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_NVKERNELS_H
@@ -29,7 +29,7 @@ using target::DeviceGrid;
 DeviceGrid lineGrid(CodeBuilder &host, Value blocks);
 /// One thread per element of rows x `perRow`, `threads` to a block.
 DeviceGrid elementGrid(CodeBuilder &host, Value rows, int64_t perRow,
-                               int64_t threads);
+                       int64_t threads);
 
 /// Address of row `row` of operand `index`.
 Value rowPointer(CodeBuilder &b, const KernelRequest &request,
@@ -42,19 +42,19 @@ Value expertPointer(CodeBuilder &b, const KernelArguments &arguments,
 struct SegmentTile {
   Value isThere, expert, row, rows;
 };
-/// Tile `tile` of all tiles of `tileRows` rows, segment after segment; it is not
-/// there when there are fewer. Every warp finds it by itself; all its lanes take
-/// part. `segments` are the offsets of `count` segments; those of at most
+/// Tile `tile` of all tiles of `tileRows` rows, segment after segment; it is
+/// not there when there are fewer. Every warp finds it by itself; all its lanes
+/// take part. `segments` are the offsets of `count` segments; those of at most
 /// `fewRows` rows, and of more than `mostRows`, an i32, have no tiles.
 SegmentTile findSegmentTile(CodeBuilder &b, Value segments, Value count,
-                            int64_t tileRows, Value tile,
-                            int64_t fewRows = 0, Value mostRows = {});
+                            int64_t tileRows, Value tile, int64_t fewRows = 0,
+                            Value mostRows = {});
 /// As many tiles as `rows` rows in segments may need.
 Value countSegmentTiles(CodeBuilder &host, Value rows, int64_t experts,
                         int64_t tileRows);
 
-/// What one output of a product becomes, before it is rounded to the out's type:
-/// biases, the epilogue. `sums` has one f32 per weight.
+/// What one output of a product becomes, before it is rounded to the out's
+/// type: biases, the epilogue. `sums` has one f32 per weight.
 mlir::FailureOr<Value> buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
                                      const KernelRequest &request,
                                      llvm::ArrayRef<Value> sums,
@@ -68,13 +68,11 @@ mlir::FailureOr<Launches> routeSortLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> planLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> limitSlotsLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> exportRoutingLaunches(const KernelRequest &request);
-mlir::FailureOr<Launches>
-routingOperandLaunches(const KernelRequest &request);
+mlir::FailureOr<Launches> routingOperandLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> combineRowsLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> lookupLaunches(const KernelRequest &request);
 mlir::FailureOr<Launches> stateAppendLaunches(const KernelRequest &request);
-mlir::FailureOr<Launches>
-sequenceLengthsLaunches(const KernelRequest &request);
+mlir::FailureOr<Launches> sequenceLengthsLaunches(const KernelRequest &request);
 /// Tells the user that an operation is computed on plain units, which is many
 /// times slower, and why.
 void remarkPlainUnits(const KernelRequest &request, llvm::StringRef reason);

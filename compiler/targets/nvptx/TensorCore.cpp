@@ -78,8 +78,7 @@ Value nvptx::packBf16(CodeBuilder &b, Value low, Value high) {
 Value nvptx::packPair(CodeBuilder &b, Value low, Value high, Type element) {
   if (element.isBF16())
     return packBf16(b, low, high);
-  Value pair =
-      intrinsic(b, "ff2f16x2.rn", b.vectorOf(element, 2), {high, low});
+  Value pair = intrinsic(b, "ff2f16x2.rn", b.vectorOf(element, 2), {high, low});
   return b.create<LLVM::BitcastOp>(b.getI32Type(), pair);
 }
 

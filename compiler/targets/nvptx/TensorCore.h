@@ -1,7 +1,7 @@
 //===- TensorCore.h - Asynchronous copies, matrix fragments -----*- C++ -*-===//
 //
-// The instructions that matrix products are made of: those of sm_80, and wgmma of
-// sm_90a. Pointers are generic, as everywhere in CodeBuilder.
+// The instructions that matrix products are made of: those of sm_80, and wgmma
+// of sm_90a. Pointers are generic, as everywhere in CodeBuilder.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_TENSORCORE_H
@@ -36,11 +36,10 @@ CodeBuilder::Values multiplyTiles(CodeBuilder &b, mlir::ValueRange a,
                                   mlir::ValueRange pair, mlir::ValueRange c,
                                   Type element = {});
 
-/// The same of 32 8-bit integers: pairs of columns are four columns of bytes, and
-/// sums are exact.
+/// The same of 32 8-bit integers: pairs of columns are four columns of bytes,
+/// and sums are exact.
 CodeBuilder::Values multiplyIntegers(CodeBuilder &b, mlir::ValueRange a,
-                                     mlir::ValueRange pair,
-                                     mlir::ValueRange c);
+                                     mlir::ValueRange pair, mlir::ValueRange c);
 
 /// Makes what this thread wrote to shared memory visible to wgmma, once a
 /// barrier has followed.
@@ -61,8 +60,8 @@ Value describeMatrix(CodeBuilder &b, Value shared, const MatrixPlace &place);
 /// Sums of a warpgroup's 64 rows and `columns` columns: a struct of f32, all 0.
 /// Lanes hold those of 8 adjacent columns as in multiplyTiles().
 Value zeroSums(CodeBuilder &b, int64_t columns);
-/// Starts sums + a * b over 16 indices of `element` (wgmma). What it returns may
-/// only be given to another one, or to waitSums().
+/// Starts sums + a * b over 16 indices of `element` (wgmma). What it returns
+/// may only be given to another one, or to waitSums().
 Value multiplyAsync(CodeBuilder &b, Value sums, Value a, Value right,
                     int64_t columns, Type element = {});
 /// Before the first wgmma of a group, and after its last.

@@ -34,8 +34,8 @@ public:
   int64_t getTableBytes() const;
   /// Fills it; a barrier has to follow.
   void fillTable(CodeBuilder &b, Value thread, Value table) const;
-  /// The codes of 16 numbers of `row`, from `column`, a multiple of 16, on, of an
-  /// integer format; and their integers, a byte each, as four words.
+  /// The codes of 16 numbers of `row`, from `column`, a multiple of 16, on, of
+  /// an integer format; and their integers, a byte each, as four words.
   CodeBuilder::Values loadCodes(CodeBuilder &b, Value matrix, Value row,
                                 Value column) const;
   Value decodeCodes(CodeBuilder &b, mlir::ValueRange words) const;

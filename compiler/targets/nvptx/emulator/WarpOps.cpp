@@ -211,8 +211,8 @@ void executeActiveMask(Thread &thread, const Site &site, char *buffer) {
 
 /// setmaxnreg. How many registers a thread begins with is ptxas's to say, and
 /// which counts there are LLVM's. What is checked is that warps have as many to
-/// give, and that all together can have what they ask for: warps exchange what a
-/// block of its size can have had at the start.
+/// give, and that all together can have what they ask for: warps exchange what
+/// a block of its size can have had at the start.
 void executeSetRegisters(Warp &warp, const Site &site, uint32_t) {
   bool grows = site.op->parameters[0];
   auto count = warp.getOperand<uint32_t>(site, 0, 0);

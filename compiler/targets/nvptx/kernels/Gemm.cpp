@@ -1,7 +1,7 @@
 //===- Gemm.cpp - Matrix products for any operands ------------------------===//
 //
-// The product that works for every format, type and shape, on f32 units: tiles of
-// 16 rows by 64 columns, staged through shared memory in steps of 32 of the
+// The product that works for every format, type and shape, on f32 units: tiles
+// of 16 rows by 64 columns, staged through shared memory in steps of 32 of the
 // contraction index. One ascending chain of fused multiply-adds per output, as
 // contract 4.1 says; tensor-core frames take over where they apply.
 //
@@ -93,10 +93,9 @@ static std::pair<Value, Value> findIndices(moex::GroupedGemmOp op,
 // Segments
 //===----------------------------------------------------------------------===//
 
-SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
-                                   Value count, int64_t tileRows,
-                                   Value tile, int64_t fewRows,
-                                   Value mostRows) {
+SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments, Value count,
+                                   int64_t tileRows, Value tile,
+                                   int64_t fewRows, Value mostRows) {
   Type i32 = b.getI32Type();
   Value lane = laneId(b);
   Value wanted = b.create<arith::TruncIOp>(i32, tile);
@@ -104,8 +103,7 @@ SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
   // A warp looks at 32 segments at a time. At most one lane finds the tile in
   // its segment; then the sum over the lanes is what it found.
   CodeBuilder::Values found = b.loop(
-      b.i64(0), count, b.i64(kWarp),
-      ValueRange{zero, zero, zero, zero},
+      b.i64(0), count, b.i64(kWarp), ValueRange{zero, zero, zero, zero},
       [&](Value base, ValueRange carried) -> CodeBuilder::Values {
         Value expert = b.add(base, lane);
         Value isThere = b.lessThan(expert, count);
@@ -117,13 +115,12 @@ SegmentTile nvptx::findSegmentTile(CodeBuilder &b, Value segments,
           rows = b.select(b.lessThan(b.i32(fewRows), rows), rows, zero);
         if (mostRows)
           rows = b.select(b.lessThan(mostRows, rows), zero, rows);
-        Value tiles = b.div(b.add(rows, b.i32(tileRows - 1)),
-                            b.i32(tileRows));
+        Value tiles = b.div(b.add(rows, b.i32(tileRows - 1)), b.i32(tileRows));
         Value end = tiles;
         for (int64_t delta = 1; delta < kWarp; delta *= 2) {
           Value other = shuffleUp(b, end, delta);
-          Value isAbove = b.compare(arith::CmpIPredicate::sge, lane,
-                                    b.i64(delta));
+          Value isAbove =
+              b.compare(arith::CmpIPredicate::sge, lane, b.i64(delta));
           end = b.add(end, b.select(isAbove, other, zero));
         }
         Value start = b.add(carried[0], b.sub(end, tiles));
@@ -187,8 +184,8 @@ LogicalResult GemmBuilder::buildTiles() {
   SegmentTile place = findSegmentTile(b, segments, b.i64(experts), kRows, tile);
   b.ifThen(place.isThere, [&] {
     for (int64_t i = 0; i < numWeights; ++i)
-      matrices.push_back(asGlobal(
-          b, expertPointer(b, arguments, 1 + i, place.expert)));
+      matrices.push_back(
+          asGlobal(b, expertPointer(b, arguments, 1 + i, place.expert)));
     for (size_t i = 0; i < op.getBiases().size(); ++i)
       biases.push_back(asGlobal(
           b, expertPointer(b, arguments, 1 + numWeights + i, place.expert)));
@@ -213,40 +210,40 @@ void GemmBuilder::buildTile(Value row, Value rows) {
     // Products of a group are summed by themselves, then scaled.
     int64_t group = reader.getGroup();
     Value zero = b.constant(b.getF32Type(), 0.0);
-    sums = b.loop(
-        b.i64(0), b.i64(depth), b.i64(group), sums,
-        [&](Value start, ValueRange totals) -> CodeBuilder::Values {
-          roundGroup(row, rows, start);
-          CodeBuilder::Values inner(totals.size(), zero);
-          inner = b.loop(b.i64(0), b.i64(group), b.i64(kDepth), inner,
-                         [&](Value offset, ValueRange carried) {
-                           Value place = b.add(start, offset);
-                           syncBlock(b);
-                           stageRows(row, rows, place);
-                           stageWeights(place);
-                           syncBlock(b);
-                           return multiply(carried);
-                         });
-          Value column = b.add(firstColumn, b.rem(thread, kColumns));
-          Value firstRow = b.mul(b.div(thread, kColumns), kThreadRows);
-          CodeBuilder::Values next;
-          for (int64_t i = 0; i < numWeights; ++i) {
-            Value weightScale = reader.loadScale(
-                b, matrices[i], b.min(column, b.i64(width - 1)), start);
-            for (int64_t r = 0; r < kThreadRows; ++r) {
-              Value scale = b.load(
-                  stagedScales, b.add(b.mul(b.add(firstRow, r), 2), 1),
-                  b.getF32Type());
-              int64_t index = i * kThreadRows + r;
-              Value both = b.create<arith::MulFOp>(weightScale, scale);
-              next.push_back(b.mulAdd(inner[index], both, totals[index],
-                                      /*fused=*/true));
-            }
-          }
-          // Scales are overwritten by the next group.
-          syncBlock(b);
-          return next;
-        });
+    sums =
+        b.loop(b.i64(0), b.i64(depth), b.i64(group), sums,
+               [&](Value start, ValueRange totals) -> CodeBuilder::Values {
+                 roundGroup(row, rows, start);
+                 CodeBuilder::Values inner(totals.size(), zero);
+                 inner = b.loop(b.i64(0), b.i64(group), b.i64(kDepth), inner,
+                                [&](Value offset, ValueRange carried) {
+                                  Value place = b.add(start, offset);
+                                  syncBlock(b);
+                                  stageRows(row, rows, place);
+                                  stageWeights(place);
+                                  syncBlock(b);
+                                  return multiply(carried);
+                                });
+                 Value column = b.add(firstColumn, b.rem(thread, kColumns));
+                 Value firstRow = b.mul(b.div(thread, kColumns), kThreadRows);
+                 CodeBuilder::Values next;
+                 for (int64_t i = 0; i < numWeights; ++i) {
+                   Value weightScale = reader.loadScale(
+                       b, matrices[i], b.min(column, b.i64(width - 1)), start);
+                   for (int64_t r = 0; r < kThreadRows; ++r) {
+                     Value scale = b.load(
+                         stagedScales, b.add(b.mul(b.add(firstRow, r), 2), 1),
+                         b.getF32Type());
+                     int64_t index = i * kThreadRows + r;
+                     Value both = b.create<arith::MulFOp>(weightScale, scale);
+                     next.push_back(b.mulAdd(inner[index], both, totals[index],
+                                             /*fused=*/true));
+                   }
+                 }
+                 // Scales are overwritten by the next group.
+                 syncBlock(b);
+                 return next;
+               });
   }
   Value column = b.add(firstColumn, b.rem(thread, kColumns));
   Value firstRow = b.mul(b.div(thread, kColumns), kThreadRows);
@@ -270,8 +267,8 @@ Value GemmBuilder::loadX(Value row, Value column) {
   return b.toF32(b.load(pointer, column, request.operands[0].getElementType()));
 }
 
-/// The factor by which elements of a group become integers, and their scale, per
-/// row of the tile: as compiler/targets/generic/GroupTile.cpp.
+/// The factor by which elements of a group become integers, and their scale,
+/// per row of the tile: as compiler/targets/generic/GroupTile.cpp.
 void GemmBuilder::roundGroup(Value row, Value rows, Value start) {
   Type f32 = b.getF32Type();
   Value lane = laneId(b), zero = b.constant(f32, 0.0);
@@ -280,15 +277,15 @@ void GemmBuilder::roundGroup(Value row, Value rows, Value start) {
   b.loop(warpId(b), b.i64(kRows), warps, [&](Value r) {
     Value isThere = b.lessThan(r, rows);
     Value safe = b.add(row, b.select(isThere, r, b.i64(0)));
-    Value largest = b.loop(
-        b.add(start, lane), end, b.i64(kWarp), ValueRange{zero},
-        [&](Value column, ValueRange carried) -> CodeBuilder::Values {
-          Value x = b.create<math::AbsFOp>(loadX(safe, column));
-          return {b.create<arith::MaximumFOp>(carried[0], x)};
-        })[0];
+    Value largest =
+        b.loop(b.add(start, lane), end, b.i64(kWarp), ValueRange{zero},
+               [&](Value column, ValueRange carried) -> CodeBuilder::Values {
+                 Value x = b.create<math::AbsFOp>(loadX(safe, column));
+                 return {b.create<arith::MaximumFOp>(carried[0], x)};
+               })[0];
     for (int64_t mask = kWarp / 2; mask > 0; mask /= 2)
-      largest = b.create<arith::MaximumFOp>(largest,
-                                            shuffleXor(b, largest, mask));
+      largest =
+          b.create<arith::MaximumFOp>(largest, shuffleXor(b, largest, mask));
     Value range = b.constant(f32, 127.0);
     Value scale = b.create<arith::DivFOp>(largest, range);
     Value isZero =
@@ -308,8 +305,8 @@ void GemmBuilder::stageRows(Value row, Value rows, Value start) {
   b.loop(thread, b.i64(kRows * kDepth), kThreads, [&](Value i) {
     Value r = b.div(i, kDepth), k = b.rem(i, kDepth);
     Value column = b.add(start, k);
-    Value isThere = b.create<arith::AndIOp>(
-        b.lessThan(r, rows), b.lessThan(column, b.i64(depth)));
+    Value isThere = b.create<arith::AndIOp>(b.lessThan(r, rows),
+                                            b.lessThan(column, b.i64(depth)));
     Value x = b.choose(
         isThere,
         [&]() -> CodeBuilder::Values {
@@ -320,10 +317,10 @@ void GemmBuilder::stageRows(Value row, Value rows, Value start) {
           value = b.create<arith::MulFOp>(value, factor);
           // Adding 1.5 * 2^23 and taking it away rounds to nearest even.
           Value shift = b.constant(b.getF32Type(), 12582912.0);
-          value = b.create<arith::SubFOp>(
-              b.create<arith::AddFOp>(value, shift), shift);
-          Value isNumber = b.create<arith::CmpFOp>(arith::CmpFPredicate::ORD,
-                                                   value, value);
+          value = b.create<arith::SubFOp>(b.create<arith::AddFOp>(value, shift),
+                                          shift);
+          Value isNumber =
+              b.create<arith::CmpFOp>(arith::CmpFPredicate::ORD, value, value);
           return {b.select(isNumber, value, zero)};
         },
         [&]() -> CodeBuilder::Values { return {zero}; })[0];
@@ -338,8 +335,8 @@ void GemmBuilder::stageWeights(Value start) {
       // Neighbouring threads read neighbouring codes.
       auto [c, k] = reader.spread(b, i, kColumns, kDepth);
       Value column = b.add(firstColumn, c), place = b.add(start, k);
-      Value isThere = b.create<arith::AndIOp>(
-          b.lessThan(column, b.i64(width)), b.lessThan(place, b.i64(depth)));
+      Value isThere = b.create<arith::AndIOp>(b.lessThan(column, b.i64(width)),
+                                              b.lessThan(place, b.i64(depth)));
       Value x = b.choose(
           isThere,
           [&]() -> CodeBuilder::Values {
@@ -354,30 +351,27 @@ CodeBuilder::Values GemmBuilder::multiply(ValueRange sums) {
   Value column = b.rem(thread, kColumns);
   Value firstRow = b.mul(b.div(thread, kColumns), kThreadRows);
   Type f32 = b.getF32Type();
-  return b.loop(b.i64(0), b.i64(kDepth), b.i64(1), sums,
-                [&](Value k, ValueRange carried) {
-                  SmallVector<Value> xs;
-                  for (int64_t r = 0; r < kThreadRows; ++r)
-                    xs.push_back(b.load(
-                        stagedX,
-                        b.add(b.mul(b.add(firstRow, r), kStride), k), f32));
-                  CodeBuilder::Values next;
-                  for (int64_t w = 0; w < numWeights; ++w) {
-                    Value weight = b.load(
-                        stagedWeights[w], b.add(b.mul(column, kStride), k),
-                        f32);
-                    for (int64_t r = 0; r < kThreadRows; ++r)
-                      next.push_back(b.mulAdd(xs[r], weight,
-                                              carried[w * kThreadRows + r],
-                                              /*fused=*/true));
-                  }
-                  return next;
-                });
+  return b.loop(
+      b.i64(0), b.i64(kDepth), b.i64(1), sums,
+      [&](Value k, ValueRange carried) {
+        SmallVector<Value> xs;
+        for (int64_t r = 0; r < kThreadRows; ++r)
+          xs.push_back(b.load(
+              stagedX, b.add(b.mul(b.add(firstRow, r), kStride), k), f32));
+        CodeBuilder::Values next;
+        for (int64_t w = 0; w < numWeights; ++w) {
+          Value weight =
+              b.load(stagedWeights[w], b.add(b.mul(column, kStride), k), f32);
+          for (int64_t r = 0; r < kThreadRows; ++r)
+            next.push_back(b.mulAdd(xs[r], weight, carried[w * kThreadRows + r],
+                                    /*fused=*/true));
+        }
+        return next;
+      });
 }
 
 void GemmBuilder::finish(Value row, Value column, ArrayRef<Value> sums) {
-  FailureOr<Value> result =
-      buildEpilogue(b, op, request, sums, biases, column);
+  FailureOr<Value> result = buildEpilogue(b, op, request, sums, biases, column);
   if (failed(result)) {
     status = failure();
     return;
@@ -394,8 +388,8 @@ FailureOr<Value> nvptx::buildEpilogue(CodeBuilder &b, moex::GroupedGemmOp op,
   SmallVector<Value> values(sums);
   for (auto [i, bias] : llvm::enumerate(biases)) {
     Type type = request.operands[1 + sums.size() + i].getElementType();
-    values[i] = b.create<arith::AddFOp>(
-        values[i], b.toF32(b.load(bias, column, type)));
+    values[i] =
+        b.create<arith::AddFOp>(values[i], b.toF32(b.load(bias, column, type)));
   }
   Value result = values[0];
   if (!op.getEpilogue().empty()) {
@@ -422,14 +416,14 @@ LogicalResult GemmBuilder::buildHeads() {
   matrices.push_back(arguments.pointers[1]);
   b.ifThen(b.lessThan(row, arguments.rows), [&] {
     Value first = b.mul(b.div(column, headWidth), depth);
-    Value sum = b.loop(
-        b.i64(0), b.i64(depth), b.i64(1),
-        ValueRange{b.constant(b.getF32Type(), 0.0)},
-        [&](Value k, ValueRange carried) -> CodeBuilder::Values {
-          Value x = rounded(loadX(row, b.add(first, k)));
-          Value weight = reader.load(b, matrices[0], column, k);
-          return {b.mulAdd(x, weight, carried[0], /*fused=*/true)};
-        })[0];
+    Value sum =
+        b.loop(b.i64(0), b.i64(depth), b.i64(1),
+               ValueRange{b.constant(b.getF32Type(), 0.0)},
+               [&](Value k, ValueRange carried) -> CodeBuilder::Values {
+                 Value x = rounded(loadX(row, b.add(first, k)));
+                 Value weight = reader.load(b, matrices[0], column, k);
+                 return {b.mulAdd(x, weight, carried[0], /*fused=*/true)};
+               })[0];
     finish(row, column, sum);
   });
   return status;

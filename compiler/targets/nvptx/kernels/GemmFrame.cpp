@@ -90,6 +90,26 @@ void GemmFrame::storePair(Value row, Value column, ArrayRef<Values> sums,
   });
 }
 
+void GemmFrame::storeSums(const WarpSums &layout, ValueRange sums, Value lane,
+                          Value row, Value inTile, Value rows, Value column,
+                          Value end) {
+  Value g = b.div(lane, 4), t = b.rem(lane, 4);
+  column = b.add(column, b.mul(t, 2));
+  for (int64_t m = 0; m < layout.rowTiles; ++m)
+    for (int64_t half : {0, 1}) {
+      Value mine = b.add(inTile, b.add(g, m * 16 + half * 8));
+      b.ifThen(b.lessThan(mine, rows), [&] {
+        for (int64_t n = 0; n < layout.pieces; ++n) {
+          SmallVector<Values> run(numWeights);
+          for (int64_t w = 0; w < numWeights; ++w)
+            for (int64_t i : {0, 1})
+              run[w].push_back(sums[layout.getPlace(w, m, n) + half * 2 + i]);
+          storePair(b.add(row, mine), b.add(column, n * 8), run, end);
+        }
+      });
+    }
+}
+
 bool nvptx::canCopyWeights(const KernelRequest &request) {
   auto op = cast<moex::GroupedGemmOp>(request.op);
   Attribute layout = moeq::RowBlocksLayoutAttr::get(

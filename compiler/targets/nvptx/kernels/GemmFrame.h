@@ -44,6 +44,20 @@ protected:
   /// `column`. sums[w] are those of weight w.
   Value buildOutput(llvm::ArrayRef<Values> sums, int64_t i, Value column);
   Value outPointer(Value row, Value column);
+  /// The sums of a warp as mma.sync leaves them: pieces of 16 rows by 8 columns
+  /// side by side, of each weight.
+  struct WarpSums {
+    int64_t rowTiles, pieces;
+
+    /// The first of four sums of a product.
+    int64_t getPlace(int64_t weight, int64_t rowTile, int64_t piece) const {
+      return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
+    }
+  };
+  /// Stores what becomes of them. They begin at row `inTile` of a tile that
+  /// begins at `row` and has `rows`, and at `column`.
+  void storeSums(const WarpSums &layout, mlir::ValueRange sums, Value lane,
+                 Value row, Value inTile, Value rows, Value column, Value end);
   /// Stores two adjacent outputs of a row from `column`, which is even, on, as
   /// far as columns are below `end`.
   void storePair(Value row, Value column, llvm::ArrayRef<Values> sums,

@@ -62,8 +62,8 @@ public:
   IntegerGemm(const KernelRequest &request, const KernelArguments &arguments,
               CodeBuilder &b, const IntegerTile &tile)
       : GemmFrame(request, arguments, b), tile(tile), f32(b.getF32Type()),
-        i32(b.getI32Type()), rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece),
+        i32(b.getI32Type()), layout{tile.rows / tile.warpRows / 16,
+                                    tile.columns / tile.warpColumns / kPiece},
         reader(request.operands[1], depth, compute), group(reader.getGroup()),
         groups(tile.depth / group) {}
 
@@ -85,10 +85,6 @@ private:
   bool wideRows() const { return depth % 8 == 0; }
   int64_t getRowLoads() const {
     return wideRows() ? CodeBuilder::byteSize(xType) : kChunk;
-  }
-  /// The first of four totals of a product.
-  int64_t getTotal(int64_t weight, int64_t rowTile, int64_t piece) const {
-    return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
   }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value bytesFrom(Value pointer, Value offset) {
@@ -113,7 +109,7 @@ private:
 
   const IntegerTile &tile;
   Type f32, i32;
-  int64_t rowTiles, pieces;
+  const WarpSums layout;
   WeightReader reader;
   /// Indices of a group, and groups of a stage.
   int64_t group, groups;
@@ -315,8 +311,8 @@ void IntegerGemm::store(ArrayRef<Value> loaded, Value slot) {
 
 CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
   Values next(totals.begin(), totals.end());
-  Value firstRow = b.mul(b.rem(warp, tile.warpRows), rowTiles * 16);
-  Value firstPiece = b.mul(b.div(warp, tile.warpRows), pieces * kPiece);
+  Value firstRow = b.mul(b.rem(warp, tile.warpRows), layout.rowTiles * 16);
+  Value firstPiece = b.mul(b.div(warp, tile.warpRows), layout.pieces * kPiece);
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
   // Matrices as for bf16: a chunk is a row of one, of 16 integers.
   Value row = b.add(firstRow, b.rem(lane, 16));
@@ -327,9 +323,9 @@ CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), kChunk));
   Value shift = b.constant(f32, kShift);
   for (int64_t part = 0; part < groups; ++part) {
-    SmallVector<SmallVector<Values>> a(rowTiles);
+    SmallVector<SmallVector<Values>> a(layout.rowTiles);
     SmallVector<Value> rowScales;
-    for (int64_t m = 0; m < rowTiles; ++m) {
+    for (int64_t m = 0; m < layout.rowTiles; ++m) {
       for (int64_t k = part * group; k < (part + 1) * group; k += kIndices) {
         Value chunk = b.add(b.div(lane, 16), k / kChunk);
         a[m].push_back(loadMatrices(
@@ -341,7 +337,7 @@ CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
             f32));
     }
     for (int64_t w = 0; w < numWeights; ++w)
-      for (int64_t n = 0; n < pieces; n += 2) {
+      for (int64_t n = 0; n < layout.pieces; n += 2) {
         SmallVector<Values> right;
         for (int64_t k = part * group; k < (part + 1) * group; k += kIndices)
           right.push_back(loadMatrices(
@@ -353,7 +349,7 @@ CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
           Value place =
               b.add(b.add(firstPiece, b.mul(t, 2)), (n + half) * kPiece);
           Value scales = loadWide(b, weightScale(slot, w, place, part), f32, 2);
-          for (int64_t m = 0; m < rowTiles; ++m) {
+          for (int64_t m = 0; m < layout.rowTiles; ++m) {
             Values sums(4, b.i32(kShiftBits));
             for (auto [left, pair] : llvm::zip(a[m], right))
               sums = multiplyIntegers(
@@ -363,7 +359,7 @@ CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
                   b.create<arith::BitcastOp>(f32, sums[i]), shift);
               Value scale = b.create<arith::MulFOp>(b.extract(scales, i % 2),
                                                     rowScales[2 * m + i / 2]);
-              Value &total = next[getTotal(w, m, n + half) + i];
+              Value &total = next[layout.getPlace(w, m, n + half) + i];
               total = b.mulAdd(sum, scale, total, /*fused=*/true);
             }
           }
@@ -375,25 +371,10 @@ CodeBuilder::Values IntegerGemm::multiply(Value slot, ValueRange totals) {
 
 void IntegerGemm::finish(Value row, ValueRange totals) {
   Value warpRow = b.rem(warp, tile.warpRows);
-  Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  Value column =
-      b.add(firstColumn, b.mul(b.div(warp, tile.warpRows), pieces * kPiece));
-  column = b.add(column, b.mul(t, 2));
-  for (int64_t m = 0; m < rowTiles; ++m)
-    for (int64_t half : {0, 1}) {
-      Value inTile =
-          b.add(b.mul(warpRow, rowTiles * 16), b.add(g, m * 16 + half * 8));
-      b.ifThen(b.lessThan(inTile, rows), [&] {
-        for (int64_t n = 0; n < pieces; ++n) {
-          SmallVector<Values> run(numWeights);
-          for (int64_t w = 0; w < numWeights; ++w)
-            for (int64_t i : {0, 1})
-              run[w].push_back(totals[getTotal(w, m, n) + half * 2 + i]);
-          storePair(b.add(row, inTile), b.add(column, n * kPiece), run,
-                   endColumn);
-        }
-      });
-    }
+  Value column = b.add(
+      firstColumn, b.mul(b.div(warp, tile.warpRows), layout.pieces * kPiece));
+  storeSums(layout, totals, lane, row, b.mul(warpRow, layout.rowTiles * 16),
+            rows, column, endColumn);
 }
 
 //===----------------------------------------------------------------------===//
@@ -404,7 +385,8 @@ void IntegerGemm::buildTile(Value row) {
   prepare(row);
   int64_t stageBytes = tile.getStageBytes(numWeights, group);
   Values init = {b.i64(0), b.i64(stageBytes)};
-  init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
+  init.append(numWeights * layout.rowTiles * layout.pieces * 4,
+              b.constant(f32, 0.0));
   store(load(b.i64(0)), shared);
   Values results = b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
                           [&](Value index, ValueRange carried) -> Values {

@@ -12,7 +12,8 @@
 // 16 rows, a warp has a quarter of the keys for the scores and a quarter of the
 // columns of the values; copies run further ahead, since reading is all that
 // costs. Long sequences are divided among several blocks of `few`, whose sums
-// `merge` adds. A step is a block of keys, or half of one where memory is short.
+// `merge` adds. A step is a block of keys, or half of one where memory is
+// short.
 //
 //===----------------------------------------------------------------------===//
 #ifndef MOEC_COMPILER_TARGETS_NVPTX_KERNELS_MMAATTENTION_H

@@ -8,20 +8,20 @@
 //
 // Weights of 16 bits lie in #moeq.row_blocks<64, 8>: per 64 columns of out, 16
 // bytes for each column and eight contraction indices, which is a row of what
-// ldmatrix loads. So rows of weights are copied as they lie, and read without conflicts
-// of banks. All other weights, plain or with scales, go through registers like
-// rows of f32: read before the products of a stage, they are rounded to what
-// products are made of, bf16 or f16, and stored behind them.
+// ldmatrix loads. So rows of weights are copied as they lie, and read without
+// conflicts of banks. All other weights, plain or with scales, go through
+// registers like rows of f32: read before the products of a stage, they are
+// rounded to what products are made of, bf16 or f16, and stored behind them.
 //
 // Few rows (decode) are a matter of reading weights: tiles are narrow, so that
 // there are many, and the warps of a block divide each stage's indices; their
 // sums are added in ascending order of the warps.
 //
-// On sm_90a what can be copied as it lies goes to warps with roles (TcGemm.cpp),
-// but for few rows. Many rows of the rest go to wgmma, which reads both operands
-// from shared memory: rows with 128-byte swizzle, weights as they lie. Its products
-// of one stage run while the stage after the next is copied; a second block of the
-// multiprocessor fills the pause between stages.
+// On sm_90a what can be copied as it lies goes to warps with roles
+// (TcGemm.cpp), but for few rows. Many rows of the rest go to wgmma, which
+// reads both operands from shared memory: rows with 128-byte swizzle, weights
+// as they lie. Its products of one stage run while the stage after the next is
+// copied; a second block of the multiprocessor fills the pause between stages.
 //
 //===----------------------------------------------------------------------===//
 #include "compiler/targets/nvptx/NvKernels.h"
@@ -78,9 +78,9 @@ public:
   MmaGemm(const KernelRequest &request, const KernelArguments &arguments,
           CodeBuilder &b, const MmaTile &tile)
       : GemmFrame(request, arguments, b), tile(tile),
-        rowTiles(tile.rows / tile.warpRows / 16),
-        pieces(tile.columns / tile.warpColumns / kPiece), f32(b.getF32Type()),
-        reader(request.operands[1], depth, compute) {}
+        layout{tile.rows / tile.warpRows / 16,
+               tile.columns / tile.warpColumns / kPiece},
+        f32(b.getF32Type()), reader(request.operands[1], depth, compute) {}
 
   LogicalResult build();
 
@@ -123,10 +123,6 @@ private:
           b.i32(i));
     return words;
   }
-  /// The first of four sums of a product.
-  int64_t getSum(int64_t weight, int64_t rowTile, int64_t piece) const {
-    return ((weight * rowTiles + rowTile) * pieces + piece) * 4;
-  }
   Value both(Value x, Value y) { return b.create<arith::AndIOp>(x, y); }
   Value bytesFrom(Value pointer, Value offset) {
     return b.element(pointer, offset, b.getI8Type());
@@ -141,7 +137,7 @@ private:
   }
 
   const MmaTile &tile;
-  int64_t rowTiles, pieces;
+  const WarpSums layout;
   Type f32;
   WeightReader reader;
   Value thread, lane, warp, rows, shared;
@@ -198,7 +194,8 @@ void MmaGemm::prepareWeights() {
     result.isThere = b.lessThan(column, endColumn);
     result.index = b.mul(unit, kUnitIndices);
     if (copiesWeights()) {
-      Value place = b.add(b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
+      Value place = b.add(
+          b.mul(b.div(column, kBlockColumns), depth / kUnitIndices), unit);
       place = b.add(b.mul(place, kBlockColumns), b.rem(column, kBlockColumns));
       result.from = bytesFrom(matrices[weight], b.mul(place, 16));
     } else {
@@ -235,8 +232,7 @@ void MmaGemm::storeWeights(ValueRange units, Value index, Value slot) {
   size_t count = units.size() / weightChunks.size();
   Value zero = b.constant(b.vectorOf(b.getI32Type(), 4), 0);
   for (auto [i, chunk] : llvm::enumerate(weightChunks)) {
-    Values numbers =
-        reader.decodeUnit(b, units.slice(i * count, count), table);
+    Values numbers = reader.decodeUnit(b, units.slice(i * count, count), table);
     Value isThere = both(chunk.isThere,
                          b.lessThan(b.add(index, chunk.index), b.i64(depth)));
     storeWide(b, b.select(isThere, packUnit(numbers), zero),
@@ -293,29 +289,30 @@ CodeBuilder::Values MmaGemm::multiply(Value slot, ValueRange sums) {
   Value warpColumn = b.rem(b.div(warp, tile.warpRows), tile.warpColumns);
   Value warpDepth = b.div(warp, tile.warpRows * tile.warpColumns);
   int64_t share = tile.depth / tile.warpDepth;
-  Value firstRow = b.add(b.mul(warpRow, rowTiles * 16), b.rem(lane, 16));
+  Value firstRow = b.add(b.mul(warpRow, layout.rowTiles * 16), b.rem(lane, 16));
   // Matrices: columns 0 .. 7 by indices 0 .. 7 and 8 .. 15, then columns 8
   // .. 15.
-  Value column = b.add(b.mul(warpColumn, pieces * kPiece),
+  Value column = b.add(b.mul(warpColumn, layout.pieces * kPiece),
                        b.add(b.mul(b.div(lane, 16), 8), b.rem(lane, 8)));
-  Value unit = b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
+  Value unit =
+      b.add(b.mul(warpDepth, share / kUnitIndices), b.rem(b.div(lane, 8), 2));
   Value weightBase =
       bytesFrom(slot, b.mul(b.add(b.mul(unit, tile.columns), column), 16));
   for (int64_t k = 0; k < share; k += kIndices) {
     SmallVector<Values> a;
     Value chunk = b.add(b.mul(warpDepth, share / kUnitIndices),
                         b.add(b.div(lane, 16), k / kUnitIndices));
-    for (int64_t m = 0; m < rowTiles; ++m)
+    for (int64_t m = 0; m < layout.rowTiles; ++m)
       a.push_back(loadMatrices(
           b, bytesFrom(slot, placeOf(b.add(firstRow, m * 16), chunk))));
     for (int64_t w = 0; w < numWeights; ++w)
-      for (int64_t n = 0; n < pieces; n += 2) {
+      for (int64_t n = 0; n < layout.pieces; n += 2) {
         int64_t offset = tile.getRowBytes() + w * tile.getWeightBytes() +
                          (k / kUnitIndices * tile.columns + n * kPiece) * 16;
         Values right = loadMatrices(b, b.field(weightBase, offset));
         for (int64_t half : {0, 1})
-          for (int64_t m = 0; m < rowTiles; ++m) {
-            auto *sum = next.begin() + getSum(w, m, n + half);
+          for (int64_t m = 0; m < layout.rowTiles; ++m) {
+            auto *sum = next.begin() + layout.getPlace(w, m, n + half);
             Values result = multiplyTiles(
                 b, a[m], ValueRange(ArrayRef(right).slice(half * 2, 2)),
                 ValueRange(ArrayRef(sum, 4)), compute);
@@ -342,8 +339,8 @@ void MmaGemm::multiplyAsyncStage(Value slot, MutableArrayRef<Value> sums) {
     for (int64_t w = 0; w < numWeights; ++w)
       sums[w] = multiplyAsync(
           b, sums[w], b.add(left, k * 2 / 16),
-          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16), tile.columns,
-          compute);
+          b.add(right[w], k / kUnitIndices * tile.columns * 16 / 16),
+          tile.columns, compute);
   commitProducts(b);
 }
 
@@ -373,8 +370,8 @@ void MmaGemm::storeStage(const Loaded &loaded, Value index, Value slot) {
     storeWeights(loaded.weights, index, slot);
 }
 
-/// Fills all stages but one. Returns the offsets of the stage that is multiplied
-/// first and of the one that is filled meanwhile.
+/// Fills all stages but one. Returns the offsets of the stage that is
+/// multiplied first and of the one that is filled meanwhile.
 CodeBuilder::Values MmaGemm::startRing() {
   int64_t stageBytes = tile.getStageBytes(numWeights);
   int64_t ahead = tile.stages - 1;
@@ -406,27 +403,27 @@ CodeBuilder::Values MmaGemm::walkAsync() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
   init.append(numWeights, zeroSums(b, tile.columns));
-  Values results = b.loop(
-      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-      [&](Value index, ValueRange carried) -> Values {
-        // On their way while products are waited for.
-        Value later = b.add(index, ahead * tile.depth);
-        Loaded loaded = loadStage(later);
-        // The products of the stage before have been made, by all warps after
-        // the barrier: it may be filled again.
-        Values next = {nextStage(carried[0]), nextStage(carried[1])};
-        for (Value sums : carried.drop_front(2))
-          next.push_back(waitSums(b, sums));
-        waitCopies(b, ahead - 1);
-        fenceShared(b);
-        syncBlock(b);
-        multiplyAsyncStage(bytesFrom(shared, carried[0]),
-                           MutableArrayRef(next).drop_front(2));
-        Value filled = bytesFrom(shared, carried[1]);
-        copyStage(later, filled);
-        storeStage(loaded, later, filled);
-        return next;
-      });
+  Values results =
+      b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+             [&](Value index, ValueRange carried) -> Values {
+               // On their way while products are waited for.
+               Value later = b.add(index, ahead * tile.depth);
+               Loaded loaded = loadStage(later);
+               // The products of the stage before have been made, by all warps
+               // after the barrier: it may be filled again.
+               Values next = {nextStage(carried[0]), nextStage(carried[1])};
+               for (Value sums : carried.drop_front(2))
+                 next.push_back(waitSums(b, sums));
+               waitCopies(b, ahead - 1);
+               fenceShared(b);
+               syncBlock(b);
+               multiplyAsyncStage(bytesFrom(shared, carried[0]),
+                                  MutableArrayRef(next).drop_front(2));
+               Value filled = bytesFrom(shared, carried[1]);
+               copyStage(later, filled);
+               storeStage(loaded, later, filled);
+               return next;
+             });
   Values sums;
   for (Value part : ArrayRef(results).drop_front(2))
     sums.append(unpackStruct(b, waitSums(b, part)));
@@ -438,23 +435,25 @@ CodeBuilder::Values MmaGemm::walkAsync() {
 CodeBuilder::Values MmaGemm::walk() {
   int64_t ahead = tile.stages - 1;
   Values init = startRing();
-  init.append(numWeights * rowTiles * pieces * 4, b.constant(f32, 0.0));
-  Values results = b.loop(
-      b.i64(0), b.i64(depth), b.i64(tile.depth), init,
-      [&](Value index, ValueRange carried) -> Values {
-        // The stage is there, and nobody reads the one to be filled any more.
-        waitCopies(b, ahead - 1);
-        syncBlock(b);
-        Value slot = bytesFrom(shared, carried[0]);
-        Value filled = bytesFrom(shared, carried[1]);
-        Value later = b.add(index, ahead * tile.depth);
-        copyStage(later, filled);
-        Loaded loaded = loadStage(later);
-        Values next = multiply(slot, carried.drop_front(2));
-        storeStage(loaded, later, filled);
-        next.insert(next.begin(), {nextStage(carried[0]), nextStage(carried[1])});
-        return next;
-      });
+  init.append(numWeights * layout.rowTiles * layout.pieces * 4,
+              b.constant(f32, 0.0));
+  Values results = b.loop(b.i64(0), b.i64(depth), b.i64(tile.depth), init,
+                          [&](Value index, ValueRange carried) -> Values {
+                            // The stage is there, and nobody reads the one to
+                            // be filled any more.
+                            waitCopies(b, ahead - 1);
+                            syncBlock(b);
+                            Value slot = bytesFrom(shared, carried[0]);
+                            Value filled = bytesFrom(shared, carried[1]);
+                            Value later = b.add(index, ahead * tile.depth);
+                            copyStage(later, filled);
+                            Loaded loaded = loadStage(later);
+                            Values next = multiply(slot, carried.drop_front(2));
+                            storeStage(loaded, later, filled);
+                            next.insert(next.begin(), {nextStage(carried[0]),
+                                                       nextStage(carried[1])});
+                            return next;
+                          });
   // Copies behind the last index, which wrote zeros.
   waitCopies(b, 0);
   return Values(ArrayRef(results).drop_front(2));
@@ -469,24 +468,9 @@ void MmaGemm::finish(Value row, ValueRange sums) {
     return addWarps(row, sums);
   Value warpRow = b.rem(warp, tile.warpRows);
   Value warpColumn = b.div(warp, tile.warpRows);
-  Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  Value column = b.add(firstColumn, b.mul(warpColumn, pieces * kPiece));
-  column = b.add(column, b.mul(t, 2));
-  for (int64_t m = 0; m < rowTiles; ++m)
-    for (int64_t half : {0, 1}) {
-      Value inTile =
-          b.add(b.mul(warpRow, rowTiles * 16), b.add(g, m * 16 + half * 8));
-      b.ifThen(b.lessThan(inTile, rows), [&] {
-        for (int64_t n = 0; n < pieces; ++n) {
-          SmallVector<Values> run(numWeights);
-          for (int64_t w = 0; w < numWeights; ++w)
-            for (int64_t i : {0, 1})
-              run[w].push_back(sums[getSum(w, m, n) + half * 2 + i]);
-          storePair(b.add(row, inTile), b.add(column, n * kPiece), run,
-                   endColumn);
-        }
-      });
-    }
+  Value column = b.add(firstColumn, b.mul(warpColumn, layout.pieces * kPiece));
+  storeSums(layout, sums, lane, row, b.mul(warpRow, layout.rowTiles * 16), rows,
+            column, endColumn);
 }
 
 /// Adds the sums of all warps through shared memory; each stores a part.
@@ -500,18 +484,18 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
   syncBlock(b);
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
   // Halves of products go round the warps.
-  int64_t runs = rowTiles * pieces * 2, warps = tile.warpDepth;
+  int64_t runs = layout.rowTiles * layout.pieces * 2, warps = tile.warpDepth;
   b.loop(warp, b.i64(runs), warps, [&](Value run) {
-    Value half = b.rem(run, 2), piece = b.rem(b.div(run, 2), pieces);
-    Value m = b.div(run, 2 * pieces);
+    Value half = b.rem(run, 2), piece = b.rem(b.div(run, 2), layout.pieces);
+    Value m = b.div(run, 2 * layout.pieces);
     Value inTile = b.add(b.mul(m, 16), b.add(g, b.mul(half, 8)));
     b.ifThen(b.lessThan(inTile, rows), [&] {
       SmallVector<Values> totals(numWeights);
       for (int64_t w = 0; w < numWeights; ++w)
         for (int64_t i : {0, 1}) {
-          // getSum() of values that are known at run time only.
-          Value place = b.add(b.mul(m, pieces), piece);
-          place = b.add(b.mul(place, 4), getSum(w, 0, 0) + i);
+          // WarpSums::getPlace() of values that are known at run time only.
+          Value place = b.add(b.mul(m, layout.pieces), piece);
+          place = b.add(b.mul(place, 4), layout.getPlace(w, 0, 0) + i);
           place = b.add(place, b.mul(half, 2));
           place = b.add(b.mul(place, kWarp), lane);
           Value total = b.load(shared, place, f32);
@@ -523,7 +507,7 @@ void MmaGemm::addWarps(Value row, ValueRange sums) {
         }
       Value column = b.add(firstColumn, b.mul(piece, kPiece));
       storePair(b.add(row, inTile), b.add(column, b.mul(t, 2)), totals,
-               endColumn);
+                endColumn);
     });
   });
 }
@@ -559,8 +543,8 @@ LogicalResult MmaGemm::build() {
     buildTile(row);
     return status;
   }
-  SegmentTile place = findSegmentTile(b, segments, b.i64(experts), tile.rows,
-                                      blockId(b));
+  SegmentTile place =
+      findSegmentTile(b, segments, b.i64(experts), tile.rows, blockId(b));
   b.ifThen(place.isThere, [&] {
     bindWeights(place.expert);
     rows = place.rows;
@@ -594,8 +578,8 @@ static SmallVector<MmaTile> getTiles(const GemmShape &shape,
   int64_t numWeights = shape.numWeights;
   // One dense product has as many blocks as it has tiles along its columns; of
   // experts several work at once.
-  bool isWide = numWeights == 1 &&
-                (shape.experts || shape.width * shape.heads >= 16384);
+  bool isWide =
+      numWeights == 1 && (shape.experts || shape.width * shape.heads >= 16384);
   int64_t fewColumns = isWide ? 64 : numWeights <= 2 ? 32 : 16;
   MmaTile few = {"few", 16, fewColumns, 128, 5, 1, 1, 4};
   MmaTile some = {"some", 64, 128, 32, 4, 2, 4, 1};
@@ -646,10 +630,10 @@ std::optional<Launches> nvptx::mmaGemmLaunches(const KernelRequest &request) {
         tile.stages * tile.getStageBytes(shape.numWeights) + tableBytes;
     launch.grid = [=](CodeBuilder &host, Value rows) -> DeviceGrid {
       Value count = countRowTiles(host, rows, shape, tile.rows);
-      return {host.select(isInRange(host, rows, shape, range), count,
-                          host.i64(0)),
-              host.i64(llvm::divideCeil(shape.width, tile.columns)),
-              host.i64(shape.heads)};
+      return {
+          host.select(isInRange(host, rows, shape, range), count, host.i64(0)),
+          host.i64(llvm::divideCeil(shape.width, tile.columns)),
+          host.i64(shape.heads)};
     };
     launch.emit = [=, &request](const KernelArguments &arguments,
                                 CodeBuilder &b, KernelModule &) {
