@@ -1,6 +1,6 @@
 """Whether a device computes what it should: see check.sh.
 
-Instructions against NumPy and the emulator; small models against transformers' logits;
+Instructions against NumPy and the emulator; choices of tokens against the runtime's; small models against transformers' logits;
 layers against a formula in float64; whole models against the processor; the baseline in
 Triton; compute-sanitizer. With MOE_CUDA_DRIVER naming the emulator, all but the last two
 run there, without PyTorch; with --interpret the baseline runs as well, in Triton's
@@ -31,6 +31,7 @@ import reference
 import results
 import runtime
 import safetensors_io
+import sampler
 from driver import Driver, DriverError
 from instructions import Skipped
 
@@ -42,7 +43,7 @@ PROCESSOR = {"f32": 1e-4, "bf16": 2e-2}
 LAYER = {"bf16": 5e-3, "f16": 1e-3, "nf4": 5e-3, "int4": 5e-3}
 FORMATS = ("nf4", "int4")  # of weights, of a layer in bf16
 LONG = {"bf16": "bfloat16", "f16": "float16"}  # in PyTorch
-GROUPS = ("instructions", "layers", "goldens", "models", "triton", "sanitizer")
+GROUPS = ("instructions", "sampling", "layers", "goldens", "models", "triton", "sanitizer")
 STALLED = 60  # seconds in which no check begins or ends
 SLOW = 20  # times as many in the emulator
 LOST = 75  # status of a process that lost the device
@@ -203,6 +204,19 @@ class Check:
         self.parallel("processor", [
             (artifact.stem, lambda artifact=artifact: self.model(artifact))
             for artifact in sorted((self.pack / "models").glob("*.so"))])
+
+    # ---- sampling ----------------------------------------------------------
+
+    def sampling(self):
+        """The kernel that chooses tokens, of every level that the device runs."""
+        library = runtime.Library(self.pack / "lib" / "libmoert.so.0")
+        artifact = self.pack / "goldens" / "mixtral-a-f32.so"
+        widths = (31, 257) if self.driver.is_emulator else (1, 31, 257, 4099, 50257, 151936)
+        for level in sampler.DeviceSampler.levels(self.driver, library, artifact):
+            device = sampler.DeviceSampler(self.driver, library, artifact, level)
+            for width in widths:
+                self.add("sampling", f"{device.name}, {width} tokens", lambda d=device, w=width: (
+                    f"{sampler.compare(d, library, [w], 1)} tokens are the host's", ""))
 
     # ---- layers ------------------------------------------------------------
 

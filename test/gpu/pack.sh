@@ -80,7 +80,7 @@ ldd "$out/lib/libmoert.so.0" | sed -n 's/.*libabsl.* => \([^ ]*\).*/\1/p' |
 mkdir -p "$out/peers"
 cp "$here"/{check.sh,unpack.py,instructions.ll} "$out/"
 cp "$here"/{bench,coded,correct,driver,engines,instructions,layers,reference,results,runtime}.py \
-  "$here"/{weights,wgmma}.py "$out/"
+  "$here"/{sampler,weights,wgmma}.py "$root/test/e2e/sampling.py" "$out/"
 cp "$here"/peers/*.py "$out/peers/"
 cp "$root/examples/fashion/safetensors_io.py" "$out/"
 assemble() { # input, name, level

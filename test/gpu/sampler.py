@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "e2e"))
+sys.path.append(str(HERE.parent / "e2e"))  # where it is not beside this one
 import driver  # noqa: E402
 import sampling  # noqa: E402  (the reference of moe_sampler)
 from runtime import Library, Struct  # noqa: E402
@@ -49,12 +49,31 @@ class Level(Struct):
 
 
 class DeviceSampler:
-    def __init__(self, device, library, artifact):
+    """The kernel of one level of an artifact, whose model stays loaded."""
+
+    @staticmethod
+    def load(library, artifact):
         model = ctypes.c_void_p()
         library.call("moe_model_load", library.engine, str(artifact).encode(), None,
                      ctypes.byref(model))
+        return model
+
+    @classmethod
+    def levels(cls, device, library, artifact):
+        """The numbers of those that the device runs."""
+        model, found = cls.load(library, artifact), []
         level = Level()
-        library.call("moe_model_get_level", model, 0, ctypes.byref(level))
+        while not library.c.moe_model_get_level(model, len(found), ctypes.byref(level)):
+            found.append((level.major, level.minor, level.exact))
+        return [number for number, (*least, exact) in enumerate(found)
+                if (device.capability == tuple(least) if exact
+                    else device.capability >= tuple(least))]
+
+    def __init__(self, device, library, artifact, number=0):
+        level = Level()
+        library.call("moe_model_get_level", self.load(library, artifact), number,
+                     ctypes.byref(level))
+        self.name = level.name.decode()
         images = {image.kind: ctypes.string_at(image.data, image.bytes)
                   for image in level.images[:level.num_images]}
         found = [kernel for kernel in level.kernels[:level.num_kernels]
@@ -169,6 +188,7 @@ def choose_on_host(library, row, options, seed, history, stream, position):
 
 
 def compare(device, library, widths, seed):
+    library.c.moe_sampler_destroy.argtypes = [ctypes.c_void_p]
     random = np.random.default_rng(seed)
     compared = 0
     options = list(cases(random))
@@ -217,7 +237,6 @@ def main():
                                             "MOE_CUDA_EMU_SEED": str(seed)})
         return
     library = Library(options.build / "runtime" / "libmoert.so")
-    library.c.moe_sampler_destroy.argtypes = [ctypes.c_void_p]
     device = DeviceSampler(driver.Driver(), library, options.artifact)
     widths = [int(width) for width in options.widths.split(",")]
     print(f"{compare(device, library, widths, options.seed)} tokens agree")
