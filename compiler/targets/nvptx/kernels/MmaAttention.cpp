@@ -90,7 +90,7 @@ void MmaAttention::start() {
                     b.mul(b.rem(y, sizes.parts), sizes.heads));
 }
 
-MmaAttention::Row MmaAttention::getRow(Value number) {
+MmaAttention::Row MmaAttention::placeRow(Value number) {
   Row row;
   row.isThere = b.lessThan(number, rowCount);
   // A row that is not there sees what the first does; nothing is stored.
@@ -98,11 +98,18 @@ MmaAttention::Row MmaAttention::getRow(Value number) {
   row.before = b.div(number, sizes.heads);
   row.token = b.add(token, row.before);
   row.head = b.add(firstHead, b.rem(number, sizes.heads));
-  AttentionFrame::Range seen =
-      frame.seenBy(sequence, row.token, b.add(position, row.before));
-  row.low = narrow(seen.low);
-  row.high = narrow(seen.high);
   return row;
+}
+
+void MmaAttention::placeRows(Value firstRow, Value lane, Row (&rows)[2]) {
+  Value g = b.div(lane, 4);
+  for (int64_t half : {0, 1})
+    rows[half] = placeRow(b.add(b.add(firstRow, g), half * 8));
+}
+
+void MmaAttention::placeRowsAnew(Value firstRow, Row (&rows)[2]) {
+  // The optimiser cannot know that the lane is the one that it has had.
+  placeRows(firstRow, shuffleFrom(b, lane, narrow(lane)), rows);
 }
 
 void MmaAttention::placeTile(Value firstToken, Value count) {
@@ -116,9 +123,13 @@ void MmaAttention::placeTile(Value firstToken, Value count) {
 }
 
 void MmaAttention::startTile(Value firstRow) {
-  Value g = b.div(lane, 4);
-  for (int64_t half : {0, 1})
-    rows[half] = getRow(b.add(b.add(firstRow, g), half * 8));
+  placeRows(firstRow, lane, rows);
+  for (Row &row : rows) {
+    AttentionFrame::Range seen =
+        frame.seenBy(sequence, row.token, b.add(position, row.before));
+    row.low = narrow(seen.low);
+    row.high = narrow(seen.high);
+  }
   loadQueries();
 }
 
@@ -494,6 +505,7 @@ void MmaAttention::addValues(Value valuesAt, Value step, Weights weights,
   Value rowsHere = b.min(b.add(warpRow, 16), rowCount);
   Value firstHere = b.div(warpRow, sizes.heads);
   Value endHere = ceilDiv(b, rowsHere, sizes.heads);
+  Row here[2];
   auto addToken = [&](Value before, int64_t n, ValueRange carried) {
     AttentionFrame::Range seen =
         frame.seenBy(sequence, b.add(token, before), b.add(position, before));
@@ -506,12 +518,13 @@ void MmaAttention::addValues(Value valuesAt, Value step, Weights weights,
     }
     for (size_t i = 0; i < next.size(); ++i) {
       Value isMine =
-          b.compare(arith::CmpIPredicate::eq, rows[i / 2 % 2].before, before);
+          b.compare(arith::CmpIPredicate::eq, here[i / 2 % 2].before, before);
       next[i] = b.select(isMine, next[i], carried[i]);
     }
     return next;
   };
   auto addPerToken = [&]() -> Values {
+    placeRowsAnew(warpRow, here);
     Values next;
     for (int64_t n = 0; n < columns; n += 16)
       next.append(b.loop(firstHere, endHere, b.i64(1),
@@ -628,6 +641,7 @@ void MmaAttention::buildMany(int64_t fewTokens) {
     Sums all = Sums::unpack(results);
     unscale(all);
     Value totals[2] = {sumQuad(all.totals[0]), sumQuad(all.totals[1])};
+    placeRowsAnew(warpRow, rows);
     store(all, totals, column);
   });
 }

@@ -145,7 +145,13 @@ private:
   void placeTile(Value firstToken, Value count);
   /// The two rows of this thread; the queries.
   void startTile(Value firstRow);
-  Row getRow(Value number);
+  /// A row, but for what it sees.
+  Row placeRow(Value number);
+  /// The two rows of a lane, those of the warp begin at `firstRow`.
+  void placeRows(Value firstRow, Value lane, Row (&rows)[2]);
+  /// The same for this lane, computed again rather than kept in registers
+  /// through the loop over keys, of which there are hardly enough.
+  void placeRowsAnew(Value firstRow, Row (&rows)[2]);
   Sums startSums(int64_t valueTiles);
 
   //===--------------------------------------------------------------------===//
